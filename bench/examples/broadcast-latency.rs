@@ -27,9 +27,9 @@ const CLIENTS_PER_SERVER: usize = 10;
 /// Broadcasts before those that count.
 const WARM_UP: u32 = 200;
 const INTERVAL: Duration = Duration::from_millis(10);
-/// A message that takes longer than this is lost.
+/// A message that takes longer counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The last word, which ends the receivers.
+/// The last message, which ends the receivers.
 const END: &str = "end";
 
 fn main() -> Result<(), Failed> {
@@ -39,7 +39,7 @@ fn main() -> Result<(), Failed> {
     let topic = format!("broadcasts-{}", std::process::id());
     let servers = (0..SERVERS).map(|_| start(&topic, &shutdown)).collect::<Result<Vec<_>, _>>()?;
 
-    // All times count from here, so that senders and receivers need to share nothing else.
+    // All times count from here, so that senders and receivers need not share anything else.
     let origin = Arc::new(clock::now());
     let mut receivers = Vec::new();
     for address in servers.iter().flat_map(|server| [server.address; CLIENTS_PER_SERVER]) {
@@ -87,7 +87,7 @@ struct Server {
 }
 
 fn start(topic: &str, shutdown: &Shutdown) -> Result<Server, Failed> {
-    // Where Kafka and memcached are comes from the process's environment.
+    // The process's environment says where Kafka and memcached are.
     let env = Env::of_process()
         .with("HOST", "127.0.0.1")
         .with("PORT", "0")
@@ -97,7 +97,7 @@ fn start(topic: &str, shutdown: &Shutdown) -> Result<Server, Failed> {
     let (address, readiness) = (server.address(), server.readiness().clone());
     let thread = std::thread::spawn(move || server.run());
     let deadline = clock::now() + Duration::from_secs(30);
-    // Degraded means that Kafka was not reached yet: broadcasts would be missed.
+    // Degraded: Kafka was not reached yet, and broadcasts would be missed.
     while readiness.describe() != "ready\n" {
         if clock::now() > deadline {
             return Err(format!("a server does not become ready: {}", readiness.describe()).into());
@@ -118,7 +118,7 @@ fn lines(address: SocketAddr) -> Result<BufReader<TcpStream>, Failed> {
     Ok(BufReader::new(stream))
 }
 
-/// Numbers of broadcasts and when they came.
+/// Numbers of broadcasts and their arrival times.
 fn receive(mut stream: BufReader<TcpStream>, origin: &Instant) -> std::io::Result<Vec<(u32, Duration)>> {
     let mut received = Vec::new();
     let mut line = String::new();
@@ -151,7 +151,7 @@ fn send(address: SocketAddr, origin: &Instant, broadcasts: u32) -> Result<Durati
         pause(due.saturating_sub(origin.elapsed()));
         writer.write_all(format!("brd:{token}:{number}\n").as_bytes())?;
     }
-    // Wait until the last one has had its time.
+    // Wait until the last one had its time.
     pause(Duration::from_secs(1));
     writer.write_all(format!("brd:{token}:{END}\n").as_bytes())?;
     drop(draining);

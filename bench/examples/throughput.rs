@@ -1,4 +1,5 @@
-//! How fast the logger brings a backlog into Elasticsearch, against the same documents posted to `_bulk` directly.
+//! How fast the logger writes a backlog into Elasticsearch, compared with posting the same documents to `_bulk`
+//! directly.
 //!
 //! ```text
 //! infrastructure/testbed/testbed up kafka elasticsearch
@@ -6,11 +7,11 @@
 //! cargo run --release -p bench --example throughput -- [RECORDS [ROUNDS]]
 //! ```
 //!
-//! Both sides send the same lines with ids of the same shape, in bulks of the same size, as many at a time, into
-//! indices made by the same template. The bodies of the direct side are made before its clock starts; the logger's
-//! time includes joining its group. The first tenth does not count, because Elasticsearch gets faster while it warms
-//! up; then the sides alternate, and so does the side that begins. Each round has its own ratio, so that other load on
-//! the machine affects both sides.
+//! Both sides send the same lines with IDs of the same format, in bulks of the same size and concurrency, into indices
+//! with the same template. The bodies of the direct side are built before its clock starts; the logger's time includes
+//! joining its group. The first tenth does not count, because Elasticsearch speeds up while it warms up; then the sides
+//! alternate, and so does the side that begins. Each round has its own ratio, so that other load on the machine affects
+//! both sides.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -61,7 +62,7 @@ fn main() -> Result<(), Failed> {
     let mut out = std::io::stdout();
     writeln!(out, "{records} records into {topic}, {PARTITIONS} partitions")?;
     bench.fill(&topic)?;
-    // The logger goes first: it brings the template.
+    // The logger goes first: it creates the template.
     bench.logger(&topic, 0, records / 10)?;
     bench.direct(&topic, records / 10)?;
     let mut ratios = Vec::new();
@@ -93,7 +94,7 @@ fn client(url: &str) -> Result<Elasticsearch, Failed> {
     Ok(Elasticsearch::new(transport))
 }
 
-/// A line as services write them.
+/// A line like those of services.
 fn line(number: usize, now: Timestamp) -> String {
     format!(
         r#"{{"pod":"tcp-{}","text":"INFO tcp::worker: connection closed reason=client client=127.77.0.1:{} sent={number}","timestamp":"{now}"}}"#,
@@ -109,7 +110,7 @@ struct Bench {
     brokers: String,
     records: usize,
     run: u32,
-    /// The time stamp of all records.
+    /// The timestamp of all records.
     now: Timestamp,
 }
 
@@ -166,9 +167,9 @@ impl Bench {
         Ok(rate)
     }
 
-    /// Documents per second of bulks posted as fast as they are taken.
+    /// Documents per second of bulks posted as fast as they are accepted.
     fn direct(&self, topic: &str, records: usize) -> Result<f64, Failed> {
-        // The logger's template is for this one too.
+        // The logger's template applies to this index too.
         let index = format!("{}-directly", self.index_prefix());
         let bodies = self.bodies(topic, &index, records);
         let began = clock::now();

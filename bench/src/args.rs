@@ -64,7 +64,7 @@ enum Inner {
     Reference(reference::Program),
 }
 
-/// What was asked for.
+/// The requested action.
 pub(crate) enum Request {
     Reference(reference::Program),
     List,
@@ -74,7 +74,7 @@ pub(crate) enum Request {
 
 pub(crate) struct Plan {
     pub(crate) works: Vec<Work>,
-    /// Counts system calls, too.
+    /// Also counts system calls.
     pub(crate) system_calls: bool,
     pub(crate) rounds: u32,
     pub(crate) length: Duration,
@@ -110,7 +110,7 @@ pub(crate) fn parse() -> Result<Request> {
     }))
 }
 
-/// The rows of this name, in the order of the table.
+/// The rows with these names, in the order of the table.
 fn select(names: &[String]) -> Result<Vec<Work>> {
     let mut works = work::all();
     let known: Vec<_> = works.iter().map(|work| work.name).chain([strace::NAME]).collect();

@@ -16,15 +16,15 @@ use uuid::Uuid;
 
 use crate::{install::repository, printer, process::scratch};
 
-/// The user who is asked for.
+/// The user whom rows query.
 pub(crate) const USER: Uuid = Uuid::from_u128(0x8a37_7bc6_c2e7_42db_bf80_3630_1e21_f25e);
-/// Profiles that are written with one request: below the size of which Cassandra warns.
+/// Profiles per write request: below the size at which Cassandra warns.
 const AT_ONCE: u64 = 30;
-/// Requests under way, and how often each is tried.
+/// Concurrent requests, and tries of each.
 const UNDER_WAY: usize = 32;
 const TRIES: u32 = 5;
 
-/// The one that `CASSANDRA_CONTACT_POINTS` names, or one of the testbed, which ends when this is dropped.
+/// The Cassandra that `CASSANDRA_CONTACT_POINTS` names, or a testbed's, which ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Cassandra {
     contact_points: String,
@@ -35,7 +35,7 @@ pub(crate) struct Cassandra {
 #[derive(Debug)]
 struct Testbed {
     state: PathBuf,
-    /// Takes it down when its input ends: when this is dropped, or this program was ended in whatever way.
+    /// Stops the testbed when its input ends: when this is dropped, or when this program ends in any way.
     guard: Child,
 }
 
@@ -65,7 +65,7 @@ impl Cassandra {
         &self.contact_points
     }
 
-    /// A keyspace with so many profiles of two users each, and with [`USER`].
+    /// Creates a keyspace with this many profiles of two users each, and with [`USER`].
     pub(crate) fn keyspace(&self, profiles: u64) -> Result<String> {
         let name = format!("bench_{profiles}");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -75,7 +75,7 @@ impl Cassandra {
 
     async fn fill(&self, keyspace: &str, profiles: u64) -> Result<()> {
         let session: Session = SessionBuilder::new().known_node(&self.contact_points).build().await?;
-        // The service's own tables; it makes its index when it starts.
+        // The service's own tables; it creates its index at start.
         for statement in [
             format!("DROP KEYSPACE IF EXISTS {keyspace}"),
             format!(
@@ -103,7 +103,7 @@ impl Cassandra {
                         batch.append_statement(insert.clone());
                     }
                     let rows: Vec<_> = rows.iter().map(|(id, users)| (*id, &users[..])).collect();
-                    // A busy node may be too late for its own time-out; the same rows again change nothing.
+                    // A busy node may miss its own deadline; writing the same rows again changes nothing.
                     for _ in 0..TRIES - 1 {
                         if session.batch(&batch, &rows).await.is_ok() {
                             return Ok(());
@@ -121,7 +121,7 @@ fn testbed() -> PathBuf {
     repository().join("infrastructure/testbed/testbed")
 }
 
-/// With what the testbed reads.
+/// A command with the testbed's environment.
 fn command(program: &Path, state: &Path) -> Command {
     let mut command = Command::new(program);
     command
@@ -138,7 +138,7 @@ impl Testbed {
             .arg(testbed())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // Ctrl-C is for this program.
+            // Ctrl-C is only for this program.
             .process_group(0)
             .spawn()
             .context("/bin/sh")?;
@@ -164,8 +164,8 @@ impl Drop for Testbed {
         drop(self.guard.stdin.take());
         match self.guard.wait() {
             Ok(status) if status.success() => {}
-            Ok(status) => printer::note(&format!("Cassandra is left: testbed down cassandra: {status}")),
-            Err(error) => printer::note(&format!("Cassandra is left: {error}")),
+            Ok(status) => printer::note(&format!("Cassandra still runs: testbed down cassandra: {status}")),
+            Err(error) => printer::note(&format!("Cassandra still runs: {error}")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who is measured, and how each is started.
+//! The contestants, and how each is started.
 
 mod direct;
 mod proxy;
@@ -18,7 +18,7 @@ use crate::{cassandra::Cassandra, install, playctl};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Contestant {
-    /// What this repository builds.
+    /// The program of this repository.
     Playctl,
     /// The minimum that does the same work ([`crate::reference`]).
     Reference,
@@ -37,7 +37,7 @@ impl Contestant {
     }
 }
 
-/// The programs of the contestants, each built or installed when it is first asked for.
+/// The programs of the contestants, each built or installed on first use.
 #[derive(Debug)]
 pub(crate) struct Programs {
     build: bool,
@@ -63,7 +63,7 @@ impl Programs {
         once(&self.histories, || playctl::histories(self.build)).map(PathBuf::as_path)
     }
 
-    /// Started when it is first asked for; it ends with the programs.
+    /// Started on first use; ends with the programs.
     pub(crate) fn cassandra(&self) -> Result<&Cassandra> {
         once(&self.cassandra, Cassandra::start)
     }

@@ -1,10 +1,10 @@
-//! What is measured, and the goals.
+//! The measured figures, and the goals.
 
 use serde::{Deserialize, Serialize};
 
 use crate::contestant::Contestant;
 
-/// One number that a row measures of each contestant.
+/// One number that a row measures for each contestant.
 #[derive(Debug, Clone)]
 pub(crate) struct Figure {
     pub(crate) title: &'static str,
@@ -98,7 +98,7 @@ impl Goal {
         }
     }
 
-    /// How many times better than the goal `reached` is; below 1 it is missed. Nothing where nothing is allowed is 1.
+    /// How many times better than the goal `reached` is; below 1 it is missed. Zero where zero is allowed counts as 1.
     pub(crate) fn margin(self, reached: f64) -> f64 {
         let margin = match self {
             Self::AtLeast { ratio: bound, .. } | Self::From { value: bound } => reached / bound,

@@ -1,4 +1,4 @@
-//! The proxies we are measured against: installed by the repository's testbed, which pins and caches them.
+//! The proxies we are compared with: installed by the repository's testbed, which pins and caches them.
 
 use std::{
     path::{Path, PathBuf},
@@ -42,7 +42,7 @@ pub(crate) fn version(program: &Path, flag: &str) -> Option<String> {
     number(&String::from_utf8_lossy(&output.stdout)).map(str::to_owned)
 }
 
-/// The first word that is a version; the rest (dates, commits, paths) does not interest readers.
+/// The first word that is a version; the rest (dates, commits, paths) does not matter.
 fn number(said: &str) -> Option<&str> {
     let words = said.split(|character: char| character.is_whitespace() || character == '/');
     words

@@ -1,4 +1,4 @@
-//! Where the figures were taken.
+//! The machine of the measurements.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cpus: usize,
-    /// Rounded to whole GiB as the kernel keeps a varying part for itself.
+    /// Rounded to whole GiB, because the kernel reserves a varying part for itself.
     pub(crate) memory_gib: u64,
     pub(crate) system: String,
     pub(crate) kernel: String,

@@ -1,4 +1,4 @@
-//! What the kernel says a process used.
+//! The kernel's accounting of processes.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -10,7 +10,7 @@ pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
     let tasks = format!("/proc/{process}/task");
     let mut total = Duration::ZERO;
     for task in fs::read_dir(&tasks).with_context(|| format!("process {process} is gone: {tasks}"))? {
-        // A thread may end between the listing and the look. What it used is then lost, but that is little, because no
+        // A thread may end between the listing and the read. Its time is then lost, but that is little, because no
         // contestant starts threads under load.
         if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
             total +=
@@ -33,7 +33,7 @@ pub(crate) fn resident(process: u32) -> Result<u64> {
     bytes_of(&text, "Rss:").with_context(|| format!("{path} has no line Rss"))
 }
 
-/// The most memory that a process has had resident so far, in bytes.
+/// The peak resident memory of a process so far, in bytes.
 pub(crate) fn most_resident(process: u32) -> Result<u64> {
     let path = format!("/proc/{process}/status");
     let text = fs::read_to_string(&path).with_context(|| path.clone())?;

@@ -31,7 +31,7 @@ pub(crate) struct Process {
     _lent: Option<Box<dyn Any>>,
 }
 
-/// What to start.
+/// A process to start.
 #[derive(Debug)]
 pub(crate) struct Start<'a> {
     command: Command,
@@ -50,7 +50,7 @@ impl<'a> Start<'a> {
         Self { command, name, dialogue: false, lent: None }
     }
 
-    /// Any other command of `playctl`; it ends with us too.
+    /// Any other command of `playctl`; it too ends with us.
     pub(crate) fn contained(name: &'a str, playctl: &Path) -> Self {
         Self::program(name, playctl).args(["run-child", "--"]).args([playctl])
     }
@@ -97,9 +97,9 @@ impl<'a> Start<'a> {
         Ok(Process { child, log, _lent: kept })
     }
 
-    /// Starts it and waits until it takes connections at `address`.
+    /// Starts it and waits until it accepts connections at `address`.
     pub(crate) fn serving(self, address: SocketAddr) -> Result<Process> {
-        self.until(|| TcpStream::connect(address).is_ok(), &format!("takes connections at {address}"))
+        self.until(|| TcpStream::connect(address).is_ok(), &format!("accepts connections at {address}"))
     }
 
     /// Starts it and waits until `GET path` at `address` is answered with 200.
@@ -118,7 +118,7 @@ impl<'a> Start<'a> {
                 bail!("ended at once ({status}): {}", process.last_words());
             }
             if clock::now() > deadline {
-                bail!("does not get to where it {what} within {START_WITHIN:?}: {}", process.last_words());
+                bail!("not within {START_WITHIN:?}: {what}: {}", process.last_words());
             }
             wait(POLL);
         }
@@ -215,10 +215,10 @@ pub(crate) fn http_get(address: SocketAddr, path: &str) -> Result<String> {
 
 /// This program's own file.
 pub(crate) fn this_program() -> Result<PathBuf> {
-    std::env::current_exe().context("cannot tell which file this program was started from")
+    std::env::current_exe().context("cannot find this program's own file")
 }
 
-/// Where logs and configurations of contestants are kept: `target/bench`.
+/// The folder for logs and configurations of contestants: `target/bench`.
 pub(crate) fn scratch() -> Result<PathBuf> {
     let program = this_program()?;
     let target = program.ancestors().nth(2).unwrap_or(Path::new("."));

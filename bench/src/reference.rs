@@ -1,4 +1,4 @@
-//! The minimum that does the same work, to measure our contestants against.
+//! The minimum that does the same work, for comparison.
 //!
 //! One read and one write per echo, level-triggered epoll, no features, no limits. Each runs as a separate process,
 //! started through hidden subcommands of this program.

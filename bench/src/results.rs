@@ -13,10 +13,10 @@ use crate::{
     strace::Counts,
 };
 
-/// Everything in the document.
+/// The contents of the document.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
-    /// Of all rows that do not name another one.
+    /// The machine of all rows that do not name another one.
     pub(crate) machine: Machine,
     pub(crate) rows: Vec<Row>,
     /// System calls per unit of work, by load.
@@ -29,14 +29,14 @@ pub(crate) struct Results {
 pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) about: String,
-    /// When it was taken, UTC.
+    /// When it was measured, UTC.
     pub(crate) taken: String,
-    /// Where it was taken, if not on the document's machine.
+    /// Where it was measured, if not on the document's machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) machine: Option<Machine>,
     pub(crate) rounds: u32,
     pub(crate) seconds: u64,
-    /// Versions of the contestants that took part and have one.
+    /// Versions of the contestants that have one.
     pub(crate) versions: BTreeMap<String, String>,
     pub(crate) figures: Vec<Outcome>,
 }
@@ -50,7 +50,7 @@ pub(crate) struct Outcome {
     pub(crate) verdicts: Vec<Verdict>,
 }
 
-/// What one contestant reached, round by round.
+/// The results of one contestant, round by round.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Series {
     pub(crate) contestant: Contestant,
@@ -63,7 +63,7 @@ pub(crate) struct Series {
 pub(crate) struct Verdict {
     #[serde(flatten)]
     pub(crate) goal: Goal,
-    /// Ours against the other's if the goal is a ratio, else ours.
+    /// Ours relative to the other's if the goal is a ratio, else ours.
     pub(crate) reached: Spread,
     pub(crate) met: bool,
 }
@@ -113,8 +113,8 @@ impl Results {
     }
 
     /// Replaces rows by rows of the same name from `newer`, in the order of `names`; drops rows that no longer exist.
-    /// Rows that were not measured stay, with their date and their machine: nothing is compared across rows, and a
-    /// machine is another one as soon as its kernel is.
+    /// Rows that were not measured stay, with their date and machine: nothing is compared across rows, and a machine
+    /// with a different kernel counts as a different machine.
     pub(crate) fn merge(self, newer: Self, names: &[&str]) -> Self {
         let system_calls = if newer.system_calls.is_empty() { self.system_calls } else { newer.system_calls };
         let of = |rows: Vec<Row>, machine: Machine| {
@@ -130,7 +130,7 @@ impl Results {
         let place = |row: &Row| names.iter().position(|name| *name == row.name);
         rows.retain(|row| place(row).is_some());
         rows.sort_by_key(place);
-        // The document's machine is the older one for as long as a row of it is left.
+        // The document's machine remains the older one as long as any of its rows is left.
         let older_is_left = rows.iter().any(|row| row.machine.as_ref() == Some(&self.machine));
         let machine = if older_is_left { self.machine } else { newer.machine };
         for row in &mut rows {
@@ -220,7 +220,7 @@ mod tests {
         let merged = merged.merge(Results { system_calls: Vec::new(), ..results(4, &["b", "c"], 9) }, &known);
         assert_eq!(of(&merged), named(&[("a", 1, 2), ("b", 9, 4), ("c", 9, 4)]));
         assert_eq!((merged.machine.cpus, merged.system_calls.len()), (2, 1));
-        // Once nothing is left of the older machine, the document is about the newer one.
+        // Once no row of the older machine is left, the document is about the newer one.
         let merged = merged.merge(results(4, &["a"], 9), &known);
         assert_eq!(of(&merged), named(&[("a", 9, 4), ("b", 9, 4), ("c", 9, 4)]));
         assert!(merged.rows.iter().all(|row| row.machine.is_none()) && merged.machine.cpus == 4);

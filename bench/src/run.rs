@@ -58,8 +58,8 @@ fn measure_rows(plan: &Plan) -> Result<()> {
     }
 }
 
-/// Waits until no other bench runs on this machine: two would measure each other. The listener is the lock, which the
-/// kernel releases when its owner ends.
+/// Waits until no other bench runs on this machine: two would measure each other. The listener is the lock; the kernel
+/// releases it when its owner ends.
 fn turn_on_this_machine() -> Result<TcpListener> {
     let address = reference::loopback(255, 254, 9);
     let mut said = false;
@@ -78,8 +78,8 @@ fn turn_on_this_machine() -> Result<TcpListener> {
     }
 }
 
-/// All rounds of a row. Contestants take turns, and each round starts with a different one, so that no contestant
-/// always comes after the same one.
+/// All rounds of a row. Contestants alternate, and each round starts with a different one, so that no contestant always
+/// follows the same one.
 fn measure_row(work: &Work, plan: &Plan, programs: &Programs) -> Result<Row> {
     let count = work.contestants.len();
     // By figure, then by contestant, then by round.

@@ -22,7 +22,7 @@ use crate::{
     work::{self, Scene, Traced},
 };
 
-/// Its name on the command line, next to the names of rows.
+/// Its name on the command line, in addition to the names of rows.
 pub(crate) const NAME: &str = "syscalls";
 pub(crate) const ABOUT: &str = "system calls for each message, connection and MiB, by `strace -c`";
 
@@ -90,9 +90,9 @@ fn count(traced: &Traced, programs: &Programs, contestant: Contestant) -> Result
         .stderr(Stdio::piped())
         .spawn()
         .context("cannot start strace")?;
-    // Kept to the end: strace detaches if nobody reads its output.
+    // Keep it to the end: strace detaches if nobody reads its output.
     let mut stderr = BufReader::new(strace.stderr.take().context("no pipe from strace")?);
-    // One line for each thread that it attached to, or the reason why it cannot.
+    // One line per thread that it attached to, or the reason why it cannot attach.
     let mut first = String::new();
     stderr.read_line(&mut first)?;
     if !first.contains("attached") {

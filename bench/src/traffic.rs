@@ -27,7 +27,7 @@ use rustix::event::Timespec;
 
 use crate::measure::wait;
 
-/// How long making all connections may take.
+/// Time limit for opening all connections.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 /// The longest wait, so that a stop is noticed.
 const LOOK_UP: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -50,7 +50,7 @@ impl Meter {
         self.units.fetch_add(units, Ordering::Relaxed);
     }
 
-    /// Says that this thread's connections are made and traffic begins.
+    /// Signals that this thread's connections are open and traffic begins.
     fn ready(&self) {
         self.ready.fetch_add(1, Ordering::Relaxed);
     }
@@ -64,7 +64,7 @@ pub(crate) struct Traffic {
 }
 
 impl Traffic {
-    /// Runs `pattern` on several threads and returns when all of them have made their connections.
+    /// Runs `pattern` on several threads and returns when all of them have opened their connections.
     pub(crate) fn start<P>(threads: usize, pattern: P) -> Result<Self>
     where
         P: Fn(&Meter) -> io::Result<()> + Send + Sync + 'static,
@@ -87,7 +87,7 @@ impl Traffic {
         while traffic.meter.ready.load(Ordering::Relaxed) < threads {
             traffic.check()?;
             if clock::now() > deadline {
-                bail!("the connections were not made within {READY_WITHIN:?}");
+                bail!("the connections were not open within {READY_WITHIN:?}");
             }
             wait(Duration::from_millis(1));
         }

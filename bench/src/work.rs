@@ -34,13 +34,13 @@ use crate::{
     traffic::Traffic,
 };
 
-/// One row: a load that contestants are put under in turn.
+/// One row: a load that contestants take in turn.
 pub(crate) struct Work {
     pub(crate) name: &'static str,
     /// A description for the document.
     pub(crate) about: String,
     pub(crate) contestants: Vec<Contestant>,
-    /// Shows that something runs and what it costs; more rounds would not say more.
+    /// Shows that something runs and what it costs; more rounds would add nothing.
     pub(crate) once: bool,
     pub(crate) figures: Vec<Figure>,
     /// Starts the contestant, puts it under load, and gives one value for each figure.
@@ -89,22 +89,22 @@ pub(crate) fn all() -> Vec<Work> {
     ]
 }
 
-/// A contestant under load, or one that makes the load.
+/// A contestant under load, or one that generates the load.
 pub(crate) struct Scene {
     // Ends before the contestant does: fields are dropped in order.
     progress: Progress,
     /// The contestant's process.
     pub(crate) process: u32,
-    /// Things that must live as long.
+    /// Resources that must live as long.
     _props: Box<dyn Any>,
 }
 
-/// How much has been done.
+/// Counts the work done.
 enum Progress {
     Counted(Traffic),
-    /// The contestant is the load and counts itself.
+    /// The contestant generates the load and counts itself.
     Asked(RefCell<Dialogue>),
-    /// The contestant is the load, so its schedule says.
+    /// The contestant generates the load, and its schedule determines the count.
     Scheduled {
         since: Instant,
         per_second: f64,
@@ -116,7 +116,7 @@ impl Scene {
         Self { progress: Progress::Counted(traffic), process, _props: Box::new(props) }
     }
 
-    /// Each line that the contestant prints when it is asked is how much it has done so far.
+    /// Each line that the contestant prints on request is its count so far.
     fn asked(dialogue: Dialogue, process: u32, props: impl Any) -> Self {
         Self { progress: Progress::Asked(RefCell::new(dialogue)), process, _props: Box::new(props) }
     }
@@ -136,7 +136,7 @@ impl Scene {
             }
             Progress::Asked(dialogue) => {
                 let told = dialogue.borrow_mut().ask("")?;
-                told.parse().with_context(|| format!("a contestant says {told:?}, which is no number"))
+                told.parse().with_context(|| format!("a contestant says {told:?}, which is not a number"))
             }
             Progress::Scheduled { since, per_second } => Ok(since.elapsed().as_secs_f64() * per_second),
         }
@@ -152,7 +152,7 @@ impl Scene {
     }
 }
 
-/// What happened between two looks.
+/// The difference between two readings.
 #[derive(Debug, Clone, Copy)]
 struct Window {
     /// Messages, connections or bytes, whatever the traffic counts.
@@ -177,7 +177,7 @@ pub(crate) struct Traced {
     pub(crate) name: &'static str,
     pub(crate) contestants: Vec<Contestant>,
     pub(crate) unit: &'static str,
-    /// How many of what the traffic counts are one unit.
+    /// How many counted units make one unit here.
     pub(crate) per: f64,
     pub(crate) scene: SceneOf,
 }
@@ -218,7 +218,7 @@ mod tests {
                 let against = goal.against();
                 assert!(
                     against.is_none_or(|other| work.contestants.contains(&other)),
-                    "{}: the goal is against one who does not take part",
+                    "{}: the goal is relative to a contestant that does not take part",
                     work.name
                 );
             }

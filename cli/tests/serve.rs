@@ -184,7 +184,7 @@ fn a_balancer_on_its_own_says_at_once_what_it_sees_and_waits_for() {
     says(balancer(&[]), &["Redis lists no sessions", "waiting for servers that list theirs"]);
     says(
         balancer(&[("KUBERNETES_APP_LABEL", "tcp")]),
-        &["connections are counted by a platform", "PLAYCTL_PLATFORM", "SESSIONS_FROM=redis"],
+        &["a platform counts connections", "PLAYCTL_PLATFORM", "SESSIONS_FROM=redis"],
     );
     says(
         balancer(&[("PLAYCTL_PLATFORM", "nobody")]),
@@ -192,6 +192,6 @@ fn a_balancer_on_its_own_says_at_once_what_it_sees_and_waits_for() {
     );
     redis.say(&["SET", "WsSession#1", r#"{"userId":"u","sessionId":"1","hostId":"10.0.0.1"}"#]);
     redis.say(&["SET", "WsSession#2", "{"]);
-    says(balancer(&[]), &["sees the service", "\"servers\":1", "\"sessions\":1"]);
+    says(balancer(&[]), &["observing the service", "\"servers\":1", "\"sessions\":1"]);
     says(balancer(&[]), &["WsSession#2", "are no sessions", "\"count\":1"]);
 }

@@ -1,4 +1,4 @@
-//! What clients send to an admin port. Whatever it is: an answer of HTTP, or none, and the text of a page is UTF-8.
+//! Requests to an admin port. Whatever they are: the answer is HTTP, or there is none, and the text of a page is UTF-8.
 #![no_main]
 
 use std::{
@@ -20,7 +20,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 });
 
-/// Gives the input, then its end; keeps what is written.
+/// Sends the input, then its end; keeps the answer.
 struct Client {
     input: Vec<u8>,
     answer: Rc<RefCell<Vec<u8>>>,
@@ -61,7 +61,7 @@ fuzz_target!(|request: &[u8]| {
     let answer = Rc::new(RefCell::new(Vec::new()));
     let client = Client { input: request.to_vec(), answer: Rc::clone(&answer) };
     let served = RUNTIME.block_on(async {
-        // The end of the input ends the connection: nothing here waits for a time.
+        // The end of the input ends the connection: nothing here waits for a timeout.
         pages.answer(client).await
     });
     let answer = answer.borrow();

@@ -10,7 +10,7 @@ use libfuzzer_sys::{
 use local::embedded::elasticsearch::fuzzing;
 use tempfile::TempDir;
 
-/// In memory where that can be: a store is files.
+/// In memory if possible: a store consists of files.
 static DIRECTORY: LazyLock<TempDir> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");
     let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
@@ -24,11 +24,11 @@ enum Json {
     Integer(i64),
     Text(String),
     Time(i32),
-    /// As it is: escapes, numbers and literals that are nearly right.
+    /// Raw text: escapes, numbers and literals that are nearly right.
     Raw(String),
     List(Vec<Json>),
     Object(Vec<(Key, Json)>),
-    /// So many objects within each other.
+    /// This many nested objects.
     Deep(u8),
 }
 

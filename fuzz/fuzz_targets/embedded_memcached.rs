@@ -1,4 +1,4 @@
-//! What clients send to the embedded memcached. Whatever it is: no panic, and memory within its bound.
+//! Requests to the embedded memcached. Whatever they are: no panic, and memory within its bound.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

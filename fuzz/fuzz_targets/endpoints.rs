@@ -1,4 +1,4 @@
-//! Any bytes are an endpoints document or refused; what is accepted reads back as the same document.
+//! Any bytes are an endpoints document or rejected; an accepted document reads back the same.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What members of etcd answer: lines of a watch in pieces of any size.
+//! Answers of etcd members: lines of a watch in pieces of any size.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

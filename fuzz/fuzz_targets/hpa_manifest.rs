@@ -1,4 +1,4 @@
-//! Any file is a list of valid autoscalers or refused; what is accepted can be run.
+//! Any file is a list of valid autoscalers or rejected; accepted ones can be run.
 #![no_main]
 
 use autoscale::{Autoscaler, ControllerSettings, Observation, explain::{state, template}, manifest};
@@ -30,9 +30,9 @@ fuzz_target!(|text: &str| {
             );
             let _ = decision.explanation().to_string();
         }
-        // The same bytes as a state file: refused, but never a panic.
+        // The same bytes as a state file: rejected, but never a panic.
         let _ = state::read(text, &manifest.spec, 0);
-        // A state file that is written for it reads back.
+        // A state file written for it reads back.
         let template = template(&manifest).expect("a manifest that was read is valid");
         let state = state::State::parse("state.yaml", &template).expect("what is written reads back");
         let _ = state.case(&manifest.spec, 0);

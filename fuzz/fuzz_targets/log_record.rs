@@ -1,4 +1,4 @@
-//! Records from Kafka, as any program may write them, and the answers of any Elasticsearch.
+//! Records from Kafka, written by any program, and the answers of any Elasticsearch.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

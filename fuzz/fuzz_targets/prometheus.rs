@@ -1,4 +1,4 @@
-//! What a Prometheus answers to an instant query, and what stands on a page of metrics.
+//! A Prometheus' answers to an instant query, and the contents of a page of metrics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

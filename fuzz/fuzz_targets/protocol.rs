@@ -1,4 +1,4 @@
-//! Any bytes in any pieces: the framer keeps within its bound and the parser never panics.
+//! Any bytes in any pieces: the framer stays within its bound and the parser never panics.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,7 +1,7 @@
-//! Any text is a quantity or refused; what is printed reads back as the same value, to the last bit.
+//! Any text is a quantity or rejected; a printed quantity reads back as the same value, to the last bit.
 //!
-//! Printed once more it may look otherwise: a number of binary units that has no suffix left reads as a decimal one
-//! (`356562.5Ki`, `365120000`, `365120k`), as upstream. From then on it stays.
+//! Printed again it may look different: a number of binary units without a suffix reads as a decimal one (`356562.5Ki`,
+//! `365120000`, `365120k`), as upstream. From then on it is stable.
 #![no_main]
 
 use autoscale::Quantity;

@@ -1,5 +1,5 @@
-//! A recorded run that somebody else made: any lines, and real events of every kind with other numbers and texts in them.
-//! What is shown of it never steers a terminal, and ends no script of the page early.
+//! A recorded run from somebody else: any lines, and real events of every kind with changed numbers and texts. Its
+//! display never controls a terminal, and never ends a script of the page early.
 #![no_main]
 
 use std::{collections::BTreeSet, sync::LazyLock};
@@ -9,7 +9,7 @@ use platform::Event;
 use report::{Recording, Story, Style, Timeline, delays, html, svg, visible};
 use serde_json::Value;
 
-/// One event of each kind that a recorded load has.
+/// One event of each kind in a recorded load.
 static SAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let lines = include_str!("../../crates/report/tests/fixtures/tcp-10k.jsonl").lines();
     let mut samples: Vec<Value> = lines.map(|line| serde_json::from_str(line).expect("JSON")).collect();
@@ -18,7 +18,7 @@ static SAMPLES: LazyLock<Vec<Value>> = LazyLock::new(|| {
     samples
 });
 
-/// An event: which sample, and what stands in it instead.
+/// An event: which sample, and its changed values.
 type Changed = (u8, Vec<(u8, i64, String)>);
 
 fuzz_target!(|input: (u8, &str, Vec<Changed>)| {

@@ -1,4 +1,4 @@
-//! Any scenario file is read or refused, in words without the names of our types; what is read can be planned.
+//! Any scenario file is parsed or rejected, in words without the names of our types; a parsed one can be planned.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

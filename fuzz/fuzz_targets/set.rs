@@ -1,4 +1,4 @@
-//! Any text of `--set` and its relatives is read or refused, within bounds on depth and on the length of lists.
+//! Any text for `--set` and similar flags is parsed or rejected, within bounds on depth and on the length of lists.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

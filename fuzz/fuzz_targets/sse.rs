@@ -1,6 +1,6 @@
 #![no_main]
-//! What a server sends to a load that asks for a stream of events: it is read alike however it is cut, and nothing is shown
-//! raw.
+//! A server's answers to a load that requests a stream of events: parsing does not depend on how they are cut, and
+//! nothing is shown raw.
 
 use libfuzzer_sys::fuzz_target;
 use load::fuzzing::read_stream;

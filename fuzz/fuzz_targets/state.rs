@@ -1,4 +1,4 @@
-//! Any state file is read or refused; what is read can be explained, in words without the names of our types.
+//! Any state file is parsed or rejected; a parsed one can be explained, in words without the names of our types.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
 #![no_main]
-//! What a WebSocket server sends to a load: frames are read alike however they are cut, and nothing is shown raw.
+//! A WebSocket server's answers to a load: parsing does not depend on how frames are cut, and nothing is shown raw.
 
 use libfuzzer_sys::fuzz_target;
 use load::fuzzing::{read_frames, read_upgrade};

@@ -6,7 +6,7 @@ app.kubernetes.io/name: {{ .name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- end }}
 
-{{/* Without versions: a new version of the chart alone restarts nothing. */}}
+{{/* Without versions: merely a new version of the chart restarts nothing. */}}
 {{- define "labels.pod" -}}
 {{ include "labels.selector" . }}
 app.kubernetes.io/part-of: playground
@@ -31,7 +31,7 @@ labels:
 {{- include "wave" . }}
 {{- end }}
 
-{{/* For Argo CD: what services depend on is there, and healthy, before they are. Helm has its own order. */}}
+{{/* For Argo CD: services start after their dependencies are healthy. Helm has its own order. */}}
 {{- define "wave" }}
 {{- if has .name (list "kafka" "memcached" "redis" "etcd" "cassandra" "elasticsearch" "prometheus" "prometheus-adapter" "cadvisor") }}
 annotations:
@@ -41,7 +41,7 @@ annotations:
 
 {{- define "monitoring.namespace" }}{{ .root.Values.monitoring.namespace }}{{ end }}
 
-{{/* A service's Service and autoscaler, by the names under which they have always been known. */}}
+{{/* A service's Service and autoscaler, under their traditional names. */}}
 {{- define "service.exposed" }}{{ get (dict "profiles" "base-service" "directory" "main-service") .name | default .name }}{{ end }}
 {{- define "service.autoscaler" }}{{ get (dict "directory" "main-hpa" "stream" "stream-hpa") .name | default .name }}{{ end }}
 
@@ -50,25 +50,25 @@ annotations:
 {{- define "memcached.name" }}{{ .root.Release.Name }}-memcached{{ end }}
 {{- define "redis.name" }}{{ .root.Release.Name }}-redis{{ end }}
 {{- define "etcd.name" }}{{ .root.Release.Name }}-etcd{{ end }}
-{{/* What orders to shed connections carry. */}}
+{{/* The Secret with the token of orders to shed connections. */}}
 {{- define "shed.secret" }}{{ .root.Values.balancer.existingSecret | default (printf "%s-shed-token" .root.Release.Name) }}{{ end }}
 {{- define "redis.port" }}{{ with .root.Values.redis.address }}{{ regexFind "[0-9]+$" . }}{{ else }}6379{{ end }}{{ end }}
 {{- define "redis.secret" }}{{ .root.Values.redis.existingSecret | default (printf "%s-redis-password" .root.Release.Name) }}{{ end }}
 {{- define "cassandra.name" }}{{ .root.Release.Name }}-cassandra{{ end }}
 {{- define "elasticsearch.secret" }}{{ .root.Values.elasticsearch.existingSecret | default (printf "%s-es-elastic-user" .root.Release.Name) }}{{ end }}
-{{/* As ECK names the Service of an Elasticsearch called like the release. */}}
+{{/* ECK's name for the Service of an Elasticsearch named like the release. */}}
 {{- define "elasticsearch.service" }}{{ .root.Release.Name }}-es-http{{ end }}
 {{- define "prometheus.name" }}{{ .root.Release.Name }}-prometheus{{ end }}
 {{- define "prometheus.adapter.name" }}{{ .root.Release.Name }}-prometheus-adapter{{ end }}
 
-{{/* What runs here: "true", or nothing. */}}
+{{/* Whether a part runs here: "true", or nothing. */}}
 {{- define "kafka.isOurs" }}{{ with .root.Values.kafka }}{{ if and .enabled (not .brokers) }}true{{ end }}{{ end }}{{ end }}
 {{- define "memcached.isOurs" }}{{ with .root.Values.memcached }}{{ if and .enabled (not .host) }}true{{ end }}{{ end }}{{ end }}
-{{/* ws keeps its sessions there, stream its locks. */}}
+{{/* For ws' sessions and stream's locks. */}}
 {{- define "redis.isWanted" }}{{ if or .root.Values.redis.enabled .root.Values.ws.enabled .root.Values.directory.enabled .root.Values.stream.enabled }}true{{ end }}{{ end }}
 {{- define "redis.isOurs" }}{{ if and (include "redis.isWanted" .) (not .root.Values.redis.address) }}true{{ end }}{{ end }}
 {{- define "etcd.isOurs" }}{{ with .root.Values.etcd }}{{ if and .enabled (not .endpoints) }}true{{ end }}{{ end }}{{ end }}
-{{/* profiles has its data there. */}}
+{{/* For the data of profiles. */}}
 {{- define "cassandra.isOurs" }}{{ if and (or .root.Values.cassandra.enabled .root.Values.profiles.enabled) (not .root.Values.cassandra.contactPoints) }}true{{ end }}{{ end }}
 {{- define "elasticsearch.isWanted" }}{{ if or .root.Values.elasticsearch.enabled .root.Values.logger.enabled }}true{{ end }}{{ end }}
 {{- define "elasticsearch.isOurs" }}{{ if and (include "elasticsearch.isWanted" .) (not .root.Values.elasticsearch.url) }}true{{ end }}{{ end }}
@@ -90,7 +90,7 @@ annotations:
 {{- with .root.Values.image }}{{ .repository }}:{{ .tag | default $.root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
-{{/* metadata of an object of no namespace */}}
+{{/* metadata of a cluster-scoped object */}}
 {{- define "metadata.cluster" -}}
 name: {{ .object }}
 labels:

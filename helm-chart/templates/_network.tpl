@@ -1,4 +1,4 @@
-{{/* What one part's pods may receive and reach; everything else is denied by templates/network-policy.yaml.
+{{/* The traffic that one part's pods may receive and send; everything else is denied by templates/network-policy.yaml.
      (dict … "ingress" YAML "egress" YAML), both lists of rules, either may be empty. */}}
 {{- define "policy" }}
 {{- if .root.Values.networkPolicy.enabled }}
@@ -23,7 +23,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Names are resolved by whatever the cluster has for that; some have it on the node itself. */}}
+{{/* DNS, wherever the cluster runs it; some run it on the node itself. */}}
 {{- define "policy.dns" }}
 - ports:
     - {port: 53, protocol: UDP}
@@ -58,7 +58,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Something outside of the chart: its port is the last number of its address, and where it is, nobody knows here. */}}
+{{/* Something outside the chart: its port is the last number of its address; its IP address is unknown here. */}}
 {{- define "policy.outside" }}
 - ports:
     {{- range . }}

@@ -1,4 +1,4 @@
-{{/* What all pods have in common: no token, not root, nothing to write to, no privileges.
+{{/* Common to all pods: no token, not root, nothing to write to, no privileges.
      (dict … "user" UID "token" true where the API server is asked) */}}
 {{- define "pod.common" -}}
 serviceAccountName: {{ .object | default .name }}
@@ -32,7 +32,7 @@ tolerations:
 {{- end }}
 {{- end }}
 
-{{/* Replicas on different nodes where there are several, those of one revision among themselves. */}}
+{{/* Spreads the replicas of each revision over the nodes. */}}
 {{- define "pod.spread" -}}
 topologySpreadConstraints:
   - maxSkew: 1
@@ -54,7 +54,7 @@ securityContext:
     drop: [ALL]
 {{- end }}
 
-{{/* (dict … "path" PATH "port" PORT NAME), or tcp where there is no path */}}
+{{/* (dict … "path" PATH "port" PORT NAME), or tcp without a path */}}
 {{- define "probe.target" -}}
 {{- if .path }}
 httpGet:
@@ -83,7 +83,7 @@ metadata:
   {{- include "metadata" . | nindent 2 }}
 spec:
   maxUnavailable: 1
-  # A pod that is not ready protects nobody: it never stops a node from being drained.
+  # A pod that is not ready never stops a node from being drained.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:

@@ -74,7 +74,7 @@ spec:
     spec:
       {{- include "pod.common" (merge (dict "user" 65532 "token" (eq .name "balancer")) .) | nindent 6 }}
       {{- include "pod.spread" (merge (dict "revision" "pod-template-hash") .) | nindent 6 }}
-      # No preStop: from SIGTERM on the service itself accepts, notifies and drains.
+      # No preStop: from SIGTERM on, the service itself accepts, notifies and drains.
       terminationGracePeriodSeconds: {{ .values.terminationGracePeriodSeconds }}
       containers:
         - name: {{ .name }}
@@ -113,7 +113,7 @@ spec:
       {{- end }}
 {{- end }}
 
-{{/* What the platform says, then what `env` says: the user wins. */}}
+{{/* The platform's settings, then `env`: the user wins. */}}
 {{- define "service.env" }}
 {{- $env := dict }}
 {{- if .protocol }}{{ $_ := set $env "PORT" .values.port }}{{ end }}
@@ -124,7 +124,7 @@ spec:
 {{- end }}
 {{- include "env.site" . }}
 {{- if and (has .name (list "ws" "stream")) (not (hasKey $env "HOST_ID")) }}
-# By which its sessions are known: the address that the gateway sees.
+# Identifies its sessions: the address that the gateway sees.
 - name: HOST_ID
   valueFrom:
     fieldRef:
@@ -143,20 +143,20 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* Where a program of ours runs. */}}
+{{/* A container with our program. */}}
 {{- define "env.site" }}
 - name: POD_NAME
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-# Probes and scrapes come from outside of the pod.
+# Probes and scrapes come from outside the pod.
 - name: ADMIN_HOST
   valueFrom:
     fieldRef:
       fieldPath: status.podIP
 {{- end }}
 
-{{/* As playctl prints a value: whole numbers, which Helm reads as floating, without exponent or fraction. */}}
+{{/* Prints a value like playctl: whole numbers, which Helm parses as floats, without exponent or fraction. */}}
 {{- define "text" -}}
 {{- if and (kindIs "float64" .) (eq (floor .) .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
 {{- end }}
@@ -231,7 +231,7 @@ spec:
 {{- toYaml $env }}
 {{- end }}
 
-{{/* The operator's Elasticsearch has a certificate of an authority of its own. */}}
+{{/* The operator's Elasticsearch has a certificate from its own authority. */}}
 {{- define "service.trusts" }}{{ with .root.Values.elasticsearch }}{{ if and (eq $.name "logger") .operator (not .url) }}true{{ end }}{{ end }}{{ end }}
 {{- define "service.mounts" }}{{ if include "service.trusts" . }}
 - name: elasticsearch-authority
@@ -265,7 +265,7 @@ spec:
 {{- end }}
 {{- include "policy.scraped" (dict "root" .root "port" .values.adminPort) }}
 {{- if and .root.Values.balancer.enabled (eq .name (include "balancer.service" .)) }}
-# Its connections are counted, and it gets orders to shed some.
+# The balancer counts its connections, and orders it to shed some.
 {{- include "policy.part" (dict "root" .root "part" "balancer" "port" .values.adminPort "direction" "from") }}
 {{- end }}
 {{- end }}
@@ -296,13 +296,13 @@ spec:
 {{- end }}
 {{- end }}
 {{- if eq .name "balancer" }}
-# The API server, of which nobody here knows where it is.
+# The API server, whose address is unknown here.
 {{- include "policy.outside" (list 443 6443 8443) }}
 {{- $service := include "balancer.service" . }}
 {{- with get .root.Values $service }}
 {{- include "policy.part" (dict "root" $.root "part" $service "port" .adminPort "direction" "to") }}
 {{- else }}
-# A service that is not of this chart: the port that it calls admin.
+# A service outside this chart: its port named admin.
 - to:
     - podSelector: {}
   ports:

@@ -1,4 +1,4 @@
-{{/* Data of a StatefulSet, in the volume `data`: a claim of its own, or without a size a folder that ends with the pod. */}}
+{{/* Data of a StatefulSet, in the volume `data`: its own claim, or without a size a folder that is deleted with the pod. */}}
 {{- define "storage.claim" }}
 {{- with .values.storage }}
 {{- if .size }}
@@ -17,7 +17,7 @@ volumeClaimTemplates:
       resources:
         requests:
           storage: {{ .size }}
-# The claims go with the set: nothing is left after `helm uninstall`.
+# The claims are deleted with the set: nothing remains after `helm uninstall`.
 persistentVolumeClaimRetentionPolicy:
   whenDeleted: Delete
   whenScaled: Retain

@@ -9,7 +9,7 @@ import sys
 RELEASE, VALUES = sys.argv[1], json.load(open(sys.argv[2], encoding="utf-8"))
 MANIFEST = open(sys.argv[3], encoding="utf-8").read().split("\n---\n")
 KINDS = "deployments,statefulsets,daemonsets,services,horizontalpodautoscalers,poddisruptionbudgets,networkpolicies,serviceaccounts,pods,ingresses"
-# Those that ask the API server.
+# Pods that use the API server.
 WITH_TOKEN = {"balancer", "prometheus", "prometheus-adapter"}
 broken = []
 
@@ -76,7 +76,7 @@ def workload_keeps_its_word(kind, item, found):
         check(not pod.get(host), f"{where}: {host}")
     account = [one for one in found["ServiceAccount"] if one["metadata"]["name"] == pod.get("serviceAccountName") and one["metadata"]["namespace"] == namespace]
     check(account and account[0].get("automountServiceAccountToken") is False, f"{where}: no account of its own, or one that hands out tokens")
-    check(bool(pod.get("automountServiceAccountToken")) == (labels["app.kubernetes.io/name"] in WITH_TOKEN), f"{where}: wrong about its token")
+    check(bool(pod.get("automountServiceAccountToken")) == (labels["app.kubernetes.io/name"] in WITH_TOKEN), f"{where}: has a token without need, or lacks one")
     check("terminationGracePeriodSeconds" in pod, f"{where}: no grace period")
     policies = [policy for policy in found.get("NetworkPolicy", []) if policy["metadata"]["namespace"] == namespace and selects(policy["spec"]["podSelector"].get("matchLabels"), labels)]
     check(len(policies) == 2, f"{where}: {len(policies)} network policies select it, expected two: the default and its own")
@@ -108,7 +108,7 @@ def service_keeps_its_word(name, values, found):
         check(service and service["spec"]["clusterIP"] == "None", f"{name}: no headless Service")
         check(service and service["spec"]["selector"].get("traffic") == "active", f"{name}: its Service does not select by traffic=active")
     if name in ("ws", "stream"):
-        # Its sessions are known by the address that the gateway sees, and Redis' password is nowhere written out.
+        # Its sessions are identified by the address that the gateway sees, and Redis' password is never in plain text.
         sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
         check(sources.get("HOST_ID", {}).get("fieldRef", {}).get("fieldPath") == "status.podIP", f"{name}: HOST_ID is not the pod's address")
         check(env.get("REDIS_HOST") == f"{RELEASE}-redis" and "secretKeyRef" in sources.get("REDIS_PASSWORD", {}), f"{name}: no Redis with a password from a Secret")
@@ -117,7 +117,7 @@ def service_keeps_its_word(name, values, found):
     if name == "directory":
         check(env.get("PROFILES_URL") == "http://base-service:8080" and env.get("REDIS_HOST") == f"{RELEASE}-redis", "directory: does not know profiles or Redis")
     if name in ("tcp", "ws", "stream", "balancer"):
-        # Orders to shed connections carry one token, which those have who give them and who obey.
+        # Orders to shed connections carry a token that both senders and receivers have.
         sources = {variable["name"]: variable.get("valueFrom", {}) for variable in pod["containers"][0]["env"]}
         secret = sources.get("SHED_TOKEN", {}).get("secretKeyRef", {}).get("name")
         check(secret == (f"{RELEASE}-shed-token" if VALUES["balancer"]["enabled"] else None), f"{name}: its token for orders to shed is that of {secret}")
@@ -133,7 +133,7 @@ def service_keeps_its_word(name, values, found):
         for key, value in values["autoscaling"].items():
             contained(f"{name}.autoscaling.{key}", value, autoscaler["spec"].get(key))
         written = [text for text in MANIFEST if re.search(r"^kind: Deployment$", text, re.M) and re.search(rf"^  name: {name}$", text, re.M)]
-        check(len(written) == 1 and not re.search(r"^  replicas:", written[0], re.M), f"{name}: the chart sets the replicas, which the autoscaler owns")
+        check(len(written) == 1 and not re.search(r"^  replicas:", written[0], re.M), f"{name}: the chart sets the replicas although the autoscaler owns them")
 
 
 def ingresses_keep_their_word(found):
@@ -164,7 +164,7 @@ def contained(where, wanted, found):
             contained(f"{where}.{key}", value, (found or {}).get(key))
     elif isinstance(wanted, list):
         check(isinstance(found, list) and len(found) == len(wanted), f"{where}: {found}, not {wanted}")
-        # It sorts metrics by type.
+        # The API server sorts metrics by type.
         for value in wanted:
             if isinstance(value, dict):
                 check(any(holds(value, one) for one in found or []), f"{where}: {value} is missing")
@@ -183,7 +183,7 @@ def holds(wanted, found):
 def permissions(accounts):
     """What the release's accounts may do, and that they may do nothing else of what would hurt."""
     asked = []
-    # The balancer may patch pods, of its namespace alone.
+    # The balancer may patch pods, but only in its namespace.
     hurtful = [("get", "", "secrets"), ("patch", "", "pods"), ("delete", "coordination.k8s.io", "leases"), ("update", "coordination.k8s.io", "leases"), ("list", "", "secrets"), ("create", "", "pods"), ("create", "", "pods/exec"), ("delete", "", "pods"), ("list", "", "pods"),
         ("patch", "apps", "deployments"), ("patch", "autoscaling", "horizontalpodautoscalers"), ("create", "rbac.authorization.k8s.io", "rolebindings"),
         ("create", "rbac.authorization.k8s.io", "clusterrolebindings"), ("impersonate", "", "users"), ("patch", "", "nodes"), ("list", "", "nodes"), ("create", "", "serviceaccounts/token")]
@@ -195,7 +195,7 @@ def permissions(accounts):
                 attributes = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource}
                 groups = ["system:serviceaccounts", f"system:serviceaccounts:{account['metadata']['namespace']}", "system:authenticated"]
                 asked.append({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": {"user": user, "groups": groups, "resourceAttributes": attributes}})
-    # One request each, but one process for all.
+    # One request each, but only one process.
     out = subprocess.run(["kubectl", "create", "-f", "-", "-o", "json"], input=json.dumps({"apiVersion": "v1", "kind": "List", "items": asked}), text=True, check=True, capture_output=True).stdout
     decoder, answers, out = json.JSONDecoder(), [], out.strip()
     while out:
@@ -231,7 +231,7 @@ def main():
         if VALUES[name]["enabled"]:
             service_keeps_its_word(name, VALUES[name], found)
     gateway = next(one for one in found["Service"] if one["metadata"]["name"] == "envoy-gateway-tcp")
-    check(gateway["spec"]["type"] == "LoadBalancer", "envoy-gateway-tcp is no LoadBalancer")
+    check(gateway["spec"]["type"] == "LoadBalancer", "envoy-gateway-tcp is not a LoadBalancer")
     listeners = {(one["port"], one["protocol"].replace("HTTP", "TCP")) for one in VALUES["gateway"]["listeners"] if VALUES[one["service"]]["enabled"] and one["service"] != "profiles"}
     check({(port["port"], port["protocol"]) for port in gateway["spec"]["ports"]} == listeners, "envoy-gateway-tcp has other ports than the listeners")
     ingresses_keep_their_word(found)

@@ -18,7 +18,7 @@ const TCP: SocketAddr = loopback(1, 1, 40_000);
 const UDP: SocketAddr = loopback(1, 1, 50_000);
 const WS: SocketAddr = loopback(1, 1, 8088);
 const PROFILES: SocketAddr = loopback(1, 1, 8080);
-/// Of the Redis that `ws` lists its sessions in, a thread of this process.
+/// The address of the Redis in which `ws` lists its sessions, a thread of this process.
 const REDIS: SocketAddr = loopback(1, 100, 6379);
 const ADMIN_PORT: u16 = 9100;
 
@@ -74,7 +74,7 @@ impl Direct {
         Ok(Self { process: start.answering(admin(UDP), "/readyz")?, address: UDP, contestant, _redis: None })
     }
 
-    /// The `ws` service with a Redis, or the bare loop, with one I/O thread. Nobody is pinged while it is measured.
+    /// The `ws` service with a Redis, or the bare loop, with one I/O thread. No pings during the measurement.
     pub(crate) fn websockets(contestant: Contestant, programs: &Programs) -> Result<Self> {
         let (process, redis) = match contestant {
             Contestant::Playctl => {
@@ -105,7 +105,7 @@ impl Direct {
         Ok(Self { process, address: PROFILES, contestant: Contestant::Playctl, _redis: None })
     }
 
-    /// Several `tcp` services, each at an address of its own.
+    /// Several `tcp` services, each at its own address.
     pub(crate) fn replicas(programs: &Programs, count: u8) -> Result<Vec<(Process, SocketAddr)>> {
         (1..=count)
             .map(|number| {
@@ -120,7 +120,7 @@ impl Direct {
         self.address
     }
 
-    /// Where ours answers `/metrics`.
+    /// The address of `/metrics` of our service.
     pub(crate) fn admin(&self) -> SocketAddr {
         admin(self.address)
     }

@@ -29,7 +29,7 @@ const FRONT: SocketAddr = loopback(0, 1, 10_000);
 const FRONT_HEALTH: SocketAddr = loopback(0, 1, 9100);
 
 const REPLICAS: [SocketAddr; 2] = [loopback(1, 1, 40_000), loopback(1, 2, 40_000)];
-/// Every replica answers health checks here.
+/// The port of health checks on every replica.
 const HEALTH_PORT: u16 = 9100;
 
 /// With splicing, HAProxy also needs two descriptors for each pipe, and a quarter as many pipes as connections; above the
@@ -45,13 +45,13 @@ pub(crate) enum Backend {
     Datagrams,
 }
 
-/// What a row requires of a proxy.
+/// A row's requirements on a proxy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Setup {
     /// I/O threads of the proxy, and of the replicas.
     pub(crate) threads: usize,
     pub(crate) backend: Backend,
-    /// The connections carry much data at a time: HAProxy may splice (`splice-auto`).
+    /// The connections carry bulk data: HAProxy may splice (`splice-auto`).
     pub(crate) bulk: bool,
 }
 
@@ -81,7 +81,7 @@ impl Proxy {
     }
 }
 
-/// Several gateways of ours, each at an address of its own, with the same replicas behind them.
+/// Several of our gateways, each at its own address, with the same replicas behind them.
 pub(crate) fn gateways(
     programs: &Programs,
     count: u8,
@@ -138,7 +138,7 @@ fn deploy(
     Deployed::prepare(contestant, executable, setup, ip, &folder, replicas)?.start(programs)
 }
 
-/// A gateway as `playctl up` starts it, except for what a row requires of it.
+/// A gateway as `playctl up` starts it, except for the row's requirements.
 struct Deployed {
     name: &'static str,
     gateway: LoneGateway,
@@ -160,7 +160,7 @@ impl Deployed {
             Contestant::Reference => bail!("the minimal proxy is never deployed"),
         };
         let protocol = match (setup.backend, contestant) {
-            (Backend::Datagrams, Contestant::HaProxy) => bail!("HAProxy is no proxy for datagrams"),
+            (Backend::Datagrams, Contestant::HaProxy) => bail!("HAProxy is not a proxy for datagrams"),
             (Backend::Datagrams, Contestant::Playctl) => Protocol::Udp,
             _ => Protocol::Tcp,
         };
@@ -242,8 +242,8 @@ fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     Ok(text.replacen(old, new, 1))
 }
 
-/// A platform's Envoy has no listener for datagrams, because our own gateway takes them there. This replaces its listener
-/// for connections and keeps everything behind it.
+/// A platform's Envoy has no listener for datagrams, because our own gateway handles them there. This replaces its
+/// listener for connections and keeps everything behind it.
 fn for_datagrams(bootstrap: &str) -> Result<String> {
     let mut bootstrap: Value = serde_json::from_str(bootstrap)?;
     let types = "type.googleapis.com/envoy.extensions.filters.udp.udp_proxy.v3";
@@ -269,7 +269,7 @@ fn for_datagrams(bootstrap: &str) -> Result<String> {
 mod tests {
     use super::*;
 
-    /// A gateway prepared on this address, and one of its files.
+    /// A gateway prepared for this address, and one of its files.
     fn prepared(contestant: Contestant, setup: Setup, ip: IpAddr, file: &str) -> (LoneGateway, String) {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("0");
@@ -307,7 +307,7 @@ mod tests {
         let file = |setup| {
             let (_, text) = prepared(Contestant::Envoy, setup, loopback(2, 5, 0).ip(), "envoy.json");
             let mut resources = serde_json::from_str::<Value>(&text).unwrap()["static_resources"].take();
-            // The path of its endpoints differs from call to call.
+            // The path of its endpoints differs between calls.
             resources["clusters"][0]["eds_cluster_config"].take();
             resources
         };

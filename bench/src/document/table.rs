@@ -37,7 +37,7 @@ pub(crate) fn row_in_words(row: &Row) -> String {
     text
 }
 
-/// `0.95 × (0.93–0.97)`, or values with their unit where the goal is one.
+/// `0.95 × (0.93–0.97)`, or values with their unit if the goal is one.
 pub(super) fn reached(outcome: &Outcome, verdict: &Verdict) -> String {
     if verdict.goal.against().is_some() {
         let Spread { median, min, max } = verdict.reached;
@@ -92,7 +92,7 @@ pub(crate) fn system_calls(all: &[Counts]) -> String {
     text
 }
 
-/// The calls worth a line: those that any contestant makes at least once in a hundred units, the most frequent first.
+/// The calls worth listing: those that any contestant makes at least once per hundred units, the most frequent first.
 pub(super) fn named(counts: &Counts) -> Vec<String> {
     let mut most: Vec<(String, f64)> = Vec::new();
     for (name, &calls) in counts.parties.iter().flat_map(|party| &party.calls) {

@@ -19,8 +19,8 @@ pub(super) fn serve(address: SocketAddr) -> Result<()> {
         connections.extend(accept_all(&listener)?);
         for mut connection in &connections {
             let written =
-                connection.write(line.as_bytes()).context("a client does not take the broadcast")?;
-            ensure!(written == line.len(), "a client took only {written} bytes of the broadcast");
+                connection.write(line.as_bytes()).context("a client does not accept the broadcast")?;
+            ensure!(written == line.len(), "a client accepted only {written} bytes of the broadcast");
         }
         writeln!(io::stdout().lock(), "{}", connections.len())?;
     }

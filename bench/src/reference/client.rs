@@ -22,15 +22,15 @@ pub(crate) struct Arguments {
     connections: usize,
     #[arg(long)]
     message: String,
-    /// Time between two messages of a connection
+    /// Interval between two messages of a connection
     #[arg(long)]
     every_ms: u64,
-    /// Time from the moment that all are connected
+    /// Time from the moment all are connected
     #[arg(long)]
     seconds: u64,
 }
 
-/// What it prints when it ends.
+/// The output at the end.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) messages: u64,

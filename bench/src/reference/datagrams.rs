@@ -14,7 +14,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::health;
 
-/// Datagrams in one call.
+/// Datagrams per call.
 pub(super) const BATCH: usize = 64;
 pub(super) const DATAGRAM: usize = 2048;
 /// As much as the services request.
@@ -49,7 +49,7 @@ pub(super) fn bind(address: SocketAddr) -> Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// Sends back what comes, for ever.
+/// Sends back whatever arrives, forever.
 pub(super) fn echo(socket: &UdpSocket) -> io::Result<()> {
     let mut incoming = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     let mut outgoing = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);

@@ -1,4 +1,4 @@
-//! The bare driver in a loop: what a read of one row costs without HTTP, JSON and limits.
+//! The bare driver in a loop: the cost of reading one row without HTTP, JSON and limits.
 
 use std::{
     io::{self, BufRead as _, Write as _},
@@ -18,10 +18,10 @@ pub(crate) struct Arguments {
     contact_point: String,
     #[arg(long)]
     keyspace: String,
-    /// The user who is asked for
+    /// The user to query
     #[arg(long)]
     user: Uuid,
-    /// Questions under way at all times
+    /// Concurrent queries
     #[arg(long)]
     at_a_time: NonZeroUsize,
 }

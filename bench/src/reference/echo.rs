@@ -16,7 +16,7 @@ const BUFFER: usize = 64 * 1024;
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes that the socket did not take at once. Until it has, nothing more is read.
+    /// Bytes that the socket did not accept at once. Until they are written, nothing more is read.
     unwritten: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn serve(listeners: &[TcpListener]) -> io::Result<()> {
                 Ok(Turn::Wait(flags)) => {
                     epoll::modify(&epoll, &connection.stream, EventData::new_u64(token), flags)?;
                 }
-                // Closing takes it out of the epoll set.
+                // Closing removes it from the epoll set.
                 Ok(Turn::End) | Err(_) => drop(connections.remove(token as usize)),
             }
         }
@@ -87,7 +87,7 @@ impl Connection {
     }
 }
 
-/// All connections that wait to be accepted, non-blocking.
+/// All pending connections, non-blocking.
 pub(super) fn accept_all(listener: &TcpListener) -> io::Result<Vec<TcpStream>> {
     use rustix::net::{SocketFlags, accept_with};
     let mut accepted = Vec::new();

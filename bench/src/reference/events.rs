@@ -1,4 +1,5 @@
-//! A bare loop of `write`: what sending a megabyte to everybody each second costs without HTTP, locks and slow readers.
+//! A bare loop of `write`: the cost of sending a megabyte to all clients each second without HTTP, locks and slow
+//! readers.
 
 use std::{
     io::{self, Read, Write},
@@ -12,10 +13,10 @@ use crate::measure::wait;
 const HEAD: &[u8] =
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
 const EVERY: Duration = Duration::from_secs(1);
-/// How often to look for clients while nothing is to be sent.
+/// How often to check for new clients while nothing is due.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// The chunks in which the service sends an event: what comes before the message, the message, and what comes behind it.
+/// The chunks in which the service sends an event: before the message, the message, and after it.
 fn event() -> [Vec<u8>; 3] {
     let chunk = |data: &[u8]| [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat();
     [
@@ -35,7 +36,7 @@ pub(super) fn serve(listeners: &[TcpListener]) -> io::Result<()> {
     loop {
         for mut client in accept_all(listener)? {
             client.set_nonblocking(false)?;
-            // One that only looks whether somebody listens says nothing.
+            // A client that only checks whether somebody listens sends nothing.
             if client.read(&mut [0; 1024])? > 0 {
                 client.write_all(HEAD)?;
                 clients.push(client);

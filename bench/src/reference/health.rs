@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// Answers every request at `address` with 200, on a thread of its own.
+/// Answers every request at `address` with 200, on its own thread.
 pub(super) fn answer(address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen at {address}"))?;
     thread::spawn(move || {

@@ -52,7 +52,7 @@ fn serve(listeners: &[TcpListener], replicas: &[SocketAddr]) -> io::Result<()> {
     let mut events = poll::events();
     loop {
         poll::wait(&epoll, &mut events, None)?;
-        // Taken last: the key of a session that ends in this turn is not used again within it.
+        // Accepted last: the key of a session that ends in this turn is not reused within it.
         let mut ready = None;
         for event in &events {
             let token = event.data.u64();
@@ -63,7 +63,7 @@ fn serve(listeners: &[TcpListener], replicas: &[SocketAddr]) -> io::Result<()> {
             let (key, side) = ((token >> 1) as usize, (token & 1) as usize);
             let Some(session) = sessions.get(key) else { continue };
             if !matches!(pass(&session[side], &session[1 - side], &mut buffer), Ok(length) if length > 0) {
-                // Closing takes them out of the epoll set.
+                // Closing removes them from the epoll set.
                 sessions.remove(key);
             }
         }
@@ -91,7 +91,7 @@ fn connect(replica: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Passes on what one read gives; 0 at the end.
+/// Forwards the result of one read; 0 at the end.
 fn pass(mut from: &TcpStream, mut to: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     let length = match from.read(buffer) {
         Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(usize::MAX),

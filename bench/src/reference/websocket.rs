@@ -1,4 +1,4 @@
-//! A bare loop over tungstenite: what an echo over web sockets costs without sessions, limits and activity.
+//! A bare loop over tungstenite: the cost of an echo over web sockets without sessions, limits and activity.
 
 use std::{io, net::TcpListener};
 

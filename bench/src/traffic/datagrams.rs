@@ -17,10 +17,10 @@ use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use super::{LOOK_UP, Meter};
 use crate::poll;
 
-/// Datagrams in one call.
+/// Datagrams per call.
 const BATCH: usize = 64;
 const REPLY_MAX: usize = 512;
-/// A peer that hears nothing for this long has lost its messages, and starts over.
+/// A peer that receives nothing for this long has lost its messages, and starts over.
 const SILENCE: Duration = Duration::from_millis(250);
 /// The longest time without any answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ struct Peer {
     heard: Instant,
 }
 
-/// What one call sends and receives.
+/// Buffers for one call.
 struct Batches {
     incoming: MultiHeaders<()>,
     outgoing: MultiHeaders<()>,
@@ -110,7 +110,7 @@ impl Batches {
         }
     }
 
-    /// Receives up to a batch, all of which must be `reply`. Returns how many came.
+    /// Receives up to a batch, all of which must be `reply`. Returns the number received.
     fn receive(&mut self, socket: &UdpSocket, reply: &[u8]) -> io::Result<usize> {
         let mut room = self.buffers.iter_mut();
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = array::from_fn(|_| {

@@ -1,4 +1,4 @@
-//! Making connections.
+//! Opens connections.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// One address has some 28,000 ports for connections to one destination; this many are taken from each.
 const PER_SOURCE: usize = 20_000;
 
-/// A connection, made before this returns, non-blocking from then on.
+/// A connection, established on return, then non-blocking.
 pub(super) fn one(target: SocketAddr, source: SocketAddr) -> io::Result<TcpStream> {
     let socket = bound(source, false)?;
     socket.connect(&target.into())?;
@@ -34,7 +34,7 @@ fn bound(source: SocketAddr, nonblocking: bool) -> io::Result<Socket> {
     let kind = if nonblocking { Type::STREAM.nonblocking() } else { Type::STREAM };
     let socket = Socket::new(Domain::IPV4, kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    // Choose the port when the destination is known; otherwise one address allows only 28,000 connections in all.
+    // Choose the port when the destination is known; otherwise one address allows only 28,000 connections in total.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&source.into())?;
     Ok(socket)

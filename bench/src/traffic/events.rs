@@ -1,4 +1,4 @@
-//! Streams of server-sent events: asked for, and read as fast as they come.
+//! Streams of server-sent events: requested, and read as fast as they arrive.
 
 use std::{
     io::{self, Read, Write},
@@ -16,12 +16,12 @@ use super::{LOOK_UP, Meter, dial, unexpected_end};
 use crate::poll;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// Longer heads are none.
+/// Maximum length of a head.
 const HEAD_MAX: usize = 4096;
-/// What one call takes at most. The kernel drops it (`MSG_TRUNC`, tcp(7)) instead of copying it.
+/// Maximum size of one read. The kernel drops the bytes (`MSG_TRUNC`, tcp(7)) instead of copying them.
 const PIECE: usize = 1024 * 1024;
 
-/// A stream at each of these paths, non-blocking from then on. Nothing but the answers' heads is read.
+/// Opens a stream at each of these paths, then non-blocking. Reads only the answers' heads.
 pub(crate) fn open(target: SocketAddr, paths: &[String]) -> io::Result<Vec<TcpStream>> {
     let streams = dial::many(target, paths.len())?;
     for (mut stream, path) in streams.iter().zip(paths) {
@@ -34,7 +34,7 @@ pub(crate) fn open(target: SocketAddr, paths: &[String]) -> io::Result<Vec<TcpSt
     Ok(streams)
 }
 
-/// Byte by byte, so that nothing behind it is taken.
+/// Byte by byte, so that nothing after it is consumed.
 fn read_head(mut stream: &TcpStream) -> io::Result<()> {
     let (mut head, mut byte) = (Vec::new(), [0]);
     while !head.ends_with(b"\r\n\r\n") {
@@ -43,7 +43,7 @@ fn read_head(mut stream: &TcpStream) -> io::Result<()> {
         }
         head.push(byte[0]);
     }
-    // An answer that is over says how long it is.
+    // An answer that is not a stream says how long it is.
     if head.starts_with(b"HTTP/1.1 200 ")
         && !head.to_ascii_lowercase().windows(15).any(|part| part == b"content-length:")
     {

@@ -22,10 +22,10 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn open(target: SocketAddr, count: usize, message: &[u8]) -> Result<Self> {
-        Self::over(dial::many(target, count).context("cannot make the connections")?, message)
+        Self::over(dial::many(target, count).context("cannot open the connections")?, message)
     }
 
-    /// The same over connections that are there.
+    /// The same over existing connections.
     pub(crate) fn over(streams: Vec<TcpStream>, message: &[u8]) -> Result<Self> {
         let held = Self { streams };
         held.exchange(message).context("the connections are not served")?;
@@ -37,7 +37,7 @@ impl Held {
         Self { streams }
     }
 
-    /// Sends a message on each and waits for what comes back.
+    /// Sends a message on each and waits for the answer.
     fn exchange(&self, message: &[u8]) -> io::Result<()> {
         for mut stream in &self.streams {
             stream.set_nonblocking(false)?;

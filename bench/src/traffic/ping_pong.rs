@@ -25,10 +25,10 @@ impl PingPong {
         self.over(&dial::many(self.target, self.connections)?, meter)
     }
 
-    /// The same over connections that are there.
+    /// The same over existing connections.
     pub(crate) fn over(&self, streams: &[TcpStream], meter: &Meter) -> io::Result<()> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        // What is still missing of each connection's answer.
+        // Missing bytes of each connection's answer.
         let mut missing = vec![self.reply; streams.len()];
         for (index, stream) in streams.iter().enumerate() {
             epoll::add(&epoll, stream, EventData::new_u64(index as u64), EventFlags::IN)?;
@@ -63,7 +63,7 @@ impl PingPong {
     }
 }
 
-/// A socket with nothing in flight takes a short message whole.
+/// An idle socket accepts a short message whole.
 pub(super) fn send(mut stream: &TcpStream, message: &[u8]) -> io::Result<()> {
     stream.write_all(message)
 }

@@ -1,4 +1,4 @@
-//! When the kernel received something, no matter when it is read.
+//! When the kernel received data, no matter when it is read.
 
 use std::{
     io::{self, IoSliceMut, Write as _},
@@ -23,7 +23,7 @@ use crate::measure::wait;
 const BEGIN: Duration = Duration::from_secs(5);
 const NO_TIME: &str = "the kernel gave no time of reception";
 
-/// Makes the kernel note when data came.
+/// Makes the kernel record when data arrived.
 ///
 /// For a machine's first such socket the kernel patches its own code, asynchronously: this returns only when a test
 /// connection shows a time.
@@ -51,11 +51,11 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(setsockopt(stream, ReceiveTimestampns, &true)?)
 }
 
-/// When each stream had been sent `length` bytes, since 1970. On loopback a segment is received within the call that
+/// When each stream had received `length` bytes, since 1970. On loopback a segment is received within the call that
 /// sends it, so these are the sender's times.
 ///
-/// Nobody waits on the streams until `quiet` has passed, so that readers take no CPU from the sender. A stream that has
-/// less by `deadline` is an error, and so is one that has more.
+/// Nobody polls the streams until `quiet` has passed, so that readers take no CPU from the sender. A stream with fewer
+/// bytes by `deadline` is an error, and so is one with more.
 pub(crate) fn times(
     streams: &[TcpStream],
     length: usize,
@@ -92,7 +92,7 @@ pub(crate) fn times(
     Ok(times)
 }
 
-/// Reads what is there; returns how much, and when the last of it came. `None` if there is nothing.
+/// Reads what is available; returns how much, and when the last of it arrived. `None` if there is nothing.
 fn received(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<Option<(usize, Duration)>> {
     let mut control = cmsg_space!(TimeSpec);
     let mut pieces = [IoSliceMut::new(buffer)];

@@ -19,12 +19,12 @@ use crate::poll;
 pub(crate) struct Stream {
     pub(crate) target: SocketAddr,
     pub(crate) connections: usize,
-    /// Bytes given to one write.
+    /// Bytes per write.
     pub(crate) piece: usize,
 }
 
 impl Stream {
-    /// Counts bytes that the sockets took. Over time that is what was forwarded, except for full buffers.
+    /// Counts bytes that the sockets accepted. Over time, this is what was forwarded, except for full buffers.
     pub(crate) fn run(&self, meter: &Meter) -> io::Result<()> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         // Sent from the page cache without copying, which leaves the CPU to the proxy.

@@ -1,4 +1,4 @@
-//! Many connections, each with a message now and then, at times that do not depend on the answers.
+//! Many connections, each with an occasional message, at times that do not depend on the answers.
 
 use std::{
     io::{self, ErrorKind, Read},
@@ -24,7 +24,7 @@ pub(crate) struct Trickle<'a> {
     pub(crate) every: Duration,
 }
 
-/// What a caller says at each look at the clock.
+/// Lets a caller watch and stop the traffic.
 pub(crate) trait Watcher {
     /// False ends the traffic.
     fn goes_on(&mut self, now: Instant) -> bool;
@@ -90,7 +90,7 @@ pub(crate) fn lateness_histogram() -> Histogram<u64> {
     Histogram::new_with_max(60_000_000_000, 3).expect("the bounds are constants that the histogram takes")
 }
 
-/// Whose turn is when.
+/// The connections' turns.
 struct Schedule {
     begin: Instant,
     due: Instant,
@@ -108,14 +108,14 @@ impl Schedule {
     fn next(&mut self) -> usize {
         let connection = self.turn % self.connections;
         self.turn += 1;
-        // Computed from the beginning each time, so that no rounding adds up.
+        // Computed from the start each time, so that rounding errors do not add up.
         let nanoseconds = u128::from(self.turn) * self.every.as_nanos() / u128::from(self.connections);
         self.due = self.begin + Duration::from_nanos(nanoseconds as u64);
         connection as usize
     }
 }
 
-/// Rounded up: rounded down, the wait would end early and the loop spin until the time has come.
+/// Rounded up: rounded down, the wait would end early and the loop would spin until the time has come.
 fn whole_milliseconds(duration: Duration) -> Timespec {
     let milliseconds = duration.as_nanos().div_ceil(1_000_000) as i64;
     let wait = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };

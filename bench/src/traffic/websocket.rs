@@ -12,14 +12,14 @@ use super::dial;
 pub(crate) const FRAME: &[u8] = b"\x81\x89\0\0\0\0msg:12345";
 /// Its echo: no mask.
 pub(crate) const ECHO: &[u8] = b"\x81\x09msg:12345";
-/// The path where the service has its sessions; the bare loop takes any.
+/// The service's path for sessions; the bare loop accepts any.
 const REQUEST: &[u8] = b"GET /api/v1/websocket/bench HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Longer answers are none.
+/// Maximum length of an answer.
 const ANSWER_MAX: usize = 4096;
 
-/// Connections that wait for their handshake at a time: a server gives up on those that say nothing for long.
+/// Maximum number of pending handshakes: a server gives up on connections that stay silent for long.
 const OPENING: usize = 100;
 
 /// `count` connections to `target` on which a session is open, non-blocking from then on.
@@ -41,7 +41,7 @@ pub(crate) fn sessions(target: SocketAddr, count: usize) -> io::Result<Vec<TcpSt
 fn open(mut stream: &TcpStream) -> io::Result<()> {
     stream.write_all(REQUEST)?;
     let (mut answer, mut buffer) = (Vec::new(), [0; 512]);
-    // The server says nothing behind its answer before it has heard a frame.
+    // The server sends nothing after its answer before it has received a frame.
     while !answer.ends_with(b"\r\n\r\n") {
         let length = stream.read(&mut buffer)?;
         if length == 0 || answer.len() > ANSWER_MAX {

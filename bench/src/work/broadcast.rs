@@ -21,7 +21,7 @@ const VALUE: &str = "a broadcast of some sixty bytes, about what a line of chat 
 /// How many connections may wait until the send loop accepts them.
 const AT_ONCE: usize = 2_000;
 
-/// After this no sending is expected any more; only then do the clients look.
+/// After this, no more sending is expected; only then do the clients read.
 const QUIET: Duration = Duration::from_millis(300);
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -80,7 +80,7 @@ fn reference(length: Duration) -> Result<Vec<f64>> {
     })
 }
 
-/// Broadcasts one after the other; returns the medians over all but the first, which finds cold caches.
+/// Broadcasts repeatedly; returns the medians over all but the first, which finds cold caches.
 fn repeat(clients: &Held, length: Duration, mut broadcast: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
     stamped::enable(clients.streams())?;
     let begun = clock::now();

@@ -22,7 +22,7 @@ const ECHO: Setup = Setup { threads: 1, backend: Backend::Echo, bulk: false };
 const BULK_ECHO: Setup = Setup { bulk: true, ..ECHO };
 const BULK_SINK: Setup = Setup { backend: Backend::Sink, ..BULK_ECHO };
 
-/// Traffic to an address, as a thread of it runs.
+/// Traffic to an address, as run by one thread.
 trait Pattern: Fn(SocketAddr, &Meter) -> io::Result<()> + Copy + Send + Sync + 'static {}
 impl<P: Fn(SocketAddr, &Meter) -> io::Result<()> + Copy + Send + Sync + 'static> Pattern for P {}
 
@@ -35,7 +35,7 @@ const MIB: f64 = 1_048_576.0;
 
 const PROXIES: [Contestant; 3] = [Contestant::Playctl, Contestant::HaProxy, Contestant::Envoy];
 
-/// With the minimal proxy, for work that takes as many system calls in any proxy: it shows how much there is to gain.
+/// With the minimal proxy, for work that takes as many system calls in any proxy: shows how much there is to gain.
 const PROXIES_AND_LEAST: [Contestant; 4] =
     [Contestant::Playctl, Contestant::Reference, Contestant::HaProxy, Contestant::Envoy];
 
@@ -177,7 +177,7 @@ fn traced_as<P: Pattern>(
     }
 }
 
-/// Measures units for each CPU-second of a proxy under a pattern.
+/// Measures units per CPU-second of a proxy under a pattern.
 fn turn<P: Pattern>(setup: Setup, pattern: P) -> Turn {
     Box::new(move |programs, contestant, length| {
         let scene = scene(programs, contestant, setup, pattern)?;

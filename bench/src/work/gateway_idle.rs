@@ -1,4 +1,4 @@
-//! What a proxy weighs with connections that do nothing.
+//! The cost of idle connections in a proxy.
 
 use super::Work;
 use crate::{

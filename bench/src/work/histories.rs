@@ -1,4 +1,4 @@
-//! How fast random histories of a platform are played, against which the controller is tested.
+//! How fast random histories of a platform are played to test the controller.
 
 use std::process::{Command, Stdio};
 

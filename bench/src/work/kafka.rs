@@ -1,4 +1,4 @@
-//! Kafka for those who broadcast.
+//! Kafka for rows with broadcasts.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer},
 };
 
-/// Where the `tcp` service looks for broadcasts.
+/// The topic from which the `tcp` service reads broadcasts.
 const TOPIC: &str = "broadcasts";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A broker in this process, of the protocol alone: what it costs is not measured.
+/// A mock broker in this process: its cost is not measured.
 pub(super) struct Kafka {
     brokers: String,
     producer: BaseProducer,
@@ -43,6 +43,6 @@ impl Kafka {
         if let Err((error, _)) = self.producer.send(record) {
             bail!("cannot publish: {error}");
         }
-        self.producer.flush(PATIENCE).context("the broker does not take the broadcast")
+        self.producer.flush(PATIENCE).context("the broker does not accept the broadcast")
     }
 }

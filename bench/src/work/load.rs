@@ -16,14 +16,14 @@ use crate::{
 };
 
 const CONNECTIONS: u64 = 10_000;
-/// A traced client is far slower and must still keep to its schedule.
+/// A traced client is far slower but must keep to its schedule.
 const TRACED_CONNECTIONS: u64 = 1_000;
 const CONNECTS_PER_SECOND: u64 = 2_500;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// From the start of the program until all are connected and each has sent something.
 const RAMP: Duration = Duration::from_secs(CONNECTIONS / CONNECTS_PER_SECOND + 2);
-/// After the measured time, so that the end of the run is not in it.
+/// After the measured time, so that the end of the run is excluded.
 const MARGIN: Duration = Duration::from_secs(2);
 
 pub(super) fn work() -> Work {
@@ -56,8 +56,8 @@ pub(super) fn work() -> Work {
             measure::wait(length);
             let cpu = measure::cpu_time(client.id())?.saturating_sub(cpu);
             let run = Run::of(contestant, &client.output()?)?;
-            // Messages are due by a schedule, so their number is known; a client that does not keep it up does
-            // less work and must not look cheap.
+            // Messages are due by a schedule, so their number is known; a client that does not keep up does less work
+            // and must not look cheap.
             let scheduled = CONNECTIONS as f64 * length.as_secs_f64() / EVERY.as_secs_f64();
             ensure!(
                 run.answered as f64 > 0.95 * scheduled,
@@ -115,7 +115,7 @@ struct Document {
     summary: LoadSummary,
 }
 
-/// What either client says of its run.
+/// Either client's report about its run.
 struct Run {
     answered: u64,
     lateness_p99: Duration,

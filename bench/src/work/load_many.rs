@@ -17,7 +17,7 @@ const CONNECTS_PER_SECOND: u64 = 5_000;
 const RAMP: Duration = Duration::from_secs(CONNECTIONS / CONNECTS_PER_SECOND);
 /// How long all of them are open.
 const HOLD: Duration = Duration::from_secs(15);
-/// From the start of the program until, surely, all are open.
+/// From the start of the program until all are certainly open.
 const SETTLED: Duration = Duration::from_secs(RAMP.as_secs() + HOLD.as_secs() / 2);
 
 /// A process has 20,000 descriptors, and a gateway needs two for a connection.

@@ -1,4 +1,4 @@
-//! Clients that ask and never read, beside others that wait for their answers.
+//! Clients that send and never read, beside others that wait for their answers.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -20,13 +20,13 @@ use crate::{
 const NEVER_READING: usize = 200;
 const OTHERS: usize = 100;
 
-/// What they ask at once; the answers are longer.
+/// Requests sent at once; the answers are longer.
 const QUESTIONS: usize = 2_000;
 
-/// A client that reads nothing is closed after 5 s; what is measured is over before.
+/// A client that reads nothing is closed after 5 s; the measurement ends before that.
 const MEASURED_MAX: Duration = Duration::from_secs(3);
 
-/// As long as this nobody takes anything before every buffer counts as full.
+/// When nobody has read anything for this long, every buffer counts as full.
 const QUIET: Duration = Duration::from_millis(100);
 
 pub(super) fn direct() -> Work {
@@ -61,7 +61,7 @@ fn work(name: &'static str, server: &str, through_gateway: bool) -> Work {
             let target = gateways.first().map_or(server.address(), |(_, address)| *address);
             let others = Held::open(target, OTHERS, MESSAGE)?;
             let length = length.min(MEASURED_MAX);
-            // Once for the caches.
+            // Once to warm the caches.
             p99(&others, length / 10)?;
             let without = p99(&others, length)?;
             let never_reading = never_reading(target)?;
@@ -72,7 +72,7 @@ fn work(name: &'static str, server: &str, through_gateway: bool) -> Work {
     }
 }
 
-/// Clients that have asked until nothing more was taken from any of them.
+/// Clients that have sent until no more was accepted from any of them.
 fn never_reading(target: SocketAddr) -> Result<Vec<TcpStream>> {
     let clients = dial::many(target, NEVER_READING)?;
     for client in &clients {
@@ -94,7 +94,7 @@ fn never_reading(target: SocketAddr) -> Result<Vec<TcpStream>> {
     Ok(clients)
 }
 
-/// One message after the other, each on the next connection: the p99 of their times, in seconds.
+/// Messages one after another, each on the next connection: the p99 of their times, in seconds.
 fn p99(clients: &Held, length: Duration) -> Result<f64> {
     let (mut times, mut answer) = (Vec::new(), [0; 512]);
     let began = clock::now();

@@ -25,7 +25,7 @@ const MANY: u64 = 1_000_000;
 /// How long a server may be silent within an answer.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// The driver is a loop that reads, and reads again.
+/// The driver is a loop of reads.
 pub(super) fn get() -> Work {
     get_by(
         "profiles-get",
@@ -36,8 +36,8 @@ pub(super) fn get() -> Work {
     )
 }
 
-/// The driver sends many questions in one packet and gets their answers in another. A service cannot: each of its clients has
-/// a connection of its own, which costs a call for each request and one for each answer.
+/// The driver sends many queries in one packet and gets their answers in another. A service cannot: each of its clients
+/// has its own connection, which costs a call per request and one per answer.
 pub(super) fn get_many() -> Work {
     get_by(
         "profiles-get-many",
@@ -98,13 +98,13 @@ fn driver(programs: &Programs, keyspace: &str, clients: usize) -> Result<Scene> 
     Ok(Scene::asked(dialogue, process.id(), process))
 }
 
-/// Head and body of the answer to [`REQUEST`]: every one is as long.
+/// Length of the answer to [`REQUEST`], head and body: it is always the same.
 fn answer_length(address: SocketAddr) -> Result<usize> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(REQUEST)?;
     let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
-    // The object is the only one in braces.
+    // The object is the only part in braces.
     while !answer.ends_with(b"}") {
         let length = stream.read(&mut piece)?;
         ensure!(length > 0, "the connection was closed: {}", String::from_utf8_lossy(&answer));
@@ -140,7 +140,7 @@ pub(super) fn list() -> Work {
     }
 }
 
-/// The most memory of a server that has listed so many profiles, and how many it listed a CPU-second.
+/// The peak memory of a server that has listed this many profiles, and how many it listed per CPU-second.
 fn listed(programs: &Programs, profiles: u64) -> Result<(f64, f64)> {
     let keyspace = programs.cassandra()?.keyspace(profiles)?;
     let server = Direct::profiles(programs, &keyspace)?;
@@ -159,7 +159,7 @@ fn read_list(address: SocketAddr) -> Result<u64> {
     let (mut piece, mut head, mut in_body) = (vec![0; 64 * 1024], Vec::new(), false);
     let (mut objects, mut first, mut last) = (0, None, None);
     loop {
-        let length = stream.read(&mut piece).context("the list does not go on")?;
+        let length = stream.read(&mut piece).context("the list stalls")?;
         if length == 0 {
             break;
         }
@@ -173,7 +173,7 @@ fn read_list(address: SocketAddr) -> Result<u64> {
         }
         first = first.or(text.first().copied());
         last = text.last().copied().or(last);
-        // An object has no other in it, and nothing in it has braces.
+        // An object contains no other, and no braces.
         objects += (text.split(|&byte| byte == b'{').count() - 1) as u64;
     }
     ensure!((first, last) == (Some(b'['), Some(b']')), "the list is not one whole array");

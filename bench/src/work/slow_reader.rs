@@ -20,9 +20,9 @@ use crate::{
 };
 
 const CLIENTS: usize = 1_000;
-/// Of a broadcast: four fill the slow reader's queue.
+/// Size of a broadcast: four fill the slow reader's queue.
 const BYTES: usize = 16 * 1024;
-/// Questions whose answers the slow reader does not read: as many as fill the kernel's buffers, which grow to some MiB.
+/// Requests whose answers the slow reader does not read: enough to fill the kernel's buffers, which grow to some MiB.
 const QUESTIONS: usize = 500;
 /// Broadcasts in each of the two measurements.
 const BROADCASTS: usize = 15;
@@ -31,7 +31,7 @@ const QUIET: Duration = Duration::from_millis(20);
 const DEADLINE: Duration = Duration::from_secs(10);
 /// How long filling the buffers and the queue may take.
 const STUCK_WITHIN: Duration = Duration::from_mins(1);
-/// The service gives a client 5 s that takes nothing; it looks in between and not at once.
+/// The service allows a client 5 s without reading; it checks periodically, not at once.
 const CLOSED_WITHIN: Duration = Duration::from_secs(15);
 
 const DROPS: &str = "tcp_broadcast_drops_total";
@@ -63,7 +63,7 @@ pub(super) fn work() -> Work {
             stamped::enable(clients.streams())?;
             let value = "x".repeat(BYTES);
             let broadcast = || delays(&kafka, &value, &clients);
-            // Once for the caches.
+            // Once to warm the caches.
             broadcast()?;
             let without = p99(BROADCASTS, broadcast)?;
             let memory = measure::resident(server.id())?;
@@ -81,10 +81,10 @@ pub(super) fn work() -> Work {
     }
 }
 
-/// A connection with a small buffer that asks much and reads nothing.
+/// A connection with a small buffer that requests much and reads nothing.
 fn slow_reader(target: SocketAddr) -> Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    // Before connecting: the window is agreed on then.
+    // Before connecting, when the window is negotiated.
     socket.set_recv_buffer_size(4096)?;
     socket.connect(&target.into())?;
     (&socket).write_all(&b"WHO\n".repeat(QUESTIONS))?;
@@ -109,7 +109,7 @@ fn p99(broadcasts: usize, mut broadcast: impl FnMut() -> Result<Vec<f64>>) -> Re
     delays.get(place).copied().context("nothing was measured")
 }
 
-/// Does something until a counter of the service is above zero; gives the instant at which that was seen.
+/// Repeats an action until a counter of the service is above zero; returns when that was seen.
 fn until_counted(
     server: &Direct,
     counter: &str,
@@ -126,7 +126,7 @@ fn until_counted(
     Ok(clock::now())
 }
 
-/// The value of a metric in Prometheus' text format, 0 if it is not there.
+/// The value of a metric in Prometheus' text format, 0 if missing.
 fn counted(metrics: &str, name: &str) -> u64 {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     metrics.lines().find_map(value).unwrap_or(0)

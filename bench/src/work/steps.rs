@@ -19,10 +19,10 @@ const PODS: i32 = 10;
 /// One step is one sync of the controller.
 const SYNC_MS: i64 = 15_000;
 
-/// Between two looks at the clock.
+/// Steps between two readings of the clock.
 const STEPS_AT_A_TIME: usize = 10_000;
 
-/// The `tcp` service's autoscaler with its connections alone.
+/// The `tcp` service's autoscaler with its connections metric only.
 const SPEC: &str = "
 minReplicas: 1
 maxReplicas: 20
@@ -70,7 +70,7 @@ fn steps_per_second(length: Duration) -> Result<f64> {
         for observed in observations.iter().cycle().take(STEPS_AT_A_TIME) {
             now_ms += SYNC_MS;
             let decision = autoscaler.reconcile(now_ms, observed);
-            // Looked at, so that it cannot be optimised away.
+            // Used, so that it cannot be optimised away.
             scaled += usize::from(decision.scaled_to.is_some());
         }
         steps += STEPS_AT_A_TIME;
@@ -83,7 +83,7 @@ fn steps_per_second(length: Duration) -> Result<f64> {
     Ok(steps as f64 / cpu.as_secs_f64())
 }
 
-/// Two hours of a load that rises from half the target to twice of it and falls again.
+/// Two hours of a load that rises from half the target to twice the target and falls again.
 fn observations() -> Vec<Observation> {
     let syncs: u32 = 480;
     (0..syncs)
@@ -92,7 +92,7 @@ fn observations() -> Vec<Observation> {
             let average = 5_000.0 * (1.25 - 0.75 * (phase * std::f64::consts::TAU).cos());
             let listed = (0..PODS)
                 .map(|pod| {
-                    // Connections do not lie evenly.
+                    // Connections are not spread evenly.
                     let milli = (average * (0.9 + 0.02 * f64::from(pod)) * 1000.0) as i64;
                     Some(Sample { milli, ..Sample::default() })
                 })

@@ -20,16 +20,16 @@ use crate::{
 
 const STREAM: SocketAddr = loopback(1, 1, 8090);
 const STREAM_ADMIN: SocketAddr = loopback(1, 1, 9100);
-/// `profiles`, which keeps what it has in memory, and Redis, a thread of this process.
+/// `profiles`, which keeps its data in memory, and Redis, a thread of this process.
 const PROFILES: SocketAddr = loopback(1, 2, 8091);
 const PROFILES_ADMIN: SocketAddr = loopback(1, 2, 9100);
 const REDIS: SocketAddr = loopback(1, 100, 6379);
 
 const STREAMS: usize = 200;
-/// Of the row of memory.
+/// For the memory row.
 const MANY: usize = 1_000;
 const NOT_READING: usize = 100;
-/// Looks at the memory, spread over the time.
+/// Readings of the memory, spread over the time.
 const LOOKS: u32 = 20;
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -102,7 +102,7 @@ pub(super) fn memory() -> Work {
     }
 }
 
-/// Something that sends events, and what it needs.
+/// A server that sends events, with its dependencies.
 struct Server {
     process: Process,
     _profiles: Option<Process>,
@@ -120,7 +120,7 @@ impl Server {
             .env("REDIS_HOST", REDIS.ip().to_string())
             .env("REDIS_PORT", REDIS.port().to_string())
             .env("PROFILES_URL", format!("http://{PROFILES}"))
-            // Opening is not what is measured, and competes with the streams that are open.
+            // Opening is not measured, and competes with open streams.
             .env("PROFILES_TIMEOUT", "20")
             .answering(STREAM_ADMIN, "/readyz")?;
         Ok(Self { process, _profiles: Some(profiles), _redis: Some(redis) })
@@ -158,7 +158,7 @@ fn paths(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("/stream/{}/{PROFILE}", user(number))).collect()
 }
 
-/// One profile that has all of these users.
+/// One profile that contains all of these users.
 fn bind_all(count: usize) -> Result<()> {
     let users: Vec<String> = (0..count).map(user).collect();
     let body = serde_json::json!({ "users": users }).to_string();
@@ -171,7 +171,7 @@ fn bind_all(count: usize) -> Result<()> {
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    ensure!(answer.starts_with("HTTP/1.1 200 "), "the profile was not made: {answer}");
+    ensure!(answer.starts_with("HTTP/1.1 200 "), "the profile was not created: {answer}");
     Ok(())
 }
 

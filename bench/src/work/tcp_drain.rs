@@ -1,4 +1,4 @@
-//! The end of a server that is full.
+//! The end of a full server.
 
 use std::{io::Read, time::Duration};
 
@@ -19,7 +19,7 @@ const NOTICE: &[u8] = b"reconnect";
 const SPREAD: Duration = Duration::from_secs(2);
 /// From a client's notice to its end, shorter than the default of 5 s.
 const GRACE: Duration = Duration::from_secs(2);
-/// Beside the drain itself.
+/// In addition to the drain itself.
 const MARGIN: Duration = Duration::from_secs(8);
 
 pub(super) fn work() -> Work {
@@ -64,7 +64,7 @@ pub(super) fn work() -> Work {
     }
 }
 
-/// How many clients have the notice and nothing else.
+/// How many clients have received the notice and nothing else.
 fn noticed(clients: &Held) -> Result<usize> {
     let mut bytes = [0; 64];
     let mut noticed = 0;

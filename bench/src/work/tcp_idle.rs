@@ -1,4 +1,4 @@
-//! What ten thousand connections cost that do nothing.
+//! The cost of ten thousand idle connections.
 
 use super::Work;
 use crate::{

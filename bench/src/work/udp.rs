@@ -12,7 +12,7 @@ const PROXIES: [Contestant; 3] = [Contestant::Playctl, Contestant::Reference, Co
 const ECHO_PEERS: usize = 16;
 const ECHO_WINDOW: usize = 32;
 
-/// How many peers, and how many datagrams of each are under way.
+/// The number of peers, and of each peer's datagrams in flight.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Through {
     name: &'static str,

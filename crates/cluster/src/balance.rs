@@ -172,7 +172,7 @@ impl Balancer {
                             one.connections = Some(count);
                         }
                     }
-                    Err(why) => problems.push(format!("the connections of {name} are not known: {why}")),
+                    Err(why) => problems.push(format!("the connections of {name} are unknown: {why}")),
                 }
             }
         }

@@ -47,7 +47,7 @@ fn parts(path: &Path) -> impl DoubleEndedIterator<Item = PathBuf> {
         .map(|part| PathBuf::from(part.as_os_str()))
 }
 
-/// The whole file; `None` if there is none or it is no regular file.
+/// The whole file; `None` if there is none or it is not a regular file.
 pub(crate) fn read_if_there(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match locate(root, path) {
         Some(here) if here.is_file() => read(&here).map(Some),

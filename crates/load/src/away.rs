@@ -31,35 +31,35 @@ use crate::{
     worker::{Command, Measured, Report, Spec},
 };
 
-/// Changes with each change of the messages: a worker may be of another version.
+/// Changes with every change of the messages: a worker may have another version.
 const PROTOCOL: u32 = 3;
-/// How long workers may take until they are ready, once they run.
+/// How long running workers may take to get ready.
 const MUSTER: Duration = Duration::from_mins(1);
-/// Between the word to start and the start, so that all have it by then.
+/// Delay between the order to start and the start, so that all have received it by then.
 const LEAD_MS: u32 = 1_500;
-/// Workers report every second. One that is silent for this long is lost.
+/// Workers report every second. One that is silent for this long counts as lost.
 const SILENCE: Duration = Duration::from_secs(45);
-/// How often the reader looks whether it is still wanted.
+/// How often the reader checks whether it is still wanted.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How many lines of a worker's other output are kept to explain its end.
+/// Number of a worker's other output lines to keep, to explain its end.
 const LAST_WORDS: usize = 3;
 
-/// Workers that run already and wait to be told.
+/// Running workers that wait for orders.
 pub trait Workers: Send + Sync {
     fn count(&self) -> u32;
-    /// What a worker is called in messages.
+    /// A worker's name in messages.
     fn name(&self, worker: u32) -> String;
-    /// Writes a line to a worker's standard input, without waiting for it.
+    /// Writes a line to a worker's standard input, without blocking.
     fn tell(&self, worker: u32, line: String);
-    /// Waits at most this long for what any of them says.
+    /// Waits at most this long for a message from any of them.
     fn hear(&self, patience: Duration) -> Option<(u32, Heard)>;
 }
 
-/// What comes from a worker.
+/// A message from a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     Line(String),
-    /// It runs no more, for this reason, and says nothing after that.
+    /// It no longer runs, for this reason; nothing follows.
     Ended(String),
 }
 
@@ -76,10 +76,10 @@ impl fmt::Debug for Away {
     }
 }
 
-/// A worker's orders.
+/// Orders to a worker.
 #[derive(Debug, Serialize, Deserialize)]
 enum Told {
-    /// `ask`: ask the first target whether it says who serves a connection.
+    /// `ask`: ask the first target whether it says which replica serves a connection.
     Prepare {
         spec: Box<Spec>,
         targets: Vec<String>,
@@ -92,7 +92,7 @@ enum Told {
     Do(Command),
 }
 
-/// What a worker says.
+/// Messages of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
     Up {
@@ -101,12 +101,12 @@ enum Word {
     Ready {
         says_where: bool,
     },
-    /// `so_far` repeats what may have been said in a line that got lost.
+    /// `so_far` repeats what may have been in a lost line.
     Report {
         report: Report,
         so_far: SoFar,
     },
-    /// The last report. `whole`: what was measured in all. `by_its_platform`: it was ended from outside.
+    /// The last report. `whole`: the complete measurements. `by_its_platform`: it was ended from outside.
     Done {
         at_ms: u32,
         measured: Box<Measured>,
@@ -123,7 +123,7 @@ struct SoFar {
     closing_ms: Option<u32>,
 }
 
-/// Tells workers elsewhere what to do.
+/// Sends orders to remote workers.
 #[derive(Clone)]
 pub(crate) struct Caller(Arc<dyn Workers>);
 
@@ -139,7 +139,7 @@ impl Caller {
     }
 
     fn say(&self, told: &Told) {
-        // A type of our own with text for keys cannot fail to be written.
+        // Serializing our own type with text keys cannot fail.
         let Ok(line) = serde_json::to_string(told) else { return };
         for worker in 0..self.0.count() {
             self.0.tell(worker, format!("{line}\n"));
@@ -147,7 +147,7 @@ impl Caller {
     }
 }
 
-/// The workers of a run, and the thread that listens to them. Dropped, it listens no more.
+/// The workers of a run, and the thread that listens to them. Dropping it stops listening.
 pub(crate) struct Party {
     caller: Caller,
     unwanted: Arc<AtomicBool>,
@@ -155,7 +155,7 @@ pub(crate) struct Party {
 }
 
 impl Party {
-    /// Makes all workers ready, and has them start together. `identify`: `None` leaves it to what the target answers.
+    /// Gets all workers ready, and lets them start together. `identify`: `None` leaves it to the target's answer.
     pub(crate) fn start(
         away: &Away,
         spec: &Spec,
@@ -199,7 +199,7 @@ impl Drop for Party {
     }
 }
 
-/// Waits until all are ready. Returns whether the target says who serves a connection.
+/// Waits until all are ready. Returns whether the target says which replica serves a connection.
 fn muster(workers: &dyn Workers, ears: &mut [Ear], control: &Control) -> Result<bool, LoadError> {
     let deadline = clock::now() + MUSTER;
     let mut says_where = false;
@@ -237,7 +237,7 @@ fn muster(workers: &dyn Workers, ears: &mut [Ear], control: &Control) -> Result<
     Ok(says_where)
 }
 
-/// Hands on what workers report, until all are done.
+/// Forwards the workers' reports, until all are done.
 fn listen(
     workers: &dyn Workers,
     mut ears: Vec<Ear>,
@@ -280,7 +280,7 @@ struct Ear {
     heard: Option<Instant>,
     told: SoFar,
     lost_told: u64,
-    /// What was handed on of its distributions.
+    /// The part of its distributions that was forwarded.
     sum: Each<Sum>,
     last_words: VecDeque<String>,
 }
@@ -309,7 +309,7 @@ impl Ear {
         }
     }
 
-    /// Reports about a run that has begun.
+    /// Reports about a running load.
     fn reports(&mut self, heard: Heard) -> Vec<Report> {
         if self.is_over {
             return Vec::new();
@@ -320,7 +320,7 @@ impl Ear {
                 if let Report::Progress { measured, .. } = &report {
                     self.sum.add(&measured.distributions);
                 }
-                // Phases that were entered in a line that got lost.
+                // Phases entered in a line that got lost.
                 let is_ramp = matches!(report, Report::RampDone { .. });
                 let is_closing = matches!(report, Report::Closing { .. });
                 let ramp_done = so_far.ramp_done_ms.filter(|_| self.told.ramp_done_ms.is_none() && !is_ramp);

@@ -4,7 +4,7 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Nanoseconds in a millisecond, the grid of the schedule.
+/// Nanoseconds per millisecond, the grid of the schedule.
 pub(crate) const MS: u64 = 1_000_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,12 @@ impl Clock {
         Self { origin_ns }
     }
 
-    /// Since the origin; zero before it.
+    /// Time since the origin; zero before it.
     pub(crate) fn now_ns(self) -> u64 {
         monotonic_ns().saturating_sub(self.origin_ns)
     }
 
-    /// Until the origin; zero after it.
+    /// Time until the origin; zero after it.
     pub(crate) fn until_origin_ns(self) -> u64 {
         self.origin_ns.saturating_sub(monotonic_ns())
     }

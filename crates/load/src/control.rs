@@ -1,4 +1,4 @@
-//! Stopping a run from another thread, and having its clients send something, join and leave.
+//! Stops a run from another thread, and lets its clients send something, join and leave.
 
 use std::{
     fmt,
@@ -27,7 +27,7 @@ pub struct Control {
 struct Shared {
     stopped: AtomicBool,
     run: Mutex<Option<Commanders>>,
-    /// What clients were ordered to do: the steps, by the orders' numbers.
+    /// Orders to clients: the steps, by the orders' numbers.
     orders: Mutex<Vec<Step>>,
 }
 
@@ -36,10 +36,10 @@ impl Control {
         Self::default()
     }
 
-    /// Ends the run: no new connections and messages, outstanding messages are still waited for, all connections
-    /// are closed, and the run delivers its summary, marked as interrupted. A second call does not wait for answers.
+    /// Ends the run: no new connections and messages; waits for outstanding messages, closes all connections, and
+    /// delivers the summary, marked as interrupted. A second call does not wait for answers.
     pub fn stop(&self) {
-        // Under the lock, so that a run which is just attaching sees either the mark or the call.
+        // Under the lock, so that a run that is just attaching sees either the mark or the call.
         let run = self.shared.run.lock();
         let stopped_before = self.shared.stopped.swap(true, Ordering::AcqRel);
         if let Some(run) = run.as_ref() {
@@ -47,8 +47,8 @@ impl Control {
         }
     }
 
-    /// Has a client send what a step of a scenario says. `broadcast`: which of the scenario's broadcasts it is. What
-    /// comes of it is an event of the run.
+    /// Lets a client send what a step of a scenario says. `broadcast`: the number of the scenario's broadcast. The
+    /// result is an event of the run.
     pub fn send(&self, step: &Step, broadcast: Option<u16>) {
         let Verb::Send { from, payload, answer } = &step.verb else { return };
         let mut orders = self.shared.orders.lock();
@@ -61,12 +61,12 @@ impl Control {
         }
     }
 
-    /// Has users join or leave, as a step of a scenario says. The result is an event of the run.
+    /// Lets users join or leave, as a step of a scenario says. The result is an event of the run.
     pub fn change_users(&self, step: &Step) {
         let mut orders = self.shared.orders.lock();
         let id = orders.len() as u32;
         orders.push(step.clone());
-        // Who is where, and so who leaves, is known once all workers have said it.
+        // Which users are where, and so who leaves, is known once all workers have reported.
         if let Some(run) = self.shared.run.lock().as_ref() {
             run.tell(&Command::Task(Task::Muster(id)));
         }
@@ -82,7 +82,7 @@ impl Control {
         self.shared.stopped.load(Ordering::Acquire)
     }
 
-    /// From now on calls reach the workers of a run; a stop that came before does at once.
+    /// From now on, calls reach the workers of a run; an earlier stop does so at once.
     pub(crate) fn attach(&self, run: Commanders) -> Attached<'_> {
         let mut slot = self.shared.run.lock();
         if self.is_stopped() {

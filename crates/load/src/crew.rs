@@ -17,20 +17,20 @@ use crate::{
     worker::{Command, Commands, Datagram, Report, Spec, Stream, Worker},
 };
 
-/// Reports on their way. When they are not taken, workers go on measuring and report later.
+/// Maximum number of queued reports. If nobody reads them, workers continue measuring and report later.
 pub(crate) const REPORTS_QUEUED: usize = 256;
 
-/// The running workers. Dropped, they are stopped at once and waited for.
+/// The running workers. Dropping it stops them at once and waits for them.
 pub(crate) struct Crew {
     commanders: Commanders,
     reports: Option<mpsc::Receiver<(u32, Report)>>,
     threads: Vec<thread::JoinHandle<()>>,
     processes: Vec<Remote>,
-    /// Those elsewhere.
+    /// Remote workers.
     party: Option<Party>,
 }
 
-/// Tells all workers what to do, from any thread.
+/// Sends commands to all workers, from any thread.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Commanders {
     threads: Vec<Arc<Commands>>,
@@ -76,7 +76,7 @@ impl Crew {
         Ok(crew)
     }
 
-    /// Has workers elsewhere start; `spec`'s worker number is replaced.
+    /// Starts remote workers; `spec`'s worker number is replaced.
     pub(crate) fn elsewhere(
         spec: &Spec,
         away: &Away,
@@ -103,7 +103,7 @@ impl Crew {
 impl Drop for Crew {
     fn drop(&mut self) {
         self.commanders.tell(&Command::StopAtOnce);
-        // Nobody waits for room in a channel that nobody reads.
+        // So that no worker waits for room in a channel that nobody reads.
         self.reports = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -113,7 +113,7 @@ impl Drop for Crew {
     }
 }
 
-/// Starts a worker on a thread of its own. Its last report says that it is done, or why it failed.
+/// Starts a worker on its own thread. Its last report says that it is done, or why it failed.
 pub(crate) fn spawn_worker(
     spec: Spec,
     commands: Arc<Commands>,
@@ -133,7 +133,7 @@ pub(crate) fn spawn_worker(
     })
 }
 
-/// Reports the failure of a worker, a panic included.
+/// Reports the failure of a worker, including a panic.
 struct LastWords {
     worker: u32,
     reports: mpsc::SyncSender<(u32, Report)>,

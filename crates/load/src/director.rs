@@ -15,23 +15,23 @@ use scenario::{Scenario, Schedule, Step, Verb};
 
 use crate::Control;
 
-/// How long what was stopped may take to be started again at the end of a run.
+/// How long restarting stopped parts may take at the end of a run.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Is fed with the events of a run and acts on them. Dropped, it starts what is still stopped.
+/// Receives the events of a run and acts on them. Dropping it starts what is still stopped.
 pub struct Director {
     schedule: Schedule,
     broadcasts: Vec<String>,
     control: Control,
-    /// Steps that the platform takes, one after the other; `None`: there is no platform.
+    /// Steps for the platform, one after another; `None`: there is no platform.
     steps: Option<mpsc::Sender<Step>>,
     worker: Option<(thread::JoinHandle<()>, mpsc::Receiver<()>)>,
-    /// Actions on the platform that have no outcome yet, in words.
+    /// Platform actions without an outcome yet, in words.
     under_way: Vec<String>,
 }
 
 impl Director {
-    /// `tell` gets an event for each action on the platform, and how long the action took.
+    /// `tell` receives an event for each platform action, and how long the action took.
     pub fn new(
         scenario: &Scenario,
         control: Control,
@@ -40,7 +40,7 @@ impl Director {
     ) -> std::io::Result<Self> {
         let (mut steps, mut worker) = (None, None);
         if let Some(platform) = platform.filter(|_| !scenario.actions.is_empty()) {
-            // Bounded by the actions of a scenario.
+            // Bounded by the number of a scenario's actions.
             let (sender, receiver) = mpsc::channel::<Step>();
             let (done, is_done) = mpsc::channel();
             let thread = thread::Builder::new().name("actions".to_owned()).spawn(move || {
@@ -49,7 +49,7 @@ impl Director {
                     let outcome = take(&*platform, &step);
                     tell(began.elapsed(), outcome);
                 }
-                // Nobody may be waiting any more.
+                // The receiver may be gone.
                 let _ = done.send(());
             })?;
             (steps, worker) = (Some(sender), Some((thread, is_done)));
@@ -59,7 +59,7 @@ impl Director {
         Ok(Self { schedule, broadcasts, control, steps, worker, under_way: Vec::new() })
     }
 
-    /// Takes in the next event of the run.
+    /// Processes the next event of the run.
     pub fn observe(&mut self, event: &Event) {
         self.schedule.observe(event);
         if let EventKind::ActionTaken { action, .. } = &event.kind
@@ -69,7 +69,7 @@ impl Director {
         }
     }
 
-    /// Has everything done that is due, `now_ms` after the run's beginning.
+    /// Starts everything that is due, `now_ms` after the start of the run.
     pub fn act(&mut self, now_ms: u64) {
         for step in self.schedule.take_due(now_ms) {
             self.take(step);
@@ -81,12 +81,12 @@ impl Director {
         self.schedule.next_due()
     }
 
-    /// Actions on the platform that have no outcome yet.
+    /// Whether platform actions have no outcome yet.
     pub fn is_acting(&self) -> bool {
         !self.under_way.is_empty()
     }
 
-    /// The load has ended: stopped things are started again. Returns what was never done, in words.
+    /// The load has ended: restarts what was stopped. Returns what was never done, in words.
     pub fn end(&mut self) -> Vec<String> {
         for step in self.schedule.end() {
             self.take(step);
@@ -116,7 +116,7 @@ impl Drop for Director {
         self.end();
         self.steps = None;
         if let Some((thread, is_done)) = self.worker.take() {
-            // A platform that does not answer holds up nobody's Ctrl-C for ever.
+            // A platform that does not answer must not delay Ctrl-C forever.
             if is_done.recv_timeout(PATIENCE).is_ok() {
                 let _ = thread.join();
             }

@@ -4,11 +4,11 @@ use std::io;
 
 use platform::exit;
 
-/// Why a run did not take place, or ended early.
+/// Why a run did not start, or ended early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// What was typed as a target is none.
+    /// The typed target is invalid.
     #[error("target `{text}`: {reason}")]
     Target { text: String, reason: String },
     #[error(
@@ -35,10 +35,10 @@ pub enum LoadError {
     Start(#[source] io::Error),
     #[error("load worker {worker} failed: {message}")]
     Worker { worker: u32, message: String },
-    /// It was stopped before it had begun.
+    /// It was stopped before it started.
     #[error("interrupted")]
     Interrupted,
-    /// A worker process got a specification that makes no sense.
+    /// A worker process received an invalid specification.
     #[error("load worker: {0}")]
     Protocol(String),
     #[error(transparent)]
@@ -46,7 +46,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The exit code that belongs to this error. After a usage error trying again changes nothing.
+    /// The exit code for this error. After a usage error, a retry changes nothing.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Target { .. } | Self::NoTarget | Self::Value { .. } => exit::USAGE,

@@ -13,11 +13,11 @@ use crate::{
     },
 };
 
-/// What frames carried: the kinds of the parts by their place in [`Kind`], and their bytes, put together. `None`: they broke the
-/// protocol.
+/// The contents of frames: the kinds of the parts by their index in [`Kind`], and their bytes, reassembled. `None`:
+/// they violated the protocol.
 pub type Read = Option<Vec<(u8, Vec<u8>)>>;
 
-/// Reads frames that come in these pieces.
+/// Reads frames that arrive in these pieces.
 pub fn read_frames(pieces: &[&[u8]]) -> Read {
     let mut reader = Reader::default();
     let (mut message, mut control, mut all) = (Vec::new(), Vec::new(), Vec::new());
@@ -53,11 +53,11 @@ pub fn read_upgrade(head: &[u8]) {
     }
 }
 
-/// What an answer to the request for a stream says, and the id of its last event: `None` if it is no stream.
+/// The contents of an answer to the request for a stream, and the ID of its last event: `None` if it is not a stream.
 pub type Stream = Option<(Vec<String>, Option<Vec<u8>>)>;
 
-/// Reads an answer that comes in these pieces, as a connection does: the head, the body's chunks, and its events. What it says
-/// ends where the body is broken.
+/// Reads an answer that arrives in these pieces, as a connection does: the head, the body's chunks, and its events.
+/// Stops where the body is broken.
 pub fn read_stream(pieces: &[&[u8]]) -> Stream {
     let (mut begun, mut body, mut events) = (Vec::new(), None::<Body>, Events::default());
     let mut said = Vec::new();
@@ -101,7 +101,7 @@ pub fn read_stream(pieces: &[&[u8]]) -> Stream {
         }
     }
     body?;
-    // It goes into a header of the next request.
+    // It is sent in a header of the next request.
     let id = events.last_id().map(<[u8]>::to_vec);
     assert!(id.iter().flatten().all(u8::is_ascii_graphic));
     Some((said, id))

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use platform::event::{HistogramBucket, LatencySummary};
 use serde::{Deserialize, Serialize};
 
-/// What is longer counts as an hour.
+/// Longer latencies count as an hour.
 const LONGEST_US: u64 = 3_600_000_000;
 
 /// A histogram of microseconds.
@@ -23,7 +23,7 @@ impl Default for Latencies {
 
 impl Latencies {
     pub(crate) fn record_ns(&mut self, ns: u64) {
-        // Rounded to the nearest microsecond; what took less than one counts as one.
+        // Rounded to the nearest microsecond; anything shorter counts as one.
         self.0.saturating_record((ns.saturating_add(500) / 1000).max(1));
     }
 
@@ -33,7 +33,7 @@ impl Latencies {
         }
     }
 
-    /// What was recorded since the last time.
+    /// The samples recorded since the last call.
     pub(crate) fn take(&mut self) -> Sparse {
         let sparse = self.0.iter_recorded().map(|at| (at.value_iterated_to(), at.count_at_value())).collect();
         self.0.reset();
@@ -77,12 +77,12 @@ impl Latencies {
     }
 }
 
-/// A histogram on its way between workers: the values that occurred, in µs, and how often. Nothing is lost, since
-/// all histograms have the same bounds.
+/// A histogram on its way between workers: the values in µs, and how often each occurred. Lossless, since all
+/// histograms have the same bounds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sparse(Vec<(u64, u64)>);
 
-/// Sparse ones added up: how often each value occurred.
+/// The sum of sparse histograms: how often each value occurred.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sum(BTreeMap<u64, u64>);
 
@@ -93,7 +93,7 @@ impl Sum {
         }
     }
 
-    /// What is in this one and not in a part of it.
+    /// The difference to a part of it.
     fn without(&self, part: &Self) -> Sparse {
         let rest = |(value, count): (&u64, &u64)| {
             (*value, count.saturating_sub(part.0.get(value).copied().unwrap_or_default()))
@@ -102,7 +102,7 @@ impl Sum {
     }
 }
 
-/// One for each thing that is measured.
+/// One per measured quantity.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Each<T> {
     pub(crate) connect: T,

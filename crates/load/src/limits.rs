@@ -11,21 +11,21 @@ use scenario::{Protocol, Scenario};
 
 use crate::error::LoadError;
 
-/// Open files kept for everything but connections.
+/// Open files reserved for everything except connections.
 const FILES_KEPT: u64 = 128;
-/// Of a source's ephemeral ports, the share that is planned with. A connect first looks among half of the ports (the
-/// even ones), and when they are nearly used up the search takes most of a ramp's CPU.
+/// The share of a source's ephemeral ports to plan with. A connect first searches one half of the ports (the even
+/// ones), and when they are nearly used up, the search takes most of a ramp's CPU.
 const PORTS_USED_PERCENT: u64 = 40;
-/// The range that Linux has unless it is configured.
+/// Linux' default range.
 const PORTS_DEFAULT: (u16, u16) = (32_768, 60_999);
-/// More source addresses than these are never made.
+/// Maximum number of source addresses.
 const SOURCES_MAX: u64 = 250;
 
-/// How a plan's connections are spread.
+/// How a plan's connections are distributed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) workers: u32,
-    /// Workers are processes of their own, each with its own limit on open files.
+    /// Workers are separate processes, each with its own limit on open files.
     pub(crate) processes: bool,
     /// Empty: the kernel's choice.
     pub(crate) sources: Vec<IpAddr>,
@@ -35,13 +35,13 @@ pub(crate) struct Layout {
 pub(crate) fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // A refusal leaves the old limit, which is what is returned then.
+        // If refused, the old limit stays, and is returned.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     }
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// Spreads a load over source addresses and at least `wanted` workers.
+/// Distributes a load over source addresses and at least `wanted` workers.
 pub(crate) fn lay_out(
     scenario: &Scenario,
     targets: &[SocketAddr],
@@ -53,7 +53,7 @@ pub(crate) fn lay_out(
     let sources = sources(scenario, targets, ephemeral_ports(), std::process::id())?;
     let open_now = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
     if connections + open_now + FILES_KEPT <= files_max {
-        // Several workers that were asked for are processes as well where that is possible: one way to be several.
+        // Requested workers are also processes if possible: one way to be several.
         return Ok(Layout { workers: wanted, processes: processes_possible && wanted > 1, sources });
     }
     if !processes_possible || files_max <= 2 * FILES_KEPT {
@@ -68,15 +68,15 @@ pub(crate) fn lay_out(
     Ok(Layout { workers: wanted.max(needed), processes: true, sources })
 }
 
-/// The source addresses that a load needs. On loopback any address of 127/8 can be one; elsewhere the machine's
-/// own address is all there is.
+/// The source addresses that a load needs. On loopback, any address of 127/8 can be one; elsewhere, only the machine's
+/// own address.
 fn sources(
     scenario: &Scenario,
     targets: &[SocketAddr],
     ports: u64,
     process: u32,
 ) -> Result<Vec<IpAddr>, LoadError> {
-    // A port serves one connection to each target, but only one UDP socket.
+    // A port can have one connection per target, but only one UDP socket.
     let sharing = if scenario.protocol == Protocol::Udp { 1 } else { targets.len().max(1) as u64 };
     let per_target = scenario.users().div_ceil(sharing);
     let per_source = (ports * PORTS_USED_PERCENT / 100).max(1);
@@ -86,7 +86,7 @@ fn sources(
     let loopback = targets.iter().all(|target| target.is_ipv4() && target.ip().is_loopback());
     let count = per_target.div_ceil(per_source);
     if loopback && count <= SOURCES_MAX {
-        // Of each process its own, above the range of platforms on this machine.
+        // Each process has its own, above the range of platforms on this machine.
         let (high, low) = ((process >> 8) as u8 & 0x3f, process as u8);
         return Ok((1..=count)
             .map(|host| IpAddr::from(Ipv4Addr::new(127, 192 + high, low, host as u8)))
@@ -100,7 +100,7 @@ fn sources(
     Err(LoadError::Ports { target, connections: per_target, available })
 }
 
-/// How many ephemeral ports a source address has.
+/// The number of ephemeral ports of a source address.
 fn ephemeral_ports() -> u64 {
     let (low, high) = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
         .ok()

@@ -11,10 +11,10 @@ use crate::{
     worker::{IDENTITY_BYTES, WHERE, parse_identity},
 };
 
-/// A target that does not answer by then does not speak our protocol, or is not to be bothered.
+/// A target that does not answer within this does not speak our protocol, or should not be bothered.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whether `target` answers `WHERE` with a UUID. Whatever goes wrong is a no.
+/// Whether `target` answers `WHERE` with a UUID. Any failure means no.
 pub(crate) fn says_where(target: SocketAddr) -> bool {
     ask(target).unwrap_or(false)
 }
@@ -26,7 +26,7 @@ fn ask(target: SocketAddr) -> std::io::Result<bool> {
     stream.write_all(WHERE)?;
     let (mut answer, mut piece) = (Vec::new(), [0; 4 * IDENTITY_BYTES]);
     loop {
-        // At most one greeting comes before, so this stays short.
+        // At most one greeting comes first, so this stays short.
         if let Some(identity) = behind_greeting(&answer).get(..IDENTITY_BYTES) {
             return Ok(parse_identity(identity).is_some());
         }

@@ -2,7 +2,7 @@
 
 use scenario::escape;
 
-/// The beginning of a wrong answer as it is shown, and what it is known by.
+/// The start of a wrong answer, escaped, and what it reveals about the port.
 pub(crate) fn shown(answer: &[u8]) -> String {
     let words = match answer {
         // A record of an alert or of a handshake, and the major version.

@@ -24,14 +24,14 @@ use crate::{
     worker::{Command, Commands, Report, Spec},
 };
 
-/// How a worker process is started: this program, in the role of a worker.
+/// How to start a worker process: this program, in the role of a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerCommand {
     pub program: PathBuf,
     pub args: Vec<OsString>,
 }
 
-/// A worker process, seen from the coordinator. Dropped, it ends: its input does.
+/// The coordinator's handle to a worker process. Dropping it closes the worker's input, which ends the worker.
 #[derive(Debug)]
 pub(crate) struct Remote {
     child: Child,
@@ -39,14 +39,14 @@ pub(crate) struct Remote {
     commander: Commander,
 }
 
-/// Tells a worker process what to do, until its input is closed.
+/// Sends commands to a worker process, until its input is closed.
 #[derive(Debug, Clone)]
 pub(crate) struct Commander(Arc<Mutex<Option<ChildStdin>>>);
 
 impl Commander {
     pub(crate) fn tell(&self, command: &Command) {
         if let Some(input) = self.0.lock().as_mut() {
-            // A worker that is gone is noticed by the end of its output.
+            // The end of its output shows that a worker is gone.
             let _ = write_line(input, command);
         }
     }
@@ -63,14 +63,14 @@ impl Remote {
             .args(&command.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // A Ctrl-C on the terminal is the coordinator's to handle; it ends its workers in order.
+            // The coordinator handles Ctrl-C on the terminal; it ends its workers cleanly.
             .process_group(0)
             .spawn()?;
         let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(io::Error::other("the worker process has no pipes"));
         };
         match write_line(&mut input, spec) {
-            // It ended already, which its reader reports.
+            // It has already ended, which its reader reports.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
             result => result?,
         }
@@ -138,7 +138,7 @@ pub fn serve_worker(
     for (_, report) in received {
         write_line(&mut output, &report)?;
     }
-    // It has nothing more to say: its reports are at their end.
+    // It has nothing more to say: its reports have ended.
     let _ = worker.join();
     Ok(())
 }
@@ -146,7 +146,7 @@ pub fn serve_worker(
 fn obey(input: impl BufRead, commands: &Commands) {
     for line in input.lines() {
         let Ok(line) = line else { break };
-        // Another version's command: unknown is not fatal while the load is running.
+        // A command of another version: an unknown one is not fatal while the load is running.
         if let Ok(command) = serde_json::from_str(&line) {
             commands.obey(command);
         }

@@ -1,12 +1,13 @@
-//! Which bytes answer a message, found in a stream without frames.
+//! Finds the bytes that answer a message, in a stream without frames.
 //!
 //! The text protocol sends replies without a length or an end mark, and the server may put a `reconnect` notice
-//! (or a broadcast) right before or behind a reply, in the same packet or in pieces. So the bytes themselves
-//! decide: the expected reply is matched byte by byte, and beside it an automaton looks for the notice. At most one
-//! message of a connection is outstanding, so the matcher looks for at most one answer.
+//! The text protocol sends replies without a length or an end mark, and the server may send a `reconnect` notice (or a
+//! broadcast) right before or after a reply, in the same packet or in pieces. So the bytes themselves decide: the
+//! expected reply is matched byte by byte, and in parallel an automaton looks for the notice. At most one message per
+//! connection is outstanding, so the matcher looks for at most one answer.
 //!
 //! Limits: bytes that are neither the reply nor a notice are a wrong answer if one was awaited, otherwise they are
-//! ignored (another client's broadcast). A reply cannot be told from a broadcast of the same bytes.
+//! ignored (another client's broadcast). A reply is indistinguishable from a broadcast of the same bytes.
 
 mod numbered;
 
@@ -15,24 +16,24 @@ use scenario::{Expect, Payload};
 pub(crate) use self::numbered::{Message, Numbered, Reading, Tag};
 use crate::watch::{Place, Watch};
 
-/// What the server says before it closes a connection that should come back elsewhere.
+/// What the server sends before it closes a connection that should reconnect elsewhere.
 pub const NOTICE: &[u8] = b"reconnect";
-/// What it says first in the dialect `socketz`, before a line end: no answer to anything.
+/// The greeting of the dialect `socketz`, before a line end: not an answer.
 pub(crate) const GREETING: &[u8] = b"use 'WHY', 'WHO', 'WHERE', 'QUIT'";
-/// What comes behind a greeting, if there is one.
+/// The part after a greeting, if there is one.
 pub(crate) fn behind_greeting(answer: &[u8]) -> &[u8] {
     let answer = answer.trim_ascii_start();
     answer.strip_prefix(GREETING).unwrap_or(answer).trim_ascii_start()
 }
 
-/// What it says some time after a broadcast that it could not deliver.
+/// Sent some time after a broadcast that could not be delivered.
 pub(crate) const BROADCAST_REFUSED: &[u8] = b"error: broadcast unavailable";
 
 /// Finds answers and notices. Shared by all connections; each has a [`Progress`].
 #[derive(Debug)]
 pub(crate) struct Matcher {
     expect: Expect,
-    /// For `echo`: the replies that are right. The first byte decides which of them a server gives.
+    /// For `echo`: the correct replies. The first byte decides which of them a server gives.
     replies: Vec<Vec<u8>>,
     /// The notice, the greeting and, if the load broadcasts, the refusal and the broadcasts, in this order.
     watch: Watch,
@@ -43,9 +44,9 @@ pub(crate) struct Matcher {
 pub(crate) struct Progress {
     /// Bytes since the last boundary, all of which some candidate explains.
     matched: u32,
-    /// One bit per reply that still agrees.
+    /// One bit per reply that still matches.
     alive: u8,
-    /// Which of the watched texts may have begun.
+    /// Which of the watched texts may have started.
     place: Place,
 }
 
@@ -69,7 +70,7 @@ pub(crate) enum Answer {
     Wrong,
 }
 
-/// What a piece of the stream held.
+/// The contents of a piece of the stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) answer: Option<Answer>,
@@ -82,7 +83,7 @@ pub(crate) struct Seen {
 
 impl Matcher {
     pub(crate) fn new<'a>(expect: Expect, payload: &[u8], broadcasts: impl Iterator<Item = &'a str>) -> Self {
-        // As the server reads and repeats them.
+        // As the server parses and repeats them.
         let texts: Vec<Vec<u8>> = broadcasts.map(unescaped).collect();
         let refusal = (!texts.is_empty()).then_some(BROADCAST_REFUSED);
         let watch =
@@ -109,8 +110,8 @@ impl Matcher {
             if awaiting && seen.answer.is_none() {
                 seen.answer = self.step(progress, *byte);
             }
-            // A reply that contains such bytes is a reply, so it goes first while it still agrees.
-            // What began before the message was sent cannot be its reply.
+            // A reply that contains such bytes is a reply, so it takes precedence while it still matches. Anything that
+            // started before the message was sent cannot be its reply.
             let in_reply = awaiting
                 && seen.answer.is_none()
                 && self.watch.depth(progress.place) <= progress.matched
@@ -122,7 +123,7 @@ impl Matcher {
                 progress.boundary();
             }
         }
-        // Any bytes will do, and no more may come: do not wait for what might become a notice.
+        // Any bytes will do, and no more may come: do not wait for a possible notice.
         if awaiting && self.expect == Expect::Any && seen.answer.is_none() && progress.matched > 0 {
             progress.boundary();
             seen.answer = Some(Answer::Right);
@@ -130,8 +131,8 @@ impl Matcher {
         seen
     }
 
-    /// Reads the next piece of a stream in which answers are numbered: their tags go to `tags`. Returns what else it held, and
-    /// whether there were bytes that are neither.
+    /// Reads the next piece of a stream in which answers are numbered: their tags go to `tags`. Returns the other
+    /// contents, and whether there were any other bytes.
     pub(crate) fn feed_numbered(
         &self,
         numbered: &Numbered,
@@ -144,13 +145,13 @@ impl Matcher {
         for byte in piece {
             progress.place = self.watch.step(progress.place, *byte);
             if !reading.has_begun() && reading.rubbish == 0 && matches!(byte, b'\r' | b'\n') {
-                // The line end of what came before, from a server in line mode.
+                // The line end of earlier input, from a server in line mode.
                 continue;
             }
             let agrees = numbered.step(reading, *byte);
             let rubbish = u32::from(reading.rubbish) + reading.bytes();
             let depth = self.watch.depth(progress.place);
-            // Behind other bytes, what looks like the beginning of an answer may be the end of a notice.
+            // After other bytes, an apparent start of an answer may be the end of a notice.
             let found = self.watch.found(progress.place).filter(|_| !agrees || reading.rubbish > 0);
             if let Some(number) = found {
                 seen.note(number);
@@ -172,7 +173,7 @@ impl Matcher {
         (seen, is_wrong)
     }
 
-    /// Reads the next piece of a message that has a length; `ends`: the last one. A whole message is an answer.
+    /// Reads the next piece of a message with a length; `ends`: the last one. A whole message is an answer.
     pub(crate) fn feed_message(&self, progress: &mut Progress, piece: &[u8], ends: bool) -> Option<Answer> {
         let begin = progress.matched as usize;
         for (index, reply) in self.replies.iter().enumerate() {
@@ -191,8 +192,8 @@ impl Matcher {
         Some(if right { Answer::Right } else { Answer::Wrong })
     }
 
-    /// Reads a piece of the stream in which something else than a message's answer is awaited: `others` gets what is
-    /// neither a notice nor a broadcast nor its refusal.
+    /// Reads a piece of the stream while something other than a message's answer is awaited: `others` receives
+    /// everything except notices, broadcasts and their refusals.
     pub(crate) fn sift(&self, progress: &mut Progress, piece: &[u8], others: &mut Vec<u8>) -> Seen {
         let mut seen = Seen::default();
         for byte in piece {
@@ -208,15 +209,15 @@ impl Matcher {
         seen
     }
 
-    /// Takes one byte of an awaited answer.
+    /// Processes one byte of an awaited answer.
     fn step(&self, progress: &mut Progress, byte: u8) -> Option<Answer> {
         if progress.matched == 0 && matches!(byte, b'\r' | b'\n') && !self.reply_begins_with(byte) {
-            // The line end of what came before, from a server in line mode.
+            // The line end of earlier input, from a server in line mode.
             return None;
         }
         let position = progress.matched as usize;
         progress.matched += 1;
-        // More than was matched: the text began to come before the message was sent.
+        // More than was matched: the text started before the message was sent.
         let maybe_notice = self.watch.depth(progress.place) >= progress.matched;
         if self.expect == Expect::Any {
             if maybe_notice {
@@ -259,7 +260,7 @@ impl Matcher {
     }
 }
 
-/// The replies that echo `payload`: what our protocol answers to `msg:CONTENT`, and the payload itself.
+/// The replies that echo `payload`: our protocol's answer to `msg:CONTENT`, and the payload itself.
 pub(crate) fn replies_to(payload: &[u8]) -> Vec<Vec<u8>> {
     let mut replies = Vec::new();
     if let Some(content) = payload.strip_prefix(b"msg:") {
@@ -275,7 +276,7 @@ pub(crate) fn replies_to(payload: &[u8]) -> Vec<Vec<u8>> {
 }
 
 impl Seen {
-    /// Of the watched texts, number `number` has come.
+    /// Notes that the watched text `number` was found.
     fn note(&mut self, number: u16) {
         match number {
             0 => self.notice = true,
@@ -286,7 +287,7 @@ impl Seen {
     }
 }
 
-/// A text of a scenario as it is sent. Texts are checked when the scenario is read.
+/// A text of a scenario in the form that is sent. Texts are validated when the scenario is read.
 pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     text.parse::<Payload>().map_or_else(|_| text.as_bytes().to_vec(), |payload| payload.bytes().to_vec())
 }

@@ -1,4 +1,4 @@
-//! Runs a load: starts the workers, follows the phases, merges what they report into events and a summary.
+//! Runs a load: starts the workers, follows the phases, merges their reports into events and a summary.
 
 mod groups;
 mod holdings;
@@ -29,23 +29,23 @@ use crate::{
     worker::{Command, Report, Spec, at_least_one_ms},
 };
 
-/// Until the first connection is due: threads are ready at once, processes have to start.
+/// Delay until the first connection is due: threads are ready at once, processes must start.
 const THREADS_LEAD_NS: u64 = 2 * MS;
 const PROCESSES_LEAD_NS: u64 = 400 * MS;
 const WORKERS_MAX: u32 = 256;
-/// After this many ticks without a single connection, and this many attempts that failed, nobody will connect.
+/// After this many ticks without a connection, and this many failed attempts, nobody will connect.
 const TICKS_WITHOUT_SUCCESS: u32 = 3;
 const FAILURES_ENOUGH: u64 = 10;
 
-/// Names the replica behind what a server calls itself: a UUID (`WHERE`), or the `Host-Id` of a WebSocket server. `None`: it
-/// is not known (yet).
+/// Maps a server's name for itself to its replica: a UUID (`WHERE`), or the `Host-Id` of a WebSocket server. `None`:
+/// unknown (so far).
 pub type ReplicaNames = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
-/// Whether connections are asked which replica serves them (`WHERE`, once after each connect).
+/// Whether to ask connections which replica serves them (`WHERE`, once after each connect).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Identify {
-    /// If the payload is of our protocol and the target answers the question when it is asked once, on a
-    /// connection of its own before the run.
+    /// If the payload is of our protocol and the target answers the question once, on a separate connection before the
+    /// run.
     #[default]
     Auto,
     Always,
@@ -65,21 +65,21 @@ impl std::str::FromStr for Identify {
     }
 }
 
-/// How a scenario is run.
+/// Options for running a scenario.
 #[derive(Clone, Default)]
 pub struct Options {
-    /// Connected to in turn.
+    /// Targets, used in turn.
     pub targets: Vec<SocketAddr>,
     pub identify: Identify,
-    /// At least this many event loops; `None`: as many as the limits ask for.
+    /// At least this many event loops; `None`: as many as the limits require.
     pub workers: Option<u32>,
     /// Report events of single connections.
     pub trace_connections: bool,
-    /// Without it, replicas go by the beginning of their UUIDs.
+    /// Without it, replicas are named by the start of their UUIDs.
     pub replica_names: Option<ReplicaNames>,
     /// Without it, a load must fit into this process's limit on open files.
     pub worker: Option<WorkerCommand>,
-    /// With it, all workers and targets are these.
+    /// If set, all workers and targets are these.
     pub away: Option<Away>,
 }
 
@@ -104,9 +104,9 @@ impl fmt::Debug for Options {
     }
 }
 
-/// Runs a load to its end, or until `control` stops it. Events go to `sink`, on this thread; a slow sink delays
-/// events, never the load. The scenario's actions are not taken here, see [`crate::Director`], and its expectations not
-/// judged, see [`scenario::Evaluator`].
+/// Runs a load to its end, or until `control` stops it. Events go to `sink`, on this thread; a slow sink delays events,
+/// never the load. Does not carry out the scenario's actions, see [`crate::Director`], or evaluate its expectations,
+/// see [`scenario::Evaluator`].
 pub fn run(
     scenario: &Scenario,
     options: &Options,
@@ -131,7 +131,7 @@ pub fn run(
         });
     }
     let layout = if away.is_some() {
-        // They see themselves what their machines allow.
+        // They check themselves what their machines allow.
         Layout { workers, processes: true, sources: Vec::new() }
     } else {
         let files_max = limits::raise_open_files();
@@ -195,14 +195,14 @@ struct Conductor<'a> {
     merge: Merge,
     groups: Groups,
     sink: &'a mut dyn FnMut(EventKind),
-    /// Since the close began: how many had been closed before it.
+    /// Since the close began: the number of connections closed before it.
     closing: Option<u64>,
     interrupted: bool,
     ticks: u32,
     first_error: Option<String>,
     first_wrong_answer: Option<String>,
     ended_early: Option<String>,
-    /// A worker that fails does not take the result of the others with it.
+    /// The failure of a worker does not discard the result of the others.
     keeps_going: bool,
 }
 
@@ -274,7 +274,7 @@ impl Conductor<'_> {
                 }
             }
             Report::Done { at_ms, measured } => self.merge.done(worker, at_ms, *measured),
-            // What is left would be another load than the one that was asked for. What was measured is told.
+            // The rest would be a different load than requested. The measurements are reported.
             Report::Failed(message) if self.keeps_going => self.lost(worker, &message, commanders),
             Report::Failed(message) => return Err(LoadError::Worker { worker, message }),
         }
@@ -307,7 +307,7 @@ impl Conductor<'_> {
         commanders.tell(&Command::Stop);
     }
 
-    /// Where nobody could ever connect, going on shows nothing new.
+    /// If nobody could ever connect, continuing shows nothing new.
     fn end_if_hopeless(&mut self, commanders: &Commanders) {
         let totals = self.merge.totals();
         let (connections, seconds) = (self.scenario.users(), self.ticks);
@@ -328,7 +328,7 @@ impl Conductor<'_> {
     }
 
     fn ramp_done(&mut self, at_ms: u32, commanders: &Commanders) {
-        // Who reads that the ramp is done wants to know where the connections are by now.
+        // A reader of the end of the ramp wants to know where the connections are by now.
         (self.sink)(EventKind::LoadTick(self.merge.tick()));
         let totals = self.merge.totals();
         (self.sink)(EventKind::RampDone {
@@ -364,12 +364,12 @@ impl Conductor<'_> {
     }
 }
 
-/// Whether connections are asked who serves them; `None`: the target is asked once before.
+/// Whether to ask connections which replica serves them; `None`: the target is asked once before.
 fn identify(scenario: &Scenario, options: &Options) -> Option<bool> {
     let is_ours =
         scenario.protocol == Protocol::Tcp && scenario.messages.payload.bytes().starts_with(b"msg:");
     match options.identify {
-        // The answer to an upgrade or the first event says it, or nothing does.
+        // The answer to an upgrade or the first event says so, or nothing does.
         _ if matches!(scenario.protocol, Protocol::Ws | Protocol::Sse) => Some(false),
         Identify::Always => Some(true),
         Identify::Auto if is_ours => None,

@@ -9,25 +9,25 @@ use scenario::Protocol;
 
 use crate::LoadError;
 
-/// How long one of several addresses of a name is tried before the run.
+/// How long each of several addresses of a name is tried before the run.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a machine has to say that nobody listens on a UDP port.
+/// How long a machine may take to report that nobody listens on a UDP port.
 const REFUSAL: Duration = Duration::from_millis(100);
 
-/// The protocol that a target says, as in `udp://127.0.0.1:10001`.
+/// The protocol in a target, as in `udp://127.0.0.1:10001`.
 pub fn protocol(text: &str) -> Option<Protocol> {
     text.split_once("://").and_then(|(scheme, _)| scheme.parse().ok())
 }
 
-/// Reads `host:port`, or `udp://host:port` where that is the load's protocol. Names are looked up; if one has several
-/// addresses, IPv4 and IPv6, the first at which somebody listens is taken, and the first of all if nobody does.
+/// Parses `host:port`, or `udp://host:port` if that is the load's protocol. Resolves names; of several addresses, IPv4
+/// and IPv6, it takes the first at which somebody listens, or the first of all if nobody does.
 pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> {
     let wrong = |reason: String| LoadError::Target { text: text.to_owned(), reason };
     let address = match text.split_once("://") {
         None => text,
         Some((scheme, address)) => match scheme.parse::<Protocol>() {
             Ok(spoken) if spoken == protocol => address,
-            // What it goes over.
+            // SSE runs over HTTP.
             Err(_) if scheme == "http" && protocol == Protocol::Sse => {
                 address.strip_suffix('/').unwrap_or(address)
             }
@@ -52,7 +52,7 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
     }
     let shape = || wrong("expected host:port, such as 127.0.0.1:10000".to_owned());
     let (host, port) = match address.rsplit_once(':') {
-        // The colons of an address of IPv6 are not those before a port.
+        // The colons of an IPv6 address are not those before a port.
         Some((host, _)) if host.contains(':') && !host.starts_with('[') => (address, ""),
         Some((host, port)) => (host, port),
         None => (address, ""),
@@ -74,12 +74,12 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
     Ok(if several { addresses.iter().find(listens).copied().unwrap_or(first) } else { first })
 }
 
-/// A host as it stands before a port.
+/// A host as it is written before a port.
 fn bare(host: &str) -> String {
     if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() }
 }
 
-/// Nobody says that nobody listens there.
+/// Whether no error says that nobody listens there.
 fn takes_datagrams(address: SocketAddr) -> bool {
     let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let ask = || -> std::io::Result<()> {
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn of_a_name_with_several_addresses_one_is_taken_at_which_somebody_listens() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            // Where IPv6 is off there is nothing to choose from.
+            // Without IPv6 there is nothing to choose from.
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let listening = listener.local_addr().unwrap();
             let name = format!("localhost:{}", listening.port());

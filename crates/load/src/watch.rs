@@ -1,20 +1,20 @@
 //! Searches a stream for several texts at once, with the Aho–Corasick automaton.
 
-/// Where a stream stands between the texts. 0: no text has begun.
+/// The automaton's state. 0: no text has started.
 pub(crate) type Place = u16;
 
 /// The automaton. Shared by all connections; each has a [`Place`].
 #[derive(Debug)]
 pub(crate) struct Watch {
     next: Vec<[Place; 256]>,
-    /// Bytes of the longest text that has begun.
+    /// Length of the longest text that has started.
     depth: Vec<u16>,
-    /// The text that ends there.
+    /// The text that ends here.
     found: Vec<Option<u16>>,
 }
 
 impl Watch {
-    /// For at most 65,535 bytes of texts in all; what is beyond is not found.
+    /// For at most 65,535 bytes of texts in total; anything beyond is not found.
     pub(crate) fn new<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut watch = Self { next: vec![[0; 256]], depth: vec![0], found: vec![None] };
         for (number, text) in texts.into_iter().enumerate() {
@@ -38,7 +38,7 @@ impl Watch {
         watch
     }
 
-    /// Where a mismatch leads: to the longest other beginning that the stream agrees with.
+    /// The target of a mismatch: the longest other start that the stream matches.
     fn connect(&mut self) {
         let mut fallback = vec![0_usize; self.next.len()];
         let mut order: Vec<usize> = (1..self.next.len()).collect();
@@ -95,7 +95,7 @@ mod tests {
     }
 
     proptest! {
-        /// Of texts that do not contain one another, the same is found as by looking for each of them.
+        /// For texts that do not contain one another, finds the same as searching for each of them.
         #[test]
         fn agrees_with_a_search_for_each(stream in "[ab<>]{0,60}", one in "[ab]{1,5}", two in "[ab]{1,5}") {
             let texts = [format!("<{one}>"), format!("<{two}>")];

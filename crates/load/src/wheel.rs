@@ -1,10 +1,10 @@
-//! A hashed timing wheel of 1 ms: which connections have something due, and when the next one does.
+//! A hashed timing wheel of 1 ms: which connections have something due, and when the next one has.
 //!
 //! Every connection is in the wheel at most once (its next message, or its return), so the wheel takes eight bytes
 //! per connection and no kernel timer. Entries are never removed: an entry that fires is ignored if
 //! its tick is no longer the one that its connection waits for.
 
-/// Slots, and so milliseconds per turn. The wheel looks once per turn at what is due more than a turn ahead.
+/// Number of slots, and so milliseconds per turn. Entries more than a turn ahead are checked once per turn.
 const SLOTS: u32 = 4096;
 const WORDS: usize = SLOTS as usize / 64;
 
@@ -18,9 +18,9 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Wheel {
     slots: Vec<Vec<Entry>>,
-    /// One bit per slot that holds entries.
+    /// One bit per occupied slot.
     occupied: [u64; WORDS],
-    /// The next tick to be fired; all before it have been.
+    /// The next tick to fire; all earlier ones have fired.
     next: u32,
 }
 
@@ -29,8 +29,8 @@ impl Wheel {
         Self { slots: vec![Vec::new(); SLOTS as usize], occupied: [0; WORDS], next: 0 }
     }
 
-    /// Has `connection` fire at `tick`, or with the next advance if that has passed. Returns the tick that the
-    /// entry will carry.
+    /// Schedules `connection` for `tick`, or for the next advance if that has passed. Returns the tick that the entry
+    /// will carry.
     pub(crate) fn insert(&mut self, connection: u32, tick: u32) -> u32 {
         let tick = tick.max(self.next);
         let slot = (tick % SLOTS) as usize;
@@ -65,7 +65,7 @@ impl Wheel {
         self.next = tick.saturating_add(1);
     }
 
-    /// A tick at which to look again: the next occupied slot's. Never later than the next entry's tick.
+    /// A tick at which to check again: the next occupied slot's. Never later than the next entry's tick.
     pub(crate) fn next_due(&self) -> Option<u32> {
         let start = (self.next % SLOTS) as usize;
         let (first_word, first_bit) = (start / 64, start % 64);

@@ -46,20 +46,20 @@ use crate::{
     wheel::{Entry, Wheel},
 };
 
-/// No tick: there is nothing in the wheel to wait for.
+/// No tick: the wheel is empty.
 const NEVER: u32 = u32::MAX;
-/// Events taken from the kernel at once: few, so that what becomes due meanwhile does not wait long.
+/// Events taken from the kernel at once: few, so that newly due work does not wait long.
 const EVENTS: usize = 64;
-/// Connections opened, or closed, between two looks at the network and the schedule.
+/// Connections to open, or close, between two checks of the network and the schedule.
 const BATCH: usize = 32;
 /// The event of the waker; connections have their index.
 const WAKER: u64 = u64::MAX;
 /// How late the kernel may wake this thread to save energy (its default is 50 µs).
 const TIMER_SLACK_NS: NonZeroU64 = NonZeroU64::new(1_000).expect("not zero");
-/// Of an answer that is not the expected one, so much is shown.
+/// Maximum length of an unexpected answer in a message.
 const SHOWN_BYTES: usize = 120;
 
-/// The loop and its clock, and what is counted.
+/// The loop, its clock, and its counts.
 pub(crate) struct Worker<T> {
     spec: Spec,
     commands: Arc<Commands>,
@@ -68,24 +68,24 @@ pub(crate) struct Worker<T> {
     epoll: rustix::fd::OwnedFd,
     wheel: Wheel,
     tally: Tally,
-    /// Connections of the ramp that were started at least once; they are the first ones.
+    /// Connections of the ramp that were started at least once; they come first.
     started: usize,
-    /// Connections of the ramp. Behind them come the connections of users who join.
+    /// Connections of the ramp. Connections of users who join follow.
     count: usize,
     joining: Joining,
     ramp_reported: bool,
-    /// Since when connections are being closed; none is opened any more.
+    /// Since when connections are being closed; no more are opened.
     closing_ms: Option<u32>,
     next_report_ms: u32,
     next_sweep_ms: u32,
-    /// Connections that had more to read than one turn takes.
+    /// Connections that had more to read than fits into one turn.
     unfinished: Vec<u32>,
     traces_dropped: u64,
     said: Said,
     transport: T,
 }
 
-/// What is said once.
+/// Messages that are reported only once.
 #[derive(Debug, Clone, Copy, Default)]
 struct Said {
     an_error: bool,
@@ -93,32 +93,32 @@ struct Said {
     wrong_answer: bool,
 }
 
-/// What is different over TCP and over UDP.
+/// The differences between TCP and UDP.
 pub(crate) trait Transport: Sized {
     fn new(spec: &Spec) -> Self;
-    /// A connection's first time has come.
+    /// A connection starts.
     fn start(worker: &mut Worker<Self>, index: u32);
-    /// The network said something about a connection.
+    /// An event of a connection.
     fn on_event(worker: &mut Worker<Self>, index: u32, flags: epoll::EventFlags);
-    /// What a connection waited for in the wheel is due.
+    /// A connection's entry in the wheel is due.
     fn on_due(worker: &mut Worker<Self>, entry: Entry);
     /// Continues reading a connection.
     fn read_on(worker: &mut Worker<Self>, index: u32);
-    /// Finds what waited for too long.
+    /// Finds connections that have waited for too long.
     fn sweep(worker: &mut Worker<Self>, now_ms: u32);
-    /// A turn of the loop begins.
+    /// A turn of the loop starts.
     fn turn(_worker: &mut Worker<Self>, _now_ms: u32) {}
     /// When [`turn`](Self::turn) has something to do next, ms.
     fn next_turn_ms(_worker: &Worker<Self>) -> u32 {
         NEVER
     }
-    /// Every connection was started and decided.
+    /// Whether every connection was started and decided.
     fn is_ramp_done(worker: &Worker<Self>) -> bool;
-    /// From now on connections are closed, and none is opened.
+    /// From now on, connections are closed, and none is opened.
     fn begin_close(_worker: &mut Worker<Self>) {}
-    /// Closes some of the connections. `at_once`: also those whose answers are outstanding.
+    /// Closes some of the connections. `at_once`: including those with outstanding answers.
     fn close_some(worker: &mut Worker<Self>, at_once: bool);
-    /// There are more to close now.
+    /// Whether there are more to close now.
     fn is_closing_more(worker: &Worker<Self>) -> bool;
     fn is_done(worker: &Worker<Self>) -> bool;
     /// The loop is over.
@@ -158,7 +158,7 @@ impl<T: Transport> Worker<T> {
 
     /// Runs until everything is closed. The last report is [`Report::Done`].
     pub(crate) fn run(mut self) -> io::Result<()> {
-        // Precision only; without it the run is a little less exact.
+        // Only for precision; without it, the run is slightly less exact.
         let _ = rustix::thread::set_current_timer_slack(Some(TIMER_SLACK_NS));
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
         let mut fired = Vec::new();
@@ -195,13 +195,13 @@ impl<T: Transport> Worker<T> {
         self.closing_ms.is_some()
     }
 
-    /// Outstanding answers are not waited for, or no longer.
+    /// Whether there are no outstanding answers to wait for, or no more time to wait.
     fn is_settled(&self, now_ms: u32) -> bool {
         let settled = |since_ms: u32| now_ms >= since_ms.saturating_add(self.spec.settle_ms());
         self.commands.is_at_once() || self.closing_ms.is_some_and(settled)
     }
 
-    /// Does everything that is due by now.
+    /// Does everything that is due.
     fn keep_schedule(&mut self, fired: &mut Vec<Entry>) {
         let now_ms = self.now_ms();
         T::turn(self, now_ms);
@@ -210,7 +210,7 @@ impl<T: Transport> Worker<T> {
             T::on_due(self, entry);
         }
         if !self.is_closing() && now_ms >= self.commands.close_time_ms() {
-            // The state before the close is the one worth seeing.
+            // The state before the close is the interesting one.
             self.reports.progress(&mut self.tally, false);
             self.reports.send(Report::Closing { at_ms: now_ms });
             self.closing_ms = Some(now_ms);
@@ -233,12 +233,12 @@ impl<T: Transport> Worker<T> {
         }
         if now_ms >= self.next_report_ms {
             self.reports.progress(&mut self.tally, true);
-            // After a stall the next one comes on the grid, not at once for each that was missed.
+            // After a stall, the next report comes on the grid, not at once for each missed one.
             self.next_report_ms = (now_ms / self.spec.tick_ms + 1) * self.spec.tick_ms;
         }
     }
 
-    /// Starts the connections whose first time has come.
+    /// Starts the connections that are due.
     fn start_due(&mut self) {
         for _ in 0..BATCH {
             let Some(index) = self.next_to_start() else { return };
@@ -263,7 +263,7 @@ impl<T: Transport> Worker<T> {
         self.started.max(self.joining.reached())
     }
 
-    /// How long nothing will be due, if the network stays silent.
+    /// Time until something is due, if the network stays silent.
     fn time_to_next(&self) -> Timespec {
         if !self.unfinished.is_empty() || (self.is_closing() && T::is_closing_more(self)) {
             return Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -272,7 +272,7 @@ impl<T: Transport> Worker<T> {
         next_ms = next_ms.min(self.wheel.next_due().unwrap_or(NEVER));
         next_ms = next_ms.min(match self.closing_ms {
             None => self.commands.close_time_ms(),
-            // Later than that there is nothing to wait for but the network.
+            // After that, only the network can bring work.
             Some(since_ms) => since_ms.saturating_add(self.spec.settle_ms()).max(self.now_ms() + 1),
         });
         let mut next_ns = u64::from(next_ms) * MS;
@@ -281,7 +281,7 @@ impl<T: Transport> Worker<T> {
             let next_start_ns = of_ramp.into_iter().chain(self.joining.next_due_ns(&self.spec)).min();
             next_ns = next_ns.min(next_start_ns.unwrap_or(u64::MAX));
         }
-        // Before the origin the clock stands at zero.
+        // Before the origin, the clock stands at zero.
         let wait_ns = next_ns.saturating_sub(self.clock.now_ns()) + self.clock.until_origin_ns();
         Timespec { tv_sec: (wait_ns / 1_000_000_000) as i64, tv_nsec: (wait_ns % 1_000_000_000) as i64 }
     }
@@ -290,7 +290,7 @@ impl<T: Transport> Worker<T> {
         self.reports.send(Report::Warning(message));
     }
 
-    /// Says why something with a connection's target failed, the first time.
+    /// Reports why something with a connection's target failed, the first time.
     fn say_error(&mut self, what: &str, index: u32, error: impl fmt::Display) {
         if !self.said.an_error {
             self.said.an_error = true;
@@ -299,7 +299,7 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    /// Shows the first answer that is not the expected one.
+    /// Reports the first unexpected answer.
     fn say_wrong_answer(&mut self, answer: &[u8]) {
         if !self.said.wrong_answer {
             self.said.wrong_answer = true;
@@ -307,7 +307,7 @@ impl<T: Transport> Worker<T> {
         }
     }
 
-    /// Reports an event of a single connection, if such were asked for and the coordinator keeps up.
+    /// Reports an event of a single connection, if requested and the coordinator keeps up.
     fn trace(&mut self, event: impl FnOnce(&Self) -> EventKind) {
         if self.spec.trace {
             let event = event(self);
@@ -316,7 +316,7 @@ impl<T: Transport> Worker<T> {
     }
 }
 
-/// The local address of a socket, for people.
+/// The local address of a socket, for messages.
 fn local_address(socket: Option<&rustix::fd::OwnedFd>) -> std::net::SocketAddr {
     socket
         .and_then(|socket| rustix::net::getsockname(socket).ok())

@@ -3,9 +3,9 @@
 //! A service of ours calls [`bind_to_parent`] first of all. A program that is not ours is started through [`Wrapped`],
 //! which does the same and then becomes that program: the parent-death signal outlives an `exec`.
 //!
-//! The kernel's parent-death signal must be asked for by the child itself: asking in the parent, between fork and
-//! exec, would need unsafe code. Between the start of the child and its asking the parent may already be dead,
-//! hence the second look at who the parent is.
+//! The child itself must ask for the kernel's parent-death signal: doing so in the parent, between fork and exec, would
+//! need unsafe code. The parent may die between the child's start and its request, hence the second check of the
+//! parent.
 
 use std::{
     convert::Infallible,
@@ -40,8 +40,8 @@ pub enum BindError {
     Refused(rustix::io::Errno),
 }
 
-/// Makes this process end (SIGKILL) when the supervisor that started it does; does nothing when none did, that is,
-/// without [`PARENT_VARIABLE`] in the environment. To be called first of all, before other threads exist.
+/// Makes this process end (SIGKILL) when the supervisor that started it does; does nothing without [`PARENT_VARIABLE`]
+/// in the environment. Call this first of all, before other threads exist.
 pub fn bind_to_parent() -> Result<(), BindError> {
     let Some(value) = std::env::var_os(PARENT_VARIABLE) else {
         return Ok(());
@@ -60,15 +60,15 @@ pub fn bind_to_parent() -> Result<(), BindError> {
 
 /// The command of this program that becomes another program; what follows is for [`Wrapped`].
 pub const WRAPPER_COMMAND: &str = "run-child";
-/// The variables that tell a wrapped program the descriptors of its listeners: this, and a number from 0.
+/// Prefix of the variables that tell a wrapped program the descriptors of its listeners, numbered from 0.
 pub(crate) const LISTENER_VARIABLE: &str = "LISTENER_";
 
 /// A program that is not ours, started as if it were.
 #[derive(Debug)]
 pub struct Wrapped {
-    /// Where it runs.
+    /// Its working directory.
     pub directory: Option<PathBuf>,
-    /// Takes listeners from standard input, and says where they are in `LISTENER_0`, `LISTENER_1`….
+    /// Takes listeners from standard input, and passes their descriptors in `LISTENER_0`, `LISTENER_1`….
     pub listeners: bool,
     pub program: OsString,
     pub arguments: Vec<OsString>,

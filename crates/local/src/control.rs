@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub(crate) use client::{Connection, Incoming};
 pub(crate) use socket::{bind, bind_datagram, connect, connect_datagram};
 
-/// Longest request, in bytes: values with room to spare.
+/// Maximum length of a request, in bytes: values with room to spare.
 pub(crate) const REQUEST_MAX: usize = 4 * 1024 * 1024;
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,11 +29,11 @@ pub(crate) enum Request {
         values: Box<Values>,
         nodes: u32,
     },
-    /// One node more, or one less; the rest stays. Answered as `Apply` is.
+    /// One node more or fewer; the rest stays. Answered like `Apply`.
     Nodes {
         more: bool,
     },
-    /// Anything else that changes something; answered by `Done`, a teardown by `Down`.
+    /// Any other change; answered by `Done`, a teardown by `Down`.
     Act(controller::Request),
     Snapshot,
     /// Answered by `End`: the supervisor is alive.
@@ -72,16 +72,16 @@ pub(crate) enum Reply {
     Autoscaler(Box<Case>),
     /// How many connections were asked to move.
     Shed(u64),
-    /// There is nothing more to come.
+    /// The end of the answer.
     End,
     Failed(TargetError),
-    /// To a supervisor's own first connection: another one has the platform already.
+    /// To a supervisor's own first connection: another supervisor already has the platform.
     Taken {
         holder: String,
     },
 }
 
-/// By what a run of a platform can be recognised, so that somebody else can look whether anything of it is left.
+/// Identifies a run of a platform, so that another process can check whether anything of it remains.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Traces {
     /// The value of [`RUN_VARIABLE`] of all its processes.
@@ -89,7 +89,7 @@ pub(crate) struct Traces {
     pub(crate) supervisor: u32,
     /// Second byte of all its addresses.
     pub(crate) slot: Option<u8>,
-    /// Where the supervisor listens.
+    /// The address of the supervisor's socket.
     pub(crate) socket: PathBuf,
 }
 

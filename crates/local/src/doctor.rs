@@ -1,4 +1,4 @@
-//! What this machine has and lacks for a platform, and what to do about each.
+//! What a platform needs from this machine, and how to fix each problem.
 
 use std::{
     fs, io,
@@ -25,7 +25,7 @@ const MEMORY_WANTED: u64 = 1 << 30;
 /// The port of the default platform's gateway.
 const GATEWAY_PORT: u16 = 10_000;
 
-/// Looks at everything; changes nothing except that it makes the directories that `up` would make.
+/// Checks everything; changes nothing except that it creates the directories that `up` would create.
 pub fn checks() -> Vec<Check> {
     let paths = Paths::from_env();
     let mut checks = vec![
@@ -153,7 +153,7 @@ fn gateway_port(paths: &Paths) -> Check {
     )
 }
 
-/// A program that can take the place of an embedded part. None is needed.
+/// A program that can replace an embedded part. None is needed.
 fn real_part(program: Program, found: Result<Found, NotFound>) -> Check {
     let name = program.name();
     let flag = match program {

@@ -1,4 +1,4 @@
-//! Parts that services depend on, served by the supervisor itself when no real one is configured.
+//! The backends of services, served by the supervisor itself when no real ones are configured.
 //!
 //! Each can be stopped and started again at its address, and bounds its clients' memory.
 

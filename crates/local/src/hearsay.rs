@@ -18,14 +18,14 @@ use crate::{
     paths::{Paths, private_directory},
 };
 
-/// The longest event; the kernel takes a little more.
+/// Maximum length of an event; the kernel accepts slightly more.
 const EVENT_BYTES_MAX: usize = 160 * 1024;
-/// The most pages that one load sends events to.
+/// Maximum number of pages per load.
 const PAGES_MAX: usize = 8;
-/// How often a load looks for new pages.
+/// How often a load checks for new pages.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A page's end, gone when it is dropped.
+/// A page's end, removed when it is dropped.
 #[derive(Debug)]
 pub struct Ear {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl Ear {
 
     fn open_in(folder: &Path, key: &str) -> io::Result<Self> {
         let path = folder.join(format!("{key}.{}", std::process::id()));
-        // What pages left that were killed, and a process that had this number before.
+        // Remains of killed pages, and of an earlier process with this number.
         Voice::to(folder.to_owned(), key).look();
         drop(fs::remove_file(&path));
         Ok(Self { socket: bind_datagram(&path)?, path })
@@ -68,7 +68,7 @@ impl Drop for Ear {
     }
 }
 
-/// Removes the socket of this process, whose ear may be waiting in another thread: to be called when it ends.
+/// Removes the socket of this process, whose ear may be waiting in another thread: call it when the process ends.
 pub fn deafen(key: &str) {
     drop(fs::remove_file(Paths::from_env().pages().join(format!("{key}.{}", std::process::id()))));
 }
@@ -77,11 +77,11 @@ pub fn deafen(key: &str) {
 #[derive(Debug)]
 pub struct Voice {
     folder: PathBuf,
-    /// What the names of the sockets begin with.
+    /// Prefix of the sockets' names.
     prefix: String,
     looked: Option<Instant>,
     pages: Vec<(PathBuf, UnixDatagram)>,
-    /// Told first to a page that comes later.
+    /// Sent first to a page that arrives later.
     began: Option<Event>,
 }
 
@@ -95,12 +95,12 @@ impl Voice {
         Self { folder, prefix: format!("{key}."), looked: None, pages: Vec::new(), began: None }
     }
 
-    /// Removes what ended pages left: sockets that nobody listens at.
+    /// Removes the sockets of ended pages, at which nobody listens.
     pub fn sweep(key: &str) {
         Self::new(key).look();
     }
 
-    /// Sends the next event. Never waits: a page that has not read the previous ones misses this.
+    /// Sends the next event. Never blocks: a page that has not read the previous ones misses this.
     pub fn tell(&mut self, event: &Event) {
         let now = clock::now();
         if self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_EVERY) {
@@ -139,14 +139,14 @@ fn send(page: &UnixDatagram, event: &Event) -> io::Result<()> {
     page.send(&serde_json::to_vec(event)?).map(drop)
 }
 
-/// Whether anybody listens at this socket. A socket without a listener was left by a killed page.
+/// Whether anybody listens at this socket. A killed page leaves one without a listener.
 fn is_there(path: &Path, sent: io::Result<()>) -> bool {
     match sent {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             drop(fs::remove_file(path));
             false
         }
-        // It has not taken the last ones yet, or this one is too long.
+        // It has not read the last ones yet, or this one is too long.
         _ => true,
     }
 }
@@ -186,7 +186,7 @@ mod tests {
         }
         assert_eq!(voice.pages.len(), 1);
 
-        // What a page leaves that was killed goes with the next load, and with the next page.
+        // The next load, and the next page, remove what a killed page leaves.
         let left = folder.path().join("one.1");
         drop(bind_datagram(&left).unwrap());
         drop(ear);

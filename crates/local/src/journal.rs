@@ -1,11 +1,12 @@
-//! A bounded file of lines that can be read from its beginning and followed while it grows.
+//! A bounded file of lines that can be read from the start and followed while it grows.
 //!
 //! Two segments: the file itself and, once it was full, its predecessor beside it (`.1`); older ones are
 //! dropped. Readers read their lines from the files and are only *woken* by the writer, so that a slow reader costs
 //! no memory and delays nobody; one that falls behind by two whole segments continues with the oldest line left.
 //!
-//! Writer and readers live on one thread: no segment changes between two steps of a reader. If somebody removes, truncates or
-//! replaces the file, the next line begins a new segment, and later readers do not see the contents of the old one.
+//! Writer and readers live on one thread: no segment changes between two steps of a reader. If somebody removes,
+//! truncates or replaces the file, the next line starts a new segment, and later readers do not see the contents of the
+//! old one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -18,10 +19,10 @@ use tokio::sync::watch;
 
 use crate::paths::open_regular;
 
-/// More than any line that is written; a file that somebody else put there may have longer ones.
+/// More than any line written here; a foreign file may have longer ones.
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
-/// How much has been written.
+/// The amount written so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Written {
     /// Number of the segment that is being written, from 0.
@@ -35,15 +36,15 @@ struct Written {
 pub(crate) struct Journal {
     path: PathBuf,
     file: File,
-    /// By which the file is told from another in its place.
+    /// Distinguishes the file from another one in its place.
     inode: u64,
     segment_max: u64,
     written: watch::Sender<Written>,
-    /// The file has a part of a line that failed.
+    /// The file contains a part of a failed line.
     torn: bool,
-    /// Lines that could not be written.
+    /// Number of lines that could not be written.
     lost: u64,
-    /// Why the last one could not.
+    /// Why the last one failed.
     losing: Option<String>,
 }
 
@@ -56,7 +57,7 @@ impl Journal {
         Ok(Self { path, file, inode, segment_max, written, torn: false, lost: 0, losing: None })
     }
 
-    /// Appends a line, or drops it whole and counts it if that does not work.
+    /// Appends a line, or drops it entirely and counts it if that fails.
     pub(crate) fn append_or_drop(&mut self, line: &str) {
         match self.append(line) {
             Ok(()) => self.losing = None,
@@ -67,17 +68,17 @@ impl Journal {
         }
     }
 
-    /// How many lines were dropped so far, and why the last one was if no line has been written since.
+    /// How many lines were dropped so far, and why the last one was, if no line has been written since.
     pub(crate) fn lost(&self) -> (u64, Option<&str>) {
         (self.lost, self.losing.as_deref())
     }
 
-    /// Appends a line, which must not contain a line end. After an error no part of it is there, and the next line can
+    /// Appends a line, which must not contain a line end. After an error, no part of it remains, and the next line can
     /// be appended as if it had not been tried.
     pub(crate) fn append(&mut self, line: &str) -> io::Result<()> {
         let mut written = *self.written.borrow();
         let is_in_place = self.is_in_place(written.bytes);
-        // What a failed write left behind would be the beginning of this line.
+        // The remains of a failed write would become the start of this line.
         if self.torn && is_in_place {
             self.file.set_len(written.bytes)?;
         }
@@ -99,7 +100,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Whether the file is still where readers look for it, with all that was written.
+    /// Whether the file is still in its place, with everything that was written.
     fn is_in_place(&self, bytes: u64) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode && found.len() >= bytes)
     }
@@ -122,24 +123,24 @@ impl Journal {
         Ok(())
     }
 
-    /// Number of the segment that is written, from 0: it and the one before it are there.
+    /// Number of the current segment, from 0: it and its predecessor exist.
     pub(crate) fn segment(&self) -> u64 {
         self.written.borrow().segment
     }
 
-    /// Writes to another file from now on: `/dev/full` takes the place of a disk that is full.
+    /// Writes to another file from now on: `/dev/full` stands for a full disk.
     #[cfg(test)]
     pub(crate) fn swap_file(&mut self, path: impl AsRef<Path>) {
         self.file = OpenOptions::new().append(true).open(path).unwrap();
     }
 
-    /// For readers to come.
+    /// For future readers.
     pub(crate) fn source(&self) -> Source {
         Source { path: self.path.clone(), written: self.written.subscribe() }
     }
 }
 
-/// From which readers are made.
+/// Creates readers.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -147,7 +148,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Reads from the oldest line that is kept.
+    /// Reads from the oldest remaining line.
     pub(crate) fn tail(&self) -> Tail {
         Tail { source: self.clone(), open: None, next_segment: 0 }
     }
@@ -162,10 +163,10 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// The next line, waiting for it if need be; `None` when the journal has ended.
+    /// The next line, waiting for it if necessary; `None` when the journal has ended.
     pub(crate) async fn next(&mut self) -> io::Result<Option<String>> {
         loop {
-            // Marked as seen before the look, so that what is written after it wakes the wait below.
+            // Marked as seen before the read, so that later writes wake the wait below.
             self.source.written.borrow_and_update();
             if let Some(line) = self.next_present()? {
                 return Ok(Some(line));
@@ -176,7 +177,7 @@ impl Tail {
         }
     }
 
-    /// The next line, if it is there already.
+    /// The next line, if it already exists.
     pub(crate) fn next_present(&mut self) -> io::Result<Option<String>> {
         let newest = self.source.written.borrow().segment;
         loop {
@@ -190,7 +191,7 @@ impl Tail {
             if self.next_segment > newest {
                 return Ok(None);
             }
-            // Lines of segments before the predecessor are gone.
+            // Segments before the predecessor are gone.
             let segment = self.next_segment.max(newest.saturating_sub(1));
             let path =
                 if segment == newest { self.source.path.clone() } else { predecessor(&self.source.path) };
@@ -211,7 +212,7 @@ impl Tail {
 
 /// A new file, and its inode.
 fn open_new(path: &Path) -> io::Result<(File, u64)> {
-    // A new file each time, for readers may still have the old one open.
+    // A new file each time, because readers may still have the old one open.
     clear(path)?;
     let file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)?;
     let inode = file.metadata()?.ino();
@@ -283,7 +284,7 @@ mod tests {
         journal.swap_file("/dev/full");
         assert!(journal.append("two").is_err());
         journal.swap_file(directory.path().join("lines"));
-        // Half a line arrived before the disk was full.
+        // Half a line was written before the disk was full.
         fs::write(directory.path().join("lines"), "one\ntw").unwrap();
         journal.append("three").unwrap();
         assert_eq!(present(&mut journal.source().tail()), ["one", "three"]);

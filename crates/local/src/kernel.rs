@@ -1,4 +1,4 @@
-//! What the kernel knows: sockets (`sock_diag`) and processes (`/proc`).
+//! Information from the kernel: sockets (`sock_diag`) and processes (`/proc`).
 
 pub(crate) mod port;
 pub(crate) mod proc;

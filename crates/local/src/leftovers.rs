@@ -1,4 +1,4 @@
-//! What a run may leave behind: found by a process that was not part of it, and ended if need be.
+//! Remains of a run: found by a process that was not part of it, and ended if necessary.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -13,14 +13,14 @@ use crate::{
 /// How often to look while waiting.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Processes of the run that are still there.
+/// Remaining processes of the run.
 pub(crate) fn processes(traces: &Traces) -> Vec<u32> {
     proc::with_variable(RUN_VARIABLE, &traces.run.to_string()).unwrap_or_default()
 }
 
-/// Whether the run's supervisor, which does not have its variable, is still there.
+/// Whether the run's supervisor, which does not have its variable, still exists.
 pub(crate) fn has_supervisor(traces: &Traces) -> bool {
-    // Somebody else may have the number by now. A process that only its parent still knows has no words.
+    // Another process may have the number by now. A zombie has no command line.
     proc::command_line(traces.supervisor).iter().any(|word| word == "supervisor")
 }
 
@@ -28,14 +28,14 @@ pub(crate) fn has_supervisor(traces: &Traces) -> bool {
 pub(crate) fn kill_supervisor(traces: &Traces) -> bool {
     let pid = i32::try_from(traces.supervisor).ok().and_then(Pid::from_raw);
     let Some(pidfd) = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return false };
-    // The descriptor names one process for ever; now make sure that it is the supervisor.
+    // The descriptor always refers to one process; now make sure that it is the supervisor.
     has_supervisor(traces) && pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
 }
 
 /// Ends a run whose lock nobody holds: waits until its processes are gone, then kills the rest; returns those that
-/// even then do not end.
+/// still do not end.
 pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
-    // It is still there if somebody removed the lock file, and would go on starting replicas.
+    // It still exists if somebody removed the lock file, and would keep starting replicas.
     kill_supervisor(traces);
     let started = clock::now();
     loop {
@@ -43,7 +43,7 @@ pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
         if left.is_empty() || started.elapsed() >= deadline {
             return left;
         }
-        // They end by themselves when their supervisor dies; half of the time is theirs.
+        // They end by themselves when their supervisor dies; half of the time is for that.
         if started.elapsed() >= deadline / 2 {
             for pid in &left {
                 kill(*pid, traces);
@@ -53,7 +53,7 @@ pub(crate) fn end(traces: &Traces, deadline: Duration) -> Vec<u32> {
     }
 }
 
-/// Kills the run's processes but `own`.
+/// Kills the run's processes except `own`.
 pub(crate) fn kill_others(traces: &Traces, own: u32) {
     for pid in processes(traces).into_iter().filter(|pid| *pid != own) {
         kill(pid, traces);
@@ -67,14 +67,14 @@ fn kill(pid: u32, traces: &Traces) {
     let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) else {
         return;
     };
-    // The descriptor names one process for ever; now make sure that it is one of the run's.
+    // The descriptor always refers to one process; now make sure that it belongs to the run.
     if processes(traces).contains(&pid.as_raw_nonzero().get().unsigned_abs()) {
         let _ = pidfd_send_signal(&pidfd, Signal::KILL);
     }
 }
 
-/// Listeners on addresses of the slot, for connections and for packets, in words. None if somebody has the slot: with
-/// state folders or a user of their own their lock is not seen from here, and the listeners are theirs.
+/// Listeners on addresses of the slot, for connections and for packets, in words. Empty if somebody has the slot: with
+/// different state folders or another user, its lock is not visible here, and the listeners are its own.
 pub(crate) fn listeners(slot: u8) -> Vec<String> {
     let mut all = sockets::listening().unwrap_or_default();
     all.extend(sockets::receiving().unwrap_or_default());
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn what_listens_in_somebody_elses_slot_is_not_left_over() {
-        // Outside the range of slots, so no platform takes it.
+        // Outside the range of slots, so no platform uses it.
         let slot = 75;
         let listener = TcpListener::bind("127.75.9.9:0").unwrap();
         let left = format!("a listener on {}", listener.local_addr().unwrap());

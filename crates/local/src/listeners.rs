@@ -21,15 +21,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::kernel::port::Unusable;
 
 const BACKLOG: i32 = 4096;
-/// Bytes of packets that may wait for a gateway; the kernel lowers it to `net.core.rmem_max`.
+/// Maximum bytes of packets queued for a gateway; the kernel caps it at `net.core.rmem_max`.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 
-/// What the supervisor does with a port.
+/// How the supervisor holds a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hold {
-    /// Has listeners, to be lent.
+    /// With listeners to lend.
     Listening,
-    /// Keeps it from others; the gateway makes its own listener.
+    /// Only reserved; the gateway creates its own listener.
     Reserved,
 }
 
@@ -50,14 +50,14 @@ impl Listeners {
         nodes: u32,
         hold: Hold,
     ) -> Result<Self, Unusable> {
-        // First without SO_REUSEPORT: with it, a foreign listener that has it too would share the traffic silently.
+        // First without SO_REUSEPORT: with it, a foreign listener that also has it would silently share the traffic.
         drop(open(address, protocol, false, Hold::Listening)?);
         let mut listeners = Self { address, protocol, hold, per_node: Vec::new() };
         listeners.grow(nodes)?;
         Ok(listeners)
     }
 
-    /// Adds listeners for nodes that join. Listeners of nodes that left go: their queue is lost with them, as it is when
+    /// Adds listeners for nodes that join. Removes listeners of nodes that left: their queue is lost with them, as when
     /// a node dies.
     pub(crate) fn resize(&mut self, nodes: u32) -> Result<(), Unusable> {
         self.per_node.truncate(nodes as usize);
@@ -71,8 +71,8 @@ impl Listeners {
         Ok(())
     }
 
-    /// Goes over to another kind of gateway. Ours are opened before the old ones go, so that the port stays ours; what
-    /// gateways were lent they keep.
+    /// Switches to another kind of gateway. Opens our listeners before closing the old ones, so that the port stays
+    /// ours; gateways keep what they were lent.
     pub(crate) fn hold(&mut self, hold: Hold) -> Result<(), Unusable> {
         if self.hold == hold {
             return Ok(());
@@ -112,8 +112,8 @@ fn open(
     };
     let for_connections = || -> io::Result<Socket> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        // Connections of a platform that was here before may still be in TIME-WAIT. Not where it does not listen: the
-        // kernel lets anybody share a port with an address like that.
+        // Connections of an earlier platform may still be in TIME-WAIT. Not if it does not listen: the kernel lets
+        // anybody share a port with such a socket.
         socket.set_reuse_address(hold == Hold::Listening)?;
         socket.set_reuse_port(shared)?;
         socket.set_nonblocking(true)?;
@@ -131,7 +131,7 @@ fn open(
     bound.map_err(|source| Unusable::new(protocol, address, source))
 }
 
-/// The two ends of the line on which listeners are lent: ours, and the one that becomes the gateway's stdin.
+/// The two ends of the channel on which listeners are lent: ours, and the one that becomes the gateway's stdin.
 pub(crate) fn line() -> io::Result<(UnixStream, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     Ok((ours, theirs.as_fd().try_clone_to_owned()?))

@@ -15,12 +15,12 @@ use crate::paths::open_regular;
 /// More than any holder writes.
 const HOLDER_BYTES_MAX: u64 = 1024;
 
-/// What a process that holds a platform's lock writes into it.
+/// What the holder of a platform's lock writes into it.
 pub(crate) fn held_by(pid: u32) -> String {
     format!("pid {pid}")
 }
 
-/// A lock that is held; dropping it removes the file and releases it.
+/// A held lock; dropping it removes the file and releases it.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     path: PathBuf,
@@ -28,8 +28,8 @@ pub(crate) struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock, or returns `None` at once when somebody holds it. `holder` is written into the file for
-    /// anybody who wonders who that is.
+    /// Takes the lock, or returns `None` at once if somebody holds it. `holder` is written into the file, to identify
+    /// the holder.
     pub(crate) fn try_take(path: &Path, holder: &str) -> io::Result<Option<Self>> {
         loop {
             let mut options = OpenOptions::new();
@@ -40,7 +40,7 @@ impl FileLock {
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
-            // Between open and flock the former holder may have removed the file: that lock guards nothing.
+            // Between open and flock, the former holder may have removed the file: that lock guards nothing.
             let Ok(named) = fs::metadata(path) else { continue };
             if named.ino() != file.metadata()?.ino() {
                 continue;
@@ -51,14 +51,14 @@ impl FileLock {
         }
     }
 
-    /// What the current holder wrote; `None` when nobody holds the lock.
+    /// What the current holder wrote; `None` if nobody holds the lock.
     pub(crate) fn holder(path: &Path) -> io::Result<Option<String>> {
         let file = match open_regular(OpenOptions::new().read(true), path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        // A shared lock is free exactly when nobody holds the exclusive one; it is gone with `file`.
+        // A shared lock is free exactly when nobody holds the exclusive one; it is released with `file`.
         match flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(None),
             Err(rustix::io::Errno::WOULDBLOCK) => {

@@ -65,7 +65,7 @@ impl Paths {
         self.runtime.join("slots")
     }
 
-    /// Where pages that are open listen to loads.
+    /// The directory of sockets on which open pages listen to loads.
     pub(crate) fn pages(&self) -> PathBuf {
         self.runtime.join("pages")
     }
@@ -97,13 +97,13 @@ impl Paths {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PlatformPaths {
     pub(crate) state: PathBuf,
-    /// Where a supervisor of this session would listen; where one does, says the run record.
+    /// The socket of a supervisor of this session; the run record says where one listens.
     pub(crate) socket: PathBuf,
     pub(crate) lock: PathBuf,
 }
 
 impl PlatformPaths {
-    /// What supervisor writes to stderr.
+    /// The supervisor's stderr.
     pub(crate) fn supervisor_log(&self) -> PathBuf {
         self.state.join("supervisor.log")
     }
@@ -117,7 +117,7 @@ impl PlatformPaths {
         self.endpoints_directory().join("endpoints.json")
     }
 
-    /// Configuration and data of real servers, each in a folder of its own.
+    /// Configuration and data of real servers, each in its own folder.
     pub(crate) fn parts_directory(&self) -> PathBuf {
         self.state.join("parts")
     }
@@ -127,12 +127,12 @@ impl PlatformPaths {
         self.parts_directory().join("prometheus")
     }
 
-    /// Configuration of gateways that are not ours, each in a folder of its own.
+    /// Configuration of gateways that are not ours, each in its own folder.
     pub(crate) fn gateways_directory(&self) -> PathBuf {
         self.state.join("gateways")
     }
 
-    /// Where the gateways of one UDP port keep which replica each client has.
+    /// The file in which the gateways of one UDP port record which replica each client has.
     pub(crate) fn sessions(&self, port: u16) -> PathBuf {
         self.state.join(format!("sessions-{port}"))
     }
@@ -152,18 +152,18 @@ impl PlatformPaths {
         self.state.join("logs.jsonl")
     }
 
-    /// Where the platform's page is, and the token that allows changes.
+    /// The address of the platform's page, and the token that allows changes.
     pub(crate) fn page(&self) -> PathBuf {
         self.state.join("page.json")
     }
 
-    /// Who runs, for anybody who finds the files after a crash.
+    /// Identifies the run for anybody who finds the files after a crash.
     pub(crate) fn run_record(&self) -> PathBuf {
         self.state.join("run.json")
     }
 }
 
-/// Makes a directory of mode 0700, or checks that an existing one is the user's own and nobody else's.
+/// Creates a directory of mode 0700, or checks that an existing one belongs to the user and is private.
 pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     if let Err(error) = fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
         return Err(io::Error::new(
@@ -190,8 +190,8 @@ pub(crate) fn private_directory(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file of the platform's state. Waits for nobody, as a FIFO would, follows no link that somebody else has put
-/// there, and refuses everything but a regular file.
+/// Opens a file of the platform's state. Does not block, as a FIFO would, does not follow a link, and refuses
+/// everything except a regular file.
 pub(crate) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Result<fs::File> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
@@ -201,14 +201,14 @@ pub(crate) fn open_regular(options: &mut fs::OpenOptions, path: &Path) -> io::Re
         io::Error::new(io::ErrorKind::InvalidInput, message)
     };
     let file = options.custom_flags(flags.bits().cast_signed()).open(path).map_err(|error| {
-        // What the kernel says of a FIFO without a reader, and of a link.
+        // The kernel's errors for a FIFO without a reader, and for a link.
         let irregular = fs::symlink_metadata(path).is_ok_and(|found| !found.is_file());
         if irregular { refused() } else { error }
     })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(refused()) }
 }
 
-/// Writes a file of the platform's state, which nobody else may read; see [`open_regular`].
+/// Writes a private file of the platform's state; see [`open_regular`].
 pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) -> io::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
 
@@ -217,7 +217,7 @@ pub(crate) fn write_private(path: &Path, content: impl AsRef<[u8]>) -> io::Resul
     open_regular(&mut options, path)?.write_all(content.as_ref())
 }
 
-/// Replaces a file so that nobody who watches it sees half of it.
+/// Replaces a file atomically, so that nobody who watches it sees half of it.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     // Beside it, so that the rename stays within one file system.
     let mut new = path.as_os_str().to_owned();
@@ -226,10 +226,10 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     fs::rename(&new, path)
 }
 
-/// A larger file of the platform's state is not ours.
+/// A larger file in the platform's state is not ours.
 const STATE_BYTES_MAX: u64 = 16 << 20;
 
-/// Reads a file of the platform's state, up to a bound; see [`open_regular`].
+/// Reads a file of the platform's state, up to a limit; see [`open_regular`].
 pub(crate) fn read_regular(path: &Path) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
 

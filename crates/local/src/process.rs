@@ -19,7 +19,7 @@ use controller::Exit;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
 
-/// What to start.
+/// A process to start.
 #[derive(Debug)]
 pub(crate) struct Start {
     pub(crate) program: PathBuf,
@@ -48,7 +48,7 @@ impl Spawner {
         Ok(Self { jobs })
     }
 
-    /// Starts a process. Blocks for as long as fork and exec take, about a millisecond.
+    /// Starts a process. Blocks for the duration of fork and exec, about a millisecond.
     pub(crate) fn start(&self, start: Start) -> io::Result<Started> {
         let (reply, answer) = mpsc::sync_channel(1);
         let gone = || io::Error::other("the thread that starts processes has ended");
@@ -69,7 +69,7 @@ impl Spawner {
                 })
             }
             Err(error) => {
-                // Nobody could end it otherwise. It was not waited for yet, so the pid is still its own.
+                // Nobody could end it otherwise. It was not reaped yet, so the PID is still its own.
                 child.kill()?;
                 child.wait()?;
                 Err(error.into())
@@ -82,7 +82,7 @@ fn spawn(start: Start) -> io::Result<Child> {
     use std::os::unix::process::CommandExt as _;
 
     Command::new(start.program)
-        // What lists of processes show.
+        // The name shown in process lists.
         .arg0("playctl")
         .args(start.arguments)
         .env_clear()
@@ -119,17 +119,17 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// Asks it to end with its last connection: HAProxy's word for that.
+    /// Asks it to end after its last connection, as HAProxy supports.
     pub(crate) fn stop_softly(&self) {
         self.signal(Signal::USR1);
     }
 
-    /// Asks it to read its configuration again.
+    /// Asks it to reload its configuration.
     pub(crate) fn reload(&self) {
         self.signal(Signal::HUP);
     }
 
-    /// Ends it at once.
+    /// Kills it.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
     }

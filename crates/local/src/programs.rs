@@ -1,4 +1,4 @@
-//! Where other programs come from: PATH first, then the testbed's installations.
+//! Finds other programs: PATH first, then the testbed's installations.
 //!
 //! The testbed (`infrastructure/testbed`) keeps each server in a folder `NAME-VERSION` of its cache directory:
 //! `TESTBED_HOME`, else `$XDG_CACHE_HOME/playctl/testbed`, else `~/.cache/playctl/testbed`. The newest one is used.
@@ -14,12 +14,12 @@ use std::{
 
 use platform::values::{GatewayKind, Values};
 
-/// Debian's servers lie where an ordinary user's PATH does not lead.
+/// Debian's servers are not on an ordinary user's PATH.
 const SERVERS_DIRECTORIES: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 /// The testbed's own variable.
 const TESTBED_VARIABLE: &str = "TESTBED_HOME";
 
-/// A program that the platform can use in place of an embedded part.
+/// A program that can replace an embedded part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Program {
     Kafka,
@@ -33,17 +33,17 @@ pub(crate) enum Program {
     Cassandra,
 }
 
-/// A program that is there.
+/// An installed program.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Found {
     pub(crate) version: String,
-    /// What is executed; of what runs on Java, `java`.
+    /// The file to execute; for Java programs, `java`.
     pub(crate) executable: PathBuf,
-    /// Where what runs on Java is installed; otherwise the executable's folder.
+    /// The installation folder of a Java program; otherwise the executable's folder.
     pub(crate) home: PathBuf,
 }
 
-/// The programs that were found for what values ask for.
+/// The programs found for the values.
 pub(crate) type Programs = BTreeMap<Program, Found>;
 
 /// Why a program cannot be used; each says how to get it.
@@ -75,7 +75,7 @@ impl Found {
 }
 
 impl Program {
-    /// In the order in which they are told.
+    /// In the order of reports.
     pub(crate) const ALL: [Self; 9] = [
         Self::Kafka,
         Self::Memcached,
@@ -112,7 +112,7 @@ impl Program {
         }
     }
 
-    /// How it can be got.
+    /// How to install it.
     pub(crate) fn remedy(self) -> String {
         let testbed = format!("infrastructure/testbed/testbed install {}", self.name());
         match self {
@@ -124,7 +124,7 @@ impl Program {
         }
     }
 
-    /// Those that these values ask for.
+    /// The programs that these values need.
     pub(crate) fn wanted(values: &Values) -> Vec<Self> {
         let (kafka, memcached) = (&values.kafka, &values.memcached);
         let (elasticsearch, prometheus) = (&values.elasticsearch, &values.prometheus);
@@ -177,12 +177,12 @@ impl Finder {
         Self { path, testbed }
     }
 
-    /// Looks for a program, and asks it for its version: blocks for as long as that takes, some 100 ms.
+    /// Finds a program, and asks it for its version: blocks for that long, some 100 ms.
     pub(crate) fn find(&self, program: Program) -> Result<Found, NotFound> {
         match program {
             Program::Kafka => self.on_java(program, "libs", &["kafka_2."]),
             Program::Elasticsearch => self.on_java(program, "lib", &["elasticsearch-"]),
-            // Of a distribution, or of Maven's installation.
+            // From a distribution, or from Maven's installation.
             Program::Cassandra => self.on_java(program, "lib", &["apache-cassandra-", "cassandra-all-"]),
             _ => self.executable(program),
         }
@@ -212,9 +212,9 @@ impl Finder {
         Ok(Found { version, executable, home })
     }
 
-    /// `jars`: the folder of its jars within a distribution; `named`: beginnings of the one that bears its version.
+    /// `jars`: the folder of its jars within a distribution; `named`: prefixes of the jar that carries its version.
     fn on_java(&self, program: Program, jars: &str, named: &[&str]) -> Result<Found, NotFound> {
-        // The launcher lies in `bin/` of the distribution, or is a link there.
+        // The launcher is in `bin/` of the distribution, or is a link there.
         let of_launcher =
             |launcher: PathBuf| Some(launcher.canonicalize().ok()?.parent()?.parent()?.to_owned());
         let distribution = self.on_path(program.command()).and_then(of_launcher);

@@ -2,8 +2,8 @@
 //!
 //! Every platform owns one slot S, so that two platforms never meet. Within it V names the service and N the
 //! replica, as a pod has its own IP in a cluster. A slot is reserved twice: by a lock file (among the user's own
-//! platforms, with a name for `doctor`) and by a bound socket (against anybody on this machine, because loopback addresses
-//! are shared by all users of a network namespace).
+//! platforms, with a name for `doctor`) and by a bound socket (against anybody on this machine, because all users of a
+//! network namespace share its loopback addresses).
 
 use std::{
     collections::BTreeSet,
@@ -16,21 +16,21 @@ use platform::ServiceKind;
 
 use crate::{kernel::sockets, lock::FileLock};
 
-/// Slots that may be taken.
+/// The range of slots.
 const FIRST: u8 = 77;
 const LAST: u8 = 126;
 /// The port of the socket that guards a slot; any will do, nothing else binds 127.S.255.254.
 const GUARD_PORT: u16 = 10_000;
-/// V of the gateway: 127.S.0.1 is where clients connect, 127.S.1.N where the gateway of node N works from.
+/// V of the gateway: clients connect to 127.S.0.1, and the gateway of node N uses 127.S.1.N.
 const V_GATEWAY: u8 = 1;
 /// V of the first service.
 const V_SERVICES: u8 = 2;
 /// V of the embedded parts.
 const V_PARTS: u8 = 250;
-/// N runs from 1; .0 and .255 look like networks to too many programs.
+/// N starts at 1; .0 and .255 look like networks to too many programs.
 pub(crate) const ORDINALS: u16 = 254;
 
-/// A slot that is taken; dropping it gives it back.
+/// A taken slot; dropping it releases it.
 #[derive(Debug)]
 pub(crate) struct Slot {
     number: u8,
@@ -76,7 +76,8 @@ impl Slot {
     }
 }
 
-/// The slots in which something listens, platforms included: one of a new platform's addresses might be taken. If the kernel does not list sockets, what is taken is found out when it is needed.
+/// The slots in which something listens, including platforms: one of a new platform's addresses might be taken. If the
+/// kernel does not list sockets, a taken address shows when it is needed.
 fn listened_in() -> BTreeSet<u8> {
     let found = [sockets::listening(), sockets::receiving()].into_iter().flatten().flatten();
     let second_byte = |ip| match ip {
@@ -86,7 +87,7 @@ fn listened_in() -> BTreeSet<u8> {
     found.filter_map(|found| second_byte(found.local.ip())).collect()
 }
 
-/// Bound by the platform that has the slot.
+/// The address bound by the slot's platform.
 pub(crate) fn guard(slot: u8) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, slot, 255, 254), GUARD_PORT))
 }
@@ -98,17 +99,17 @@ pub(crate) struct Addresses {
 }
 
 impl Addresses {
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) fn clients(self) -> IpAddr {
         Ipv4Addr::new(127, self.slot, 0, 1).into()
     }
 
-    /// Where the supervisor has its admin port.
+    /// The address of the supervisor's admin port.
     pub(crate) fn supervisor(self) -> IpAddr {
         Ipv4Addr::new(127, self.slot, 0, 2).into()
     }
 
-    /// Where the gateway of a node (counted from 0) has its admin port and connects from.
+    /// The address of a node's gateway (counted from 0), for its admin port and its connections to replicas.
     pub(crate) fn gateway(self, node: u32) -> IpAddr {
         Ipv4Addr::new(127, self.slot, V_GATEWAY, last_byte(node)).into()
     }
@@ -129,7 +130,7 @@ fn last_byte(index: u32) -> u8 {
     u8::try_from(index + 1).expect("callers hand out at most 254 addresses per service")
 }
 
-/// How many nodes there may be; each needs two addresses while its gateway is replaced.
+/// Maximum number of nodes; each needs two addresses while its gateway is replaced.
 pub(crate) const NODES_MAX: u32 = 100;
 
 #[cfg(test)]
@@ -142,7 +143,7 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let one = Slot::take(directory.path(), "one").unwrap();
         let two = Slot::take(directory.path(), "two").unwrap();
-        // Another user has other lock files; the guard socket keeps them apart.
+        // Another user has different lock files; the guard socket keeps them apart.
         let three = Slot::take(elsewhere.path(), "three").unwrap();
         assert_ne!(one.number(), two.number());
         assert!(![one.number(), two.number()].contains(&three.number()));

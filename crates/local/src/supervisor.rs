@@ -68,20 +68,20 @@ use crate::{
     slot::{NODES_MAX, ORDINALS},
 };
 
-/// Messages on their way to the main loop; senders wait when it is full.
+/// Maximum number of queued messages to the main loop; senders wait when it is full.
 const MESSAGES_MAX: usize = 1024;
-/// Clients that are talked to at the same time.
+/// Maximum number of concurrent clients.
 const CLIENTS_MAX: usize = 256;
-/// After a client could not be taken (no more open files) the next one is tried so much later.
+/// Delay after a client could not be accepted (no more open files).
 const ACCEPT_RETRY: Duration = Duration::from_millis(10);
 /// How long clients have at the end to read their last reply.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// A service's replicas have one byte of their address; some stay free for replacements and for those at rest.
+/// A service's replicas have one byte of their address; some stay free for replacements and for inactive ones.
 const REPLICAS_MAX: u32 = 200;
-/// Processes that a killed predecessor left must be gone by then.
+/// Processes of a killed predecessor must be gone by then.
 const LEFTOVERS_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why a supervisor ended without having done its work.
+/// Why a supervisor ended without doing its work.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("its standard input is not the socket of playctl up: {0}")]
@@ -96,23 +96,23 @@ pub enum Error {
     Runtime(io::Error),
 }
 
-/// What the main loop is told.
+/// Messages to the main loop.
 #[derive(Debug)]
 enum Message {
     Input(Input),
     Client { ask: Ask, answer: Answer },
 }
 
-/// What a client wants.
+/// A client's request.
 #[derive(Debug)]
 enum Ask {
     Apply {
         values: Box<Values>,
         nodes: u32,
-        /// What the values ask for, and was found.
+        /// The programs that the values need, as found.
         programs: Programs,
     },
-    /// One node more, or one less.
+    /// One node more, or one fewer.
     Nodes {
         more: bool,
     },
@@ -130,14 +130,14 @@ enum Ask {
 
 /// Runs the supervisor of a platform until it has been taken down.
 ///
-/// Standard input must be a Unix socket: the first client's conversation. Everything that can go wrong with the
-/// platform itself is told there; the error is for what goes wrong before.
+/// Standard input must be a Unix socket: the first client's conversation. Problems with the platform itself are
+/// reported there; the error is for earlier failures.
 pub fn run(name: &str) -> Result<(), Error> {
-    // A log that cannot be written ends nothing: its layer would report that by a print that panics.
+    // A log that cannot be written must not end anything: its layer would report that by a print that panics.
     tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).log_internal_errors(false).init();
-    // Its own session: no Ctrl-C of a terminal reaches it. Fails only for a group leader, which has one already.
+    // Its own session: no Ctrl-C of a terminal reaches it. Fails only for a group leader, which already has one.
     let _ = rustix::process::setsid();
-    // It should keep no directory of the user's from being unmounted or removed.
+    // It must not prevent a directory of the user from being unmounted or removed.
     let _ = std::env::set_current_dir("/");
     let first = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(Error::NoClient)?);
     first.peer_addr().map_err(Error::NoClient)?;
@@ -153,7 +153,7 @@ pub fn run(name: &str) -> Result<(), Error> {
     let Some(lock) = FileLock::try_take(&own.lock, &holder).map_err(files(&own.lock))? else {
         let holder = FileLock::holder(&own.lock).ok().flatten().unwrap_or_default();
         let reply = serde_json::to_string(&Reply::Taken { holder: holder.clone() }).unwrap_or_default();
-        // If the client is gone it does not matter any more.
+        // If the client is gone, this does not matter.
         let _ = io::Write::write_all(&mut &first, format!("{reply}\n").as_bytes());
         return Err(Error::Taken { name: name.to_owned(), holder });
     };
@@ -170,7 +170,7 @@ pub fn run(name: &str) -> Result<(), Error> {
     ended
 }
 
-/// Removes what a killed predecessor left; its processes, which end by themselves, must be gone first.
+/// Removes the state of a killed predecessor; its processes, which end by themselves, must be gone first.
 fn clear_state(own: &PlatformPaths) -> Result<(), Error> {
     let failed = |source| Error::Files { what: own.state.display().to_string(), source };
     crate::paths::private_directory(&own.state).map_err(failed)?;
@@ -184,7 +184,7 @@ fn clear_state(own: &PlatformPaths) -> Result<(), Error> {
     }
     for entry in fs::read_dir(&own.state).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        // The log is this very process's stderr.
+        // The log is this process's stderr.
         if path != own.supervisor_log() {
             if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.map_err(failed)?;
         }
@@ -254,7 +254,7 @@ async fn serve(
     drop(incoming);
     drop(talk);
     drop(listener);
-    // The socket and all state first: a client that is told "down" finds nothing.
+    // The socket and all state first: a client that hears "down" finds nothing.
     let farewell: Farewell = supervisor.host.finish();
     drop(fs::remove_file(&own.socket));
     drop(fs::remove_dir_all(&own.state));
@@ -265,19 +265,19 @@ async fn serve(
     Ok(())
 }
 
-/// Clients in the order in which they came. When there are too many the one that has said nothing for longest gives
-/// way, or else the oldest.
+/// Clients in order of arrival. When there are too many, the one that has been silent longest is dropped, or else the
+/// oldest.
 #[derive(Debug, Default)]
 struct WaitingRoom {
     clients: VecDeque<(tokio::task::AbortHandle, Asked)>,
     next: Asked,
 }
 
-/// Whether a client has said what it wants.
+/// Whether a client has sent its request.
 type Asked = std::rc::Rc<std::cell::Cell<bool>>;
 
 impl WaitingRoom {
-    /// For the next client, which sets it once it has said what it wants.
+    /// For the next client, which sets it once it has sent its request.
     fn ticket(&mut self) -> Asked {
         self.next = Asked::default();
         Asked::clone(&self.next)
@@ -306,7 +306,7 @@ async fn at(instant: Option<std::time::Instant>) {
     }
 }
 
-/// The controller, and the host that carries out what it decides.
+/// The controller, and the host that carries out its decisions.
 struct Supervisor {
     controller: Controller,
     host: Host,
@@ -335,7 +335,7 @@ impl Supervisor {
         self.controller.next_due().map(|at| self.host.clock().instant(at))
     }
 
-    /// Tells the controller something, and carries out what it wants; what that gives at once it is told too.
+    /// Passes an input to the controller, and carries out its effects; their immediate results are passed to it too.
     fn step(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         let mut published = false;
@@ -371,14 +371,14 @@ impl Supervisor {
                     Request::Kill { what, loads, .. } if what.replica.is_by_load() => {
                         *loads = self.host.loads(&what.name);
                     }
-                    // It tells how many there are, whichever is meant.
+                    // The snapshot lists all loads, whichever replica is meant.
                     Request::Drain { what, loads } => *loads = self.host.loads(&what.name),
                     _ => {}
                 }
                 let id = self.host.expect(answer);
                 self.step(Input::Request { id, request });
             }
-            // An answer that nobody waits for any more is no error.
+            // An answer that nobody waits for any more is not an error.
             Ask::Ping => drop(answer.send(Reply::End)),
             Ask::Snapshot => {
                 let snapshot = self.controller.snapshot(&self.host);
@@ -399,7 +399,7 @@ impl Supervisor {
 
     fn apply(&mut self, values: Values, nodes: u32, programs: Programs, answer: Answer) {
         let identities = identities(&programs);
-        // What the controller refuses anyway needs no ground.
+        // A request that the controller refuses anyway needs no ground.
         let obstacle = if (1..=NODES_MAX).contains(&nodes) && !self.controller.is_stopping() {
             self.host.prepare(&values, nodes, programs).err().map(|obstacle| obstacle.to_string())
         } else {
@@ -423,7 +423,7 @@ impl Supervisor {
             .map_or_else(Reply::Failed, Reply::Endpoint)
     }
 
-    /// Why there is nothing to be said of the platform.
+    /// Why nothing can be said about the platform.
     fn not_running(&self) -> TargetError {
         let name = self.host.name();
         if !self.controller.is_stopping() {

@@ -29,38 +29,38 @@ use crate::{
     paths::{Paths, PlatformPaths},
 };
 
-/// What the gateways' log lines go by.
+/// The name of the gateways' log lines.
 const GATEWAY: &str = "gateway";
-/// Longest name of a platform.
+/// Maximum length of a platform's name.
 const NAME_MAX: usize = 40;
-/// How long a supervisor that was killed, or is being started by somebody else, has to be gone or there.
+/// How long a killed supervisor may take to be gone, or one started by somebody else to be there.
 const CHANGE_OF_SUPERVISOR: Duration = Duration::from_secs(10);
-/// How often a caller that waits is asked whether to go on.
+/// How often a waiting caller is asked whether to continue.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// A supervisor that does not answer within this is taken for one that hangs.
+/// A supervisor that does not answer within this counts as hanging.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
-/// Another number of seconds for that, for tests that stop a supervisor on a busy machine.
+/// Overrides that number of seconds, for tests that stop a supervisor on a busy machine.
 const ANSWER_DEADLINE_VARIABLE: &str = "PLAYCTL_ANSWER_DEADLINE";
 
 /// The live page of a platform, which is served while it is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// Who has this address sees the platform.
+    /// Anyone with this address can see the platform.
     pub url: String,
-    /// Who has this, too, acts on it.
+    /// Anyone who also has this can act on it.
     pub token: String,
     /// A file of the user's own that leads a browser to the address with the token.
     pub opener: PathBuf,
 }
 
 impl Page {
-    /// The address to open. What follows `#` stays in the browser.
+    /// The address to open. The part after `#` stays in the browser.
     pub fn link(&self) -> String {
         format!("{}#{}", self.url, self.token)
     }
 }
 
-/// A page that leads to a page. The address has no character that means something to HTML.
+/// A page that redirects to a page. The address contains no characters that are special in HTML.
 pub fn opener(link: &str) -> String {
     format!(
         "<!doctype html><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"0; url={link}\">\n"
@@ -105,19 +105,20 @@ impl LocalTarget {
         Ok(Self { name: name.to_owned(), paths, own, on_wait: None, answer_deadline })
     }
 
-    /// Has `on_wait` asked while a supervisor does not answer.
+    /// Calls `on_wait` while a supervisor does not answer.
     #[must_use]
     pub fn on_wait(self, on_wait: OnWait) -> Self {
         Self { on_wait: Some(on_wait), ..self }
     }
 
     pub(crate) fn balancer_lock(&self, service: &str) -> PathBuf {
-        // Names of services come from outside; what is no letter or digit is left out of the file's name.
+        // Names of services come from outside; other characters than letters and digits are left out of the file's
+        // name.
         let name: String = service.chars().filter(char::is_ascii_alphanumeric).collect();
         self.own.state.join(format!("balancer-{name}.lock"))
     }
 
-    /// Where the platform's page is; `None`: the platform does not run.
+    /// The platform's page; `None`: the platform does not run.
     pub fn page(&self) -> Option<Page> {
         let written = crate::paths::read_regular(&self.own.page()).ok()?;
         serde_json::from_slice(&written).ok()
@@ -136,7 +137,7 @@ impl LocalTarget {
         matches!(FileLock::holder(&self.own.lock), Ok(Some(_)))
     }
 
-    /// `None`: the supervisor that was there is on its way out, or another is on its way in; to be tried again.
+    /// `None`: the supervisor is on its way out, or another is on its way in; retry.
     fn try_up(
         &self,
         request: &Request,
@@ -156,7 +157,7 @@ impl LocalTarget {
             };
         }
         let (mut connection, mut supervisor) = self.launch()?;
-        // If it does not listen any more, it may have said why.
+        // If it no longer listens, it may have said why.
         let _ = connection.send(request);
         let error = match follow(&mut connection, progress) {
             Ok(Ended::Reply(Reply::Done(controller::Reply::Applied(applied)))) => return Ok(Some(applied)),
@@ -176,7 +177,7 @@ impl LocalTarget {
         Err(error)
     }
 
-    /// What the present run of the platform, or the last one, wrote down of itself.
+    /// What the current or last run of the platform recorded about itself.
     fn recorded(&self) -> Option<Traces> {
         let record = crate::paths::read_regular(&self.own.run_record()).ok()?;
         serde_json::from_slice(&record).ok()
@@ -188,7 +189,7 @@ impl LocalTarget {
         let asked = clock::now();
         let connected = loop {
             match control::connect(&socket) {
-                // It takes no connections, and many wait already.
+                // It accepts no connections, and many are already waiting.
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                     self.go_on_waiting(asked)?;
                     leftovers::pause();
@@ -198,7 +199,7 @@ impl LocalTarget {
         };
         match connected {
             Ok(stream) => Ok(Some(Connection::new(stream))),
-            // Nobody there, or a socket that a killed supervisor left.
+            // Nobody listens there; perhaps a killed supervisor left the socket.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -222,7 +223,7 @@ impl LocalTarget {
         }
     }
 
-    /// Somebody has removed or replaced its socket, or it is just coming or going.
+    /// Somebody has removed or replaced its socket, or it is just starting or ending.
     fn unreachable(&self) -> TargetError {
         let holder = FileLock::holder(&self.own.lock).ok().flatten().unwrap_or_default();
         let message = format!(
@@ -239,7 +240,7 @@ impl LocalTarget {
         self.answer(&mut connection)
     }
 
-    /// The answer to a question that a supervisor answers at once, if it can.
+    /// The answer to a request that a supervisor answers at once, if it can.
     fn answer(&self, connection: &mut Connection) -> Result<Reply, TargetError> {
         let asked = clock::now();
         loop {
@@ -275,7 +276,7 @@ impl LocalTarget {
         TargetError::NoAnswer { message }
     }
 
-    /// Fails if there is a supervisor that does not answer; nothing, if there is none.
+    /// Fails if there is a supervisor that does not answer; succeeds if there is none.
     fn check_alive(&self) -> Result<(), TargetError> {
         self.connect()?.map_or(Ok(()), |connection| self.ping(connection))
     }
@@ -287,7 +288,7 @@ impl LocalTarget {
                 TargetError::NoAnswer { .. } | TargetError::Other { .. } if !self.is_running() => Ok(()),
                 error => Err(error),
             }),
-            // On its way out, too.
+            // On its way out too.
             Err(_) => Ok(()),
         }
     }
@@ -299,7 +300,7 @@ impl LocalTarget {
         }
     }
 
-    /// One node more, or one less: returns once that is carried out.
+    /// One node more, or one fewer: returns once that is carried out.
     fn resize(&self, more: bool) -> Result<Snapshot, TargetError> {
         self.check_alive()?;
         let mut connection = self.running()?;
@@ -317,7 +318,7 @@ impl LocalTarget {
         }
     }
 
-    /// What comes until `End`.
+    /// Streams replies until `End`.
     fn stream<T: 'static>(
         &self,
         request: &Request,
@@ -347,12 +348,12 @@ impl LocalTarget {
 enum Ended {
     Reply(Reply),
     Closed {
-        /// Something was said before.
+        /// Something was received before.
         heard: bool,
     },
 }
 
-/// Hands on events until the answer comes.
+/// Forwards events until the answer arrives.
 fn follow(connection: &mut Connection, progress: &mut OnProgress<'_>) -> Result<Ended, TargetError> {
     connection.set_patience(Some(ASK_EVERY)).map_err(TargetError::other)?;
     let mut heard = false;
@@ -377,11 +378,11 @@ fn unexpected() -> TargetError {
     TargetError::Other { message: "the supervisor gave an unexpected kind of answer".to_owned() }
 }
 
-/// Whether there can be log lines of `service`. Replicas are not checked: those that are gone have lines too.
+/// Whether `service` can have log lines. Replicas are not checked: those that are gone have lines too.
 fn check_service(snapshot: &Snapshot, service: &str) -> Result<(), TargetError> {
     let mut known: Vec<String> = snapshot.services.iter().map(|service| service.name.clone()).collect();
     known.push(GATEWAY.to_owned());
-    // Real servers go by their own names; embedded parts have no output.
+    // Real servers have their own names; embedded parts have no output.
     let found = snapshot.parts.iter().filter(|part| part.origin == PartOrigin::Found);
     known.extend(found.map(|part| part.name.clone()).filter(|name| !name.starts_with(GATEWAY)));
     if known.iter().any(|known| known == service) {
@@ -437,7 +438,7 @@ impl Target for LocalTarget {
     }
 
     fn kill(&self, what: &Subject, restart: bool) -> Result<Killed, TargetError> {
-        // How loaded replicas are, the supervisor counts.
+        // The supervisor counts the replicas' loads.
         let request = controller::Request::Kill { what: what.clone(), restart, loads: Vec::new() };
         match self.act(request)? {
             controller::Reply::Killed { killed, .. } => Ok(killed),
@@ -473,8 +474,8 @@ impl Target for LocalTarget {
         Ok(NodeAdded { nodes: after.nodes, follows: on_it.map(|part| part.name.clone()).collect(), name })
     }
 
-    /// Nodes are numbered here, so that only the last can go. Its gateways drain; its replicas run on, since all nodes are
-    /// this machine.
+    /// Nodes are numbered here, so only the last one can be removed. Its gateways drain; its replicas keep running,
+    /// since all nodes are this machine.
     fn remove_node(&self, name: Option<&str>) -> Result<NodeRemoved, TargetError> {
         let before = self.snapshot()?;
         let last = before.node_list.last().map(|node| node.name.clone()).unwrap_or_default();

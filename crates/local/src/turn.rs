@@ -9,7 +9,7 @@ use crate::{
     lock::{FileLock, held_by},
 };
 
-/// One balancer's way to the lock.
+/// One balancer's handle to the lock.
 #[derive(Debug)]
 pub struct BalancerTurn {
     path: PathBuf,
@@ -24,11 +24,11 @@ impl LocalTarget {
 }
 
 impl BalancerTurn {
-    /// Takes the lock, or has it already.
+    /// Takes the lock, or already has it.
     pub fn take(&self) -> bool {
         let mut held = self.held.lock();
         if held.is_none() {
-            // A folder that cannot be written makes nobody a balancer.
+            // With a folder that cannot be written, nobody is the balancer.
             *held = FileLock::try_take(&self.path, &held_by(std::process::id())).ok().flatten();
         }
         held.is_some()

@@ -7,7 +7,7 @@ use crate::{
     words::{compact, mark},
 };
 
-/// A character and what it is.
+/// A character and its meaning.
 type Cell = (char, Tone);
 
 /// A rectangle of cells, top row first.
@@ -16,7 +16,7 @@ pub(crate) struct Grid {
     rows: Vec<Vec<Cell>>,
 }
 
-/// What a chart shows.
+/// The contents of a chart.
 pub(crate) struct Chart<'a> {
     pub(crate) title: Vec<(String, Tone)>,
     /// In columns, axis included.
@@ -37,7 +37,7 @@ pub(crate) struct Chart<'a> {
 pub(crate) struct Line<'a> {
     pub(crate) tone: Tone,
     pub(crate) dotted: bool,
-    /// The value in the time from the first moment up to the second, in ms; `None` where there is none.
+    /// The value in the time from the first moment up to the second, in ms; `None` if there is none.
     pub(crate) value: Box<dyn Fn(u64, u64) -> Option<f64> + 'a>,
 }
 
@@ -104,7 +104,7 @@ impl Chart<'_> {
         }
     }
 
-    /// `0:00 ──── 1:00 ──── 2:00`: as many round moments as there is room for.
+    /// `0:00 ──── 1:00 ──── 2:00`: as many round moments as fit.
     fn time_axis(&self, columns: usize) -> String {
         const STEPS_S: [u64; 14] = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400];
         const ROOM: usize = 11;
@@ -160,7 +160,7 @@ impl Grid {
     }
 }
 
-/// A round number that is at least `value`: where an axis ends.
+/// The round number at or above `value` where an axis ends.
 pub(crate) fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
         return 1.0;

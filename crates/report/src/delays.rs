@@ -58,7 +58,7 @@ fn up(events: &[Event]) -> Option<ScaleDelays> {
         passed(events, line).filter(|passed| *passed <= seen)
     });
     let pod = ("pod", Some(decided), ready);
-    // Only the decision is known, so the two times before it cannot be told apart.
+    // Only the decision is known, so the two times before it are indistinguishable.
     if let Some((_, false, _)) = seen {
         return sum(&[("scrape and sync", passed, Some(decided)), pod]);
     }
@@ -66,7 +66,7 @@ fn up(events: &[Event]) -> Option<ScaleDelays> {
     sum(&[("scrape", passed, seen), ("sync", seen, Some(decided)), pod])
 }
 
-/// When the number of open connections, or of datagrams a second, passed a line; between two ticks by proportion.
+/// When the number of open connections, or of datagrams a second, passed a line; interpolated between two ticks.
 fn passed(events: &[Event], line: f64) -> Option<u64> {
     let mut before: Option<(u64, f64)> = None;
     let mut datagrams: Option<MessageRate> = None;
@@ -146,7 +146,7 @@ fn wants_fewer(metrics: &[MetricProposal], current: u32) -> bool {
 }
 
 /// The last scrape that saw the load: its value is the last to leave the metric's window. One in the middle of the
-/// close counts as long as it saw more than half.
+/// close counts if it saw more than half.
 fn last_busy_scrape(events: &[Event], service: &str, closed: u64) -> Option<u64> {
     let mut last = None;
     let mut busy = 0;

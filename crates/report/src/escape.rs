@@ -2,7 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// `text` as one line, with what would steer a terminal written out: `\n`, `\x1b`, `\u{202e}`. Tabs stay.
+/// `text` as one line, with terminal control characters escaped: `
+/// `, `\x1b`, `\u{202e}`. Tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(steers) {
         return Cow::Borrowed(text);

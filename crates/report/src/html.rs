@@ -1,8 +1,8 @@
-//! A run, or two of them compared, as one HTML file that needs nothing else: no network, no server, no second file.
+//! One run, or two compared, as one self-contained HTML file: no network, no server, no second file.
 //!
-//! Its script and style come from `web/`. The data stands in the file as JSON, and the script sets all of it as text. A
-//! policy in the file allows that one script and that one style by their hashes, and nothing else. However long a run
-//! was, its page stays below 5 MiB: of each stretch of time the lowest and the highest sample are kept.
+//! Its script and style come from `web/`. The data are in the file as JSON, and the script inserts all of it as text. A
+//! policy in the file allows only that script and that style by their hashes. However long a run was, its page stays
+//! below 5 MiB: of each stretch of time, the lowest and the highest sample are kept.
 
 mod envelope;
 mod figures;
@@ -17,7 +17,7 @@ use ring::digest;
 use serde::Serialize;
 pub use story::{Pulse, Story};
 
-/// What the script reads.
+/// The script's input.
 #[derive(Serialize)]
 struct Data<'a> {
     runs: Vec<story::Drawn<'a>>,
@@ -26,7 +26,7 @@ struct Data<'a> {
 /// The page of a run; with a second one, both are compared.
 ///
 /// # Errors
-/// The data cannot be written as JSON, which no run brings about.
+/// The data cannot be written as JSON, which no run causes.
 pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Error> {
     let data = inert(&data(run, other)?);
     let title = other.map_or_else(|| run.title(), |other| format!("{} and {}", run.title(), other.title()));
@@ -59,19 +59,19 @@ pub fn html(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Er
     ))
 }
 
-/// What the page's script reads, as JSON: of a run, or of two.
+/// The input of the page's script, as JSON: one run or two.
 ///
 /// # Errors
-/// As of [`html`].
+/// Like [`html`].
 pub fn data(run: &Story, other: Option<&Story>) -> Result<String, serde_json::Error> {
     let runs = std::iter::once(run).chain(other).map(Story::finish).collect();
     serde_json::to_string(&Data { runs })
 }
 
-/// What the live page's script reads: a run that still runs, and what is known of the present beside it.
+/// The input of the live page's script: a run in progress, and the current state beside it.
 ///
 /// # Errors
-/// As of [`html`].
+/// Like [`html`].
 pub fn live_data(
     run: &Story,
     present: Option<&(impl Serialize + ?Sized)>,
@@ -84,13 +84,13 @@ pub fn live_data(
     serde_json::to_string(&Live { runs: [run.finish()], present })
 }
 
-/// As a Content-Security-Policy names a script or style that stands in the page.
+/// The Content-Security-Policy's name for an inline script or style.
 fn hash(text: &str) -> String {
     format!("'sha256-{}'", STANDARD.encode(digest::digest(&digest::SHA256, text.as_bytes())))
 }
 
-/// JSON that cannot end the element it stands in, whatever its texts are. All of these characters only occur within
-/// JSON's strings, where they may be written like this.
+/// JSON that cannot end its element, whatever its texts are. All of these characters only occur in JSON's strings,
+/// where they may be escaped like this.
 fn inert(json: &str) -> String {
     let mut inert = String::with_capacity(json.len() + json.len() / 64);
     for character in json.chars() {

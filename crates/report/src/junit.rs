@@ -1,8 +1,8 @@
 //! A run as `JUnit` XML: one test case per expectation, which is how CI servers show single results.
 //!
-//! The elements and attributes are those that Jenkins' and GitLab's readers know: `testsuites`, `testsuite`, `testcase`
-//! with `failure` (an expectation that was not met), `error` (the run itself went wrong) or `system-out`. They take two
-//! cases of one name for one, so each has a name of its own.
+//! The elements and attributes are those that the parsers of Jenkins and GitLab support: `testsuites`, `testsuite`,
+//! `testcase` with `failure` (an expectation that was not met), `error` (the run itself went wrong) or `system-out`.
+//! They merge cases with equal names, so each has a unique name.
 
 use std::{collections::HashSet, fmt, io};
 
@@ -18,7 +18,7 @@ use quick_xml::{
 
 use crate::escape::visible;
 
-/// What is known of a run, to be written as test cases.
+/// Data about a run, for its test cases.
 #[derive(Debug, Clone, Copy)]
 pub struct Suite<'a> {
     /// The scenario's name.
@@ -26,9 +26,9 @@ pub struct Suite<'a> {
     pub began: Option<Timestamp>,
     pub took_ms: u64,
     pub expectations: &'a [ExpectationResult],
-    /// Actions that failed or never happened; each is a test case that failed.
+    /// Actions that failed or never happened; each is a failed test case.
     pub not_done: &'a [NotDone],
-    /// What went wrong with the run as such, in words; each is a test case with an error.
+    /// Problems with the run itself, in words; each is a test case with an error.
     pub troubles: &'a [String],
 }
 
@@ -40,7 +40,7 @@ pub struct NotDone {
 }
 
 impl NotDone {
-    /// `None`: the action was done, or the event is none of an action.
+    /// `None`: the action succeeded, or the event is not about an action.
     pub fn of(kind: &EventKind) -> Option<Self> {
         match kind {
             EventKind::ActionTaken { action, because, outcome, failed: true } => {
@@ -58,14 +58,14 @@ impl fmt::Display for NotDone {
     }
 }
 
-/// What a load did not come to in order, in words, as [`Suite::troubles`] has it.
+/// Problems with a load itself, in words, for [`Suite::troubles`].
 pub fn troubles(summary: &LoadSummary) -> Vec<String> {
     let interrupted = summary.interrupted.then(|| "the run was interrupted".to_owned());
     let ended_early = summary.ended_early.as_ref().map(|why| format!("the load ended early: {why}"));
     interrupted.into_iter().chain(ended_early).collect()
 }
 
-/// How a test case went.
+/// The result of a test case.
 enum Verdict<'a> {
     Met(&'a str),
     NotMet(&'a str),
@@ -73,7 +73,7 @@ enum Verdict<'a> {
 }
 
 /// # Errors
-/// Only those of an allocation.
+/// Only errors of an allocation.
 pub fn junit(suite: &Suite<'_>) -> io::Result<String> {
     let Suite { name, began, took_ms, expectations, not_done, troubles } = *suite;
     let name = legal(name);
@@ -83,7 +83,7 @@ pub fn junit(suite: &Suite<'_>) -> io::Result<String> {
     let (failures, errors) = (failures.to_string(), troubles.len().to_string());
     let counts =
         [("tests", tests.as_str()), ("failures", &failures), ("errors", &errors), ("time", &seconds)];
-    // Without a zone, as the readers' schema has it: UTC.
+    // Without a zone, as the parsers' schema requires: UTC.
     let began = began.map(|began| began.to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string());
     let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
@@ -134,7 +134,7 @@ impl Cases<'_> {
                 Verdict::NotMet(seen) => ("failure", "not met", legal(&format!("seen: {seen}"))),
                 Verdict::Error(trouble) => ("error", "run", legal(trouble)),
             };
-            // Some readers show the attribute, others the text.
+            // Some parsers show the attribute, others the text.
             let result = writer.create_element(element);
             let result = result.with_attributes([("message", seen.as_str()), ("type", kind)]);
             result.write_text_content(BytesText::new(&format!("{name}\n{seen}")))?;
@@ -143,7 +143,7 @@ impl Cases<'_> {
         Ok(())
     }
 
-    /// Told apart from the cases of the same name before it.
+    /// Makes a name unique.
     fn own(&mut self, name: &str) -> String {
         let numbered = (2_u32..).map(|number| format!("{name} ({number})"));
         let mut names = std::iter::once(name.to_owned()).chain(numbered);
@@ -151,7 +151,7 @@ impl Cases<'_> {
     }
 }
 
-/// Without the characters that XML does not allow, even escaped.
+/// Removes characters that XML does not allow, even escaped.
 fn legal(text: &str) -> String {
     visible(text).replace('\t', " ").replace(['\u{fffe}', '\u{ffff}'], "?")
 }
@@ -162,7 +162,7 @@ mod tests {
 
     use super::*;
 
-    /// What Jenkins' schema (junit-10.xsd) allows: an element, its parent, its attributes, and of these the required ones.
+    /// Rules of Jenkins' schema (junit-10.xsd): an element, its parent, its attributes, and the required ones.
     const SCHEMA: [(&str, &str, &[&str], &[&str]); 6] = [
         ("testsuites", "", &["name", "time", "tests", "failures", "disabled", "errors"], &[]),
         (
@@ -211,7 +211,7 @@ mod tests {
         Some(attribute.normalized_value(quick_xml::XmlVersion::Explicit1_0).unwrap().into_owned())
     }
 
-    /// The cases, of a document that keeps to the schema and whose counts are right.
+    /// The cases of a document that follows the schema and has correct counts.
     fn read(xml: &str) -> Vec<Case> {
         let is_legal =
             |char: char| (!char.is_control() || char == '\n') && !matches!(char, '\u{fffe}' | '\u{ffff}');

@@ -1,11 +1,11 @@
-//! Readers of the event stream: what a run was, as a time line, a picture, or JSON.
+//! Readers of the event stream: a run as a time line, a picture, or JSON.
 //!
 //! * [`Timeline`] prints: events go in one by one, lines come out; at the end charts and a summary.
 //! * [`Recording`] keeps a run, bounded however long it lasts; [`delays`], [`json()`] and [`svg()`] read it.
-//! * [`Story`] keeps what a page needs of a run; [`html()`] makes one file of it.
-//! * [`junit()`] makes test cases of expectations.
+//! * [`Story`] keeps what a page needs from a run; [`html()`] turns it into one file.
+//! * [`junit()`] turns expectations into test cases.
 //!
-//! Nothing here does I/O or looks at a terminal: the caller says how wide and whether in colour ([`Style`]).
+//! Nothing here does I/O or checks for a terminal: the caller says how wide and whether in colour ([`Style`]).
 
 mod chart;
 mod delays;

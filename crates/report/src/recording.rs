@@ -4,9 +4,9 @@ use platform::{Event, EventKind};
 
 use crate::series::Series;
 
-/// The most events kept, not counting ticks, scrapes and reconciliations.
+/// Maximum number of events kept, not counting ticks, scrapes and reconciliations.
 const EVENTS_MAX: usize = 20_000;
-/// The most regular events kept.
+/// Maximum number of regular events kept.
 const REGULAR_MAX: usize = 10_000;
 
 /// A run's events and series. Bounded: beyond their limit, every second regular event (tick, scrape, reconciliation) is
@@ -16,13 +16,13 @@ const REGULAR_MAX: usize = 10_000;
 pub struct Recording {
     events: Vec<Event>,
     regular: usize,
-    /// Events that are not among `events`.
+    /// Number of events that are not in `events`.
     dropped: u64,
     series: Series,
 }
 
 impl Recording {
-    /// Takes the next event.
+    /// Processes the next event.
     pub fn push(&mut self, event: &Event) {
         self.series.observe(event);
         let regular = is_regular(&event.kind);
@@ -37,7 +37,7 @@ impl Recording {
         }
     }
 
-    /// The events that are kept, in order.
+    /// The kept events, in order.
     pub fn events(&self) -> &[Event] {
         &self.events
     }

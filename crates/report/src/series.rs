@@ -1,15 +1,15 @@
-//! What a run looked like over time: the numbers behind the charts.
+//! A run over time: the numbers behind the charts.
 //!
 //! Bounded: if there are too many samples, every second one is dropped, and from then on only every second (fourth, …)
-//! is taken.
+//! is recorded.
 
 use std::collections::BTreeMap;
 
 use platform::{Event, EventKind, event::MetricProposal};
 
-/// Most samples of one series.
+/// Maximum number of samples per series.
 const SAMPLES_MAX: usize = 4_096;
-/// Most changes of replicas, and most services, that are kept.
+/// Maximum number of changes of replicas, and of services.
 const CHANGES_MAX: usize = 10_000;
 const SERVICES_MAX: usize = 64;
 
@@ -60,11 +60,11 @@ pub(crate) struct Connections {
 /// One service's replicas over time.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Replicas {
-    /// When the desired number changed, and to what; the first entry is the beginning of the run.
+    /// When the desired number changed, and to what; the first entry is the start of the run.
     pub(crate) desired: Vec<(u64, u32)>,
     /// The metric that decides, and its target per replica in milli-units.
     pub(crate) target: Option<(String, i64)>,
-    /// What was scraped of that metric, summed over the replicas, in milli-units.
+    /// Scraped values of that metric, summed over the replicas, in milli-units.
     pub(crate) scraped: Samples<i64>,
     changes: usize,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Replicas {
 impl Replicas {
     fn set(&mut self, t_ms: u64, from: Option<u32>, to: u32) {
         if self.desired.is_empty() {
-            // Nothing was known before: assume that the run began like this.
+            // Nothing was known before: assume that the run started like this.
             self.desired.push((0, from.unwrap_or(to)));
         }
         let known = self.desired.last().map(|(_, replicas)| *replicas);
@@ -82,7 +82,7 @@ impl Replicas {
         }
     }
 
-    /// The number wanted at a moment.
+    /// The desired number at a moment.
     pub(crate) fn at(&self, t_ms: u64) -> Option<u32> {
         let after = self.desired.partition_point(|(since, _)| *since <= t_ms);
         Some(self.desired.get(after.checked_sub(1)?)?.1)
@@ -102,10 +102,10 @@ impl Replicas {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Series {
     pub(crate) connections: Samples<Connections>,
-    /// For a datagram load: messages a second, by which its service is scaled.
+    /// For a datagram load: messages a second, the basis for scaling its service.
     messages: Samples<f64>,
     rate: MessageRate,
-    /// The load's protocol, and the service that it loads.
+    /// The load's protocol, and its service.
     protocol: String,
     loaded: String,
     services: BTreeMap<String, Replicas>,
@@ -167,7 +167,7 @@ impl Series {
             }
             EventKind::LoadStarted { plan } => {
                 self.protocol.clone_from(&plan.protocol);
-                // Records that do not say it are of a time when most services had their protocol's name.
+                // Records without this field are from a time when most services were named after their protocol.
                 let of_protocol = if plan.protocol == "sse" { "stream" } else { &plan.protocol };
                 plan.service.as_deref().unwrap_or(of_protocol).clone_into(&mut self.loaded);
                 self.rate = MessageRate::begun(t_ms);
@@ -196,7 +196,7 @@ impl Series {
         self.protocol == "udp"
     }
 
-    /// The service to draw: the one that is loaded, or else the one whose replicas changed most.
+    /// The service to draw: the loaded one, or else the one whose replicas changed most.
     pub(crate) fn busiest(&self) -> Option<(&str, &Replicas)> {
         let known = self.services.iter().filter(|(_, replicas)| !replicas.desired.is_empty());
         known
@@ -205,7 +205,7 @@ impl Series {
             .map(|(name, replicas)| (name.as_str(), replicas))
     }
 
-    /// What [`load`](Self::load) counts.
+    /// The unit of [`load`](Self::load).
     pub(crate) fn unit(&self) -> &'static str {
         if self.is_udp() { "messages per second" } else { "connections" }
     }
@@ -231,12 +231,12 @@ pub(crate) struct MessageRate {
 }
 
 impl MessageRate {
-    /// Nothing is sent yet.
+    /// Nothing has been sent yet.
     pub(crate) fn begun(t_ms: u64) -> Self {
         Self { before: Some((t_ms, 0)) }
     }
 
-    /// Messages a second since the look before, from the number so far; `None` at the first.
+    /// Messages a second since the previous call, from the total so far; `None` at the first.
     pub(crate) fn between(&mut self, t_ms: u64, sent: u64) -> Option<f64> {
         let (since, before) = self.before.replace((t_ms, sent))?;
         let apart = t_ms.saturating_sub(since);
@@ -271,7 +271,7 @@ mod tests {
         assert!(steps.iter().max() <= steps.iter().min().map(|step| step * 2).as_ref(), "evenly spaced");
     }
 
-    /// What is drawn with a load, where four services have replicas and those of `directory` change most.
+    /// The service drawn with a load, when four services have replicas and those of `directory` change most.
     fn drawn(protocol: &str, service: Option<&str>) -> String {
         let plan = serde_json::json!({
             "name": "load", "protocol": protocol, "service": service, "target": "a:1", "connections": 1,

@@ -1,11 +1,11 @@
-//! How text is drawn.
+//! The look of text.
 
-/// What the caller knows about the text's destination.
+/// The text's destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     /// Use ANSI colours.
     pub color: bool,
-    /// Columns that a line may take. Fewer than 40 are treated as 40.
+    /// Maximum number of columns in a line. Fewer than 40 are treated as 40.
     pub width: usize,
 }
 
@@ -15,7 +15,7 @@ impl Default for Style {
     }
 }
 
-/// What a piece of text is; its colour follows from that.
+/// The meaning of a piece of text, which determines its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
     Plain,

@@ -1,8 +1,8 @@
 //! A run as one self-contained picture: connections by replica as stacked areas against the target, the replicas
 //! below, the autoscaler's decisions across both.
 //!
-//! No script, no font, no link: it shows the same in a browser, in a README and in an issue, and follows the
-//! reader's light or dark theme.
+//! No script, no font, no link: it looks the same in a browser, in a README and in an issue, and follows the reader's
+//! light or dark theme.
 
 mod canvas;
 mod plot;
@@ -30,7 +30,7 @@ pub fn svg(recording: &Recording) -> String {
     if let Some(subtitle) = subtitle(recording) {
         canvas.text(32.0, 58.0, "faint", "start", &subtitle);
     }
-    // A little longer than the run, so that the effect of its last event can be seen.
+    // Slightly longer than the run, to show the effect of its last event.
     let end_ms = series.end_ms.saturating_add(series.end_ms / 40).max(1);
     let upper = Frame { left: 72.0, top: 108.0, width: 864.0, height: 268.0, end_ms };
     let lower = Frame { top: 436.0, height: 66.0, ..upper };
@@ -69,7 +69,7 @@ fn title(recording: &Recording) -> String {
     }
 }
 
-/// The figures that sum the run up.
+/// The figures that summarise the run.
 fn subtitle(recording: &Recording) -> Option<String> {
     let summary = summary(recording)?;
     let delay = |delays: &Option<ScaleDelays>| delays.as_ref().map(|delays| seconds(delays.total_ms));
@@ -113,7 +113,7 @@ fn marks(recording: &Recording) -> Vec<Mark> {
     marks.take(MOST).collect()
 }
 
-/// Where the time went between a cause and the autoscaler's answer, as in the summary.
+/// Where the time went between a cause and the autoscaler's reaction, as in the summary.
 fn spans(recording: &Recording) -> Vec<Span> {
     let Some(summary) = summary(recording) else {
         return Vec::new();

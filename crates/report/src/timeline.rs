@@ -1,11 +1,11 @@
-//! The time line as text: what happened, in order, with reasons; then charts and a summary.
+//! The time line as text: the events, in order, with reasons; then charts and a summary.
 //!
 //! ```text
 //!   0:36.2  desired    tcp 1 → 2  tcp_state_established 7,012 per pod of 5k: wants 2
 //! ```
 //!
-//! Regular events (ticks, scrapes, reconciliations) print no line but feed the charts; a tick that shows trouble (lost,
-//! refused, reset connections) does print one, at most every five seconds.
+//! Regular events (ticks, scrapes, reconciliations) print no line but feed the charts; a tick that shows problems
+//! (lost, refused, reset connections) does print one, at most every five seconds.
 
 mod charts;
 pub(crate) mod incidents;
@@ -87,7 +87,7 @@ impl Timeline {
         entries.iter().flat_map(|entry| self.lay_out(event.t_ms, entry)).collect()
     }
 
-    /// Charts of what was seen so far and, if a load came to its end, its summary.
+    /// Charts of everything so far and, if a load has finished, its summary.
     pub fn finish(&self) -> String {
         let mut lines = charts::draw(&self.series, self.style);
         if let Some(summary) = &self.summary {
@@ -104,7 +104,7 @@ impl Timeline {
     fn lay_out(&self, t_ms: u64, entry: &Entry) -> Vec<String> {
         const KIND: usize = 10;
         let head = format!("{:>8}  ", clock(t_ms));
-        // Of a run that has lasted for days, the time takes more room.
+        // After days, the time takes more room.
         let indent = head.chars().count() + KIND + 1;
         let room = self.style.width().saturating_sub(indent).max(1);
         let head = self.style.paint(Tone::Faint, &head);
@@ -114,7 +114,7 @@ impl Timeline {
         let gap = if entry.why.is_empty() { "" } else { "  " };
         let text = format!("{}{gap}{}", entry.what, entry.why);
         for (index, line) in wrap(&text, room).into_iter().enumerate() {
-            // The event itself stands out; it always begins the first line and nearly always fits on it.
+            // The event itself is highlighted; it always begins the first line and nearly always fits on it.
             let line = match line.strip_prefix(&entry.what) {
                 Some(rest) if index == 0 && entry.tone == Tone::Decision => {
                     format!("{}{rest}", self.style.paint(Tone::Strong, &entry.what))
@@ -131,9 +131,9 @@ impl Timeline {
     }
 }
 
-/// Breaks a text into lines of at most `room` characters: between words, and a longer word where it must be.
+/// Breaks a text into lines of at most `room` characters: between words, or within a word if necessary.
 ///
-/// Names and messages come from other processes: what would steer the terminal is written out.
+/// Names and messages come from other processes: terminal control characters are escaped.
 pub fn wrap(text: &str, room: usize) -> Vec<String> {
     let text = visible(text).replace('\t', " ");
     let mut lines = Vec::new();

@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Numbers and times for people.
 
 use platform::event::Ending;
 
@@ -39,7 +39,7 @@ pub(crate) fn compact(value: f64) -> String {
 
 /// `0:27.9`, `1:02:03.4`: a moment of a run.
 pub(crate) fn clock(t_ms: u64) -> String {
-    // Tenths are cut off, not rounded: an event never seems later than one that followed it.
+    // Tenths are truncated, not rounded: an event never seems later than one that followed it.
     let tenths = t_ms / 100;
     let (seconds, tenth) = (tenths / 10, tenths % 10);
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -75,7 +75,7 @@ pub(crate) fn tenths(ms: u64) -> String {
     format!("{}.{}", tenths / 10, tenths % 10)
 }
 
-/// `5 ms`, `1.5 s`, `200 µs`: an interval as a user set it.
+/// `5 ms`, `1.5 s`, `200 µs`: an interval set by a user.
 pub(crate) fn interval(us: u64) -> String {
     let exact = |unit: u64| {
         let text = format!("{:.3}", us as f64 / unit as f64);
@@ -106,7 +106,7 @@ pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
 
 /// `4001 Server Rebalancing: 12`, `503 Service Unavailable: 3`.
 pub fn ending(ending: &Ending) -> String {
-    // The status is in its line already.
+    // The status is already in its line.
     let reason = ending.reason.split_once(' ').filter(|(http, _)| http.starts_with("HTTP/"));
     match (reason, ending.reason.as_str()) {
         (Some((_, status)), _) => format!("{status}: {}", thousands(ending.count)),

@@ -1,8 +1,8 @@
 //! The admin port: `/healthz`, `/readyz`, `/metrics`, and what a service adds.
 //!
-//! It has a thread and a current-thread runtime of its own: a costly scrape cannot hold up connections, and a busy
-//! data plane cannot fail a probe. The port is bound before [`Admin::start`] returns, so that a port that is taken
-//! is an error at start and tests can ask for port 0.
+//! It has its own thread and current-thread runtime: a costly scrape cannot hold up connections, and a busy data plane
+//! cannot fail a probe. The port is bound before [`Admin::start`] returns, so that a taken port is an error at start
+//! and tests can ask for port 0.
 //!
 //! Whatever clients do, a probe is answered in time ([`connections`]).
 
@@ -67,7 +67,7 @@ impl Pages {
         Self { router: self.router.merge(shed::router(token, shed)) }
     }
 
-    /// Adds `/info`: which service this is, the name of the replica and, where the service has one, the server's UUID.
+    /// Adds `/info`: the service, the name of the replica and, if the service has one, the server's UUID.
     #[must_use]
     pub fn with_info(self, service: &str, pod: &str, server: Option<&str>) -> Self {
         let version = env!("CARGO_PKG_VERSION");
@@ -111,7 +111,7 @@ impl Admin {
     /// Serves `pages` on `listener` until dropped.
     ///
     /// # Errors
-    /// If the listener cannot be used or the thread cannot be made.
+    /// The listener cannot be used or the thread cannot be created.
     pub fn start(listener: TcpListener, pages: Pages) -> io::Result<Self> {
         let address = listener.local_addr()?;
         listen::bound_buffers(&listener)?;
@@ -134,7 +134,7 @@ impl Admin {
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens, with the real port when 0 was asked for.
+    /// Its address, with the real port if 0 was requested.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -144,7 +144,7 @@ impl Drop for Admin {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // The panic hook has reported any panic there; shutting down continues.
+            // The panic hook has reported any panic; shutting down continues.
             let _ = thread.join();
         }
     }
@@ -205,7 +205,7 @@ mod tests {
         assert!(TcpListener::bind(address).is_ok(), "the port is free again");
     }
 
-    /// Shorter than the idle limit, so a probe gets in only if another connection makes room for it.
+    /// Shorter than the idle limit, so a probe succeeds only if another connection makes room for it.
     const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
     const CROWD: usize = 1000;
 

@@ -1,6 +1,6 @@
-//! The backend thread: memcached and Kafka on a runtime of their own, next to the service's event loops.
+//! The backend thread: memcached and Kafka on their own runtime, next to the service's event loops.
 //!
-//! Event loops leave requests with [`Requests`] without waiting; the service's [`Jobs`] carry them out. The number in
+//! Event loops submit requests to [`Requests`] without blocking; the service's [`Jobs`] carry them out. The number in
 //! flight is bounded: further requests are refused, and the client sees the same error as when the backend is down.
 
 use std::io;
@@ -18,14 +18,14 @@ use crate::kafka::{self, Producer};
 use crate::logs;
 use crate::readiness::{Awaited, Readiness};
 
-/// Requests that may wait for the thread.
+/// Maximum number of requests queued for the thread.
 const REQUESTS_MAX: usize = 4096;
-/// Requests to the cache in flight at a time, not counting those that wait for the thread.
+/// Maximum number of concurrent requests to the cache, not counting those queued for the thread.
 const REQUESTS_AT_A_TIME: usize = 16_384;
-/// How long shipping the last log lines may take.
+/// Time limit for shipping the last log lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// What a client gets for a request.
+/// A client's reply to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
     Nothing,
@@ -43,14 +43,14 @@ impl Reply {
     }
 }
 
-/// What a service does on the thread.
+/// A service's work on the thread.
 pub trait Jobs: Send + Sync + 'static {
     type Request: Send + 'static;
 
-    /// Takes the next request. The next one waits until this returns; tasks started here may outlive the call.
+    /// Handles the next request. The one after it waits until this returns; tasks started here may outlive the call.
     fn take(self: &Arc<Self>, request: Self::Request) -> impl Future<Output = ()> + Send;
 
-    /// Hands on a broadcast. Only called if the service consumes them.
+    /// Handles a broadcast. Only called if the service consumes them.
     fn broadcast(&self, value: &[u8]) -> impl Future<Output = ()> + Send;
 }
 
@@ -72,11 +72,11 @@ pub struct Kafka {
 }
 
 impl Parts {
-    /// Makes the clients without connecting. A command may take `cache_timeout` in all; `pod` is this replica's name
-    /// in logs.
+    /// Creates the clients without connecting. A command may take `cache_timeout` in total; `pod` is this replica's
+    /// name in logs.
     ///
     /// # Errors
-    /// The Kafka client refuses its configuration.
+    /// The Kafka client rejects its configuration.
     pub fn new(
         cache: Option<cache::Settings>,
         cache_timeout: Duration,
@@ -117,7 +117,7 @@ impl Parts {
     }
 }
 
-/// Where event loops leave their requests.
+/// The event loops' handle to the thread.
 pub struct Requests<R>(Option<mpsc::Sender<R>>);
 
 impl<R> Requests<R> {
@@ -128,11 +128,11 @@ impl<R> Requests<R> {
     }
 }
 
-/// Starts the thread if a backend is configured. It decides readiness: the service is ready once the backends and what
-/// else is `awaited` were reached or have had their time, and at once if there are none.
+/// Starts the thread if a backend is configured. It determines readiness: the service is ready once the backends and
+/// other `awaited` parts were reached or have timed out, and at once if there are none.
 ///
 /// # Errors
-/// The thread or its runtime cannot be made.
+/// The thread or its runtime cannot be created.
 pub fn start<J: Jobs>(
     parts: Arc<Parts>,
     jobs: Arc<J>,
@@ -195,13 +195,13 @@ async fn serve<J: Jobs>(
     }
 }
 
-/// Takes broadcasts from Kafka to the service. Never returns.
+/// Passes broadcasts from Kafka to the service. Never returns.
 async fn receive(source: Option<&Kafka>, readiness: &Readiness, jobs: &impl Jobs, assigned: impl FnOnce()) {
     if let Some(Kafka { settings, watch, .. }) = source {
         let hand_on = async |value: &[u8]| jobs.broadcast(value).await;
         let outcome = kafka::broadcasts(settings, watch.clone(), readiness.clone(), assigned, hand_on).await;
         if let Err(error) = outcome {
-            error!(%error, "broadcasts are not received");
+            error!(%error, "cannot receive broadcasts");
         }
     }
     std::future::pending::<()>().await;

@@ -1,11 +1,11 @@
-//! A thread for work that waits, such as backends; event loops must not.
+//! A thread for blocking work, such as backends; event loops must not block.
 
 use std::io;
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-/// Threads of one runtime for calls that block, such as looking up names.
+/// Threads per runtime for calls that block, such as resolving names.
 const BLOCKING_THREADS_MAX: usize = 4;
 
 /// A thread with its own runtime, ended when nobody needs it any more.
@@ -16,11 +16,11 @@ pub struct Background {
 }
 
 impl Background {
-    /// Runs `serve` on a thread called `name`. The receiver it gets completes when the thread should end (an error
-    /// means that the sender is gone); tasks left over when `serve` returns are dropped.
+    /// Runs `serve` on a thread called `name`. Its receiver completes when the thread should end (an error means that
+    /// the sender is gone); tasks left over when `serve` returns are dropped.
     ///
     /// # Errors
-    /// The thread or its runtime cannot be made.
+    /// The thread or its runtime cannot be created.
     pub fn start<Serving: Future<Output = ()>>(
         name: &str,
         serve: impl FnOnce(oneshot::Receiver<()>) -> Serving + Send + 'static,
@@ -33,7 +33,7 @@ impl Background {
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             runtime.block_on(serve(stopped));
-            // Lookups in progress are not waited for.
+            // Does not wait for lookups in progress.
             runtime.shutdown_background();
         })?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
@@ -43,7 +43,7 @@ impl Background {
     pub fn end(mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic there was reported by the panic hook.
+            // The panic hook has reported any panic.
             let _ = thread.join();
         }
     }

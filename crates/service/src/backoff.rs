@@ -1,8 +1,8 @@
-//! Waits between failed attempts.
+//! Delays between failed attempts.
 
 use std::time::Duration;
 
-/// Waits that double from a shortest to a longest one. Each is drawn from the upper half of its range, so that the
+/// Delays that double from a shortest to a longest one. Each is drawn from the upper half of its range, so that the
 /// clients of a returning server do not all arrive at the same instant.
 #[derive(Debug, Clone)]
 pub struct Backoff {
@@ -19,14 +19,14 @@ impl Backoff {
         Self { least, longest, failures: 0 }
     }
 
-    /// The wait after one more failure.
+    /// The delay after one more failure.
     pub fn wait(&mut self) -> Duration {
         let ceiling = self.least.saturating_mul(1 << self.failures.min(20)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         ceiling.mul_f64(rand::random_range(0.5..=1.0))
     }
 
-    /// An attempt succeeded: the next failure starts from the shortest wait again.
+    /// An attempt succeeded: the next failure starts from the shortest delay again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

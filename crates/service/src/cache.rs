@@ -79,7 +79,7 @@ impl Cache {
         Self(Arc::new(Inner { settings, readiness, servers, went_down: Notify::new() }))
     }
 
-    /// What is under `key`.
+    /// Reads the value of `key`.
     ///
     /// # Errors
     /// The key's server is down or did not answer by `deadline`.
@@ -92,7 +92,7 @@ impl Cache {
         }
     }
 
-    /// Stores `value` under `key` for `ttl`, which is rounded down to seconds.
+    /// Stores `value` under `key` for `ttl`, rounded down to seconds.
     ///
     /// # Errors
     /// The key's server is down, did not answer by `deadline`, or refused to store.
@@ -140,8 +140,8 @@ impl Cache {
         }
     }
 
-    /// Keeps the cache up: reaches the servers now and whenever one went down. `first_attempt` is called when the
-    /// first attempt is over, however it ended. Never returns: run it as a task and drop it.
+    /// Keeps the cache up: connects to the servers now and whenever one went down. Calls `first_attempt` when the first
+    /// attempt is over, however it ended. Never returns: run it as a task and drop it.
     pub async fn watch(self, first_attempt: impl FnOnce()) {
         let mut pause = Backoff::new(PROBE_PAUSE_LEAST, PROBE_PAUSE_LONGEST);
         let mut first_attempt = Some(first_attempt);
@@ -168,10 +168,10 @@ impl Cache {
         }
     }
 
-    /// Looks the servers up and reaches those that are down.
+    /// Resolves the servers and connects to those that are down.
     ///
     /// # Errors
-    /// What is wrong, if not all of them are up now.
+    /// The problem, if not all of them are up now.
     async fn reach(&self, resolver: &mut Resolver) -> Result<(), String> {
         let known = Arc::clone(&self.0.servers.lock());
         let families = match resolver.resolve(&self.0.settings).await {
@@ -212,7 +212,7 @@ fn with_address(known: &Servers, address: std::net::SocketAddr) -> Arc<Server> {
     found.map_or_else(|| Arc::new(Server::new(address)), Arc::clone)
 }
 
-/// Reaches the servers that are down, side by side. Returns what failed, with the address.
+/// Connects to the servers that are down, concurrently. Returns the failures, with addresses.
 async fn reach_all(servers: &Servers) -> Vec<String> {
     let mut attempts = JoinSet::new();
     for server in servers.iter().filter(|server| server.pool().is_none()) {

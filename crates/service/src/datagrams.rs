@@ -1,11 +1,11 @@
 //! Datagrams in batches: one system call receives or sends up to [`BATCH`] of them (`recvmmsg`, `sendmmsg`).
 //!
-//! [`Inbound`] owns the memory that datagrams are received into, [`Outbound`] the kernel's description of those
-//! to send; both are created once per thread and allocate nothing afterwards. Data to send is borrowed, so a reply that
-//! is part of its request is never copied. Addresses are [`Peer`]s: in the kernel's form an address of any family is
-//! eight times as large as an IPv4 address, and it is copied twice for every datagram.
+//! [`Inbound`] owns the memory for received datagrams, [`Outbound`] the kernel's description of those to send; both are
+//! created once per thread and allocate nothing afterwards. Data to send is borrowed, so a reply that is part of its
+//! request is never copied. Addresses are [`Peer`]s: in the kernel's format, an address of any family is eight times as
+//! large as an IPv4 address, and it is copied twice for every datagram.
 //!
-//! Receiving never waits. Sending waits for room in the socket's send buffer if the socket blocks: give it a write
+//! Receiving never blocks. Sending waits for room in the socket's send buffer if the socket blocks: set a write
 //! time-out, so that a stalled network cannot stop the thread.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -17,19 +17,19 @@ use nix::sys::socket::{
     MsgFlags, MultiHeaders, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, recvmmsg, sendmmsg,
 };
 
-/// Most datagrams of one system call.
+/// Maximum number of datagrams per system call.
 pub const BATCH: usize = 64;
 
 /// The address of a peer: of any family, or of the one that the socket is bound to.
 pub trait Peer: Copy {
-    /// As the kernel has it.
+    /// The kernel's format.
     type Kernel: SockaddrLike + Copy;
 
-    /// `None`: it is of another family.
+    /// `None`: it belongs to another family.
     fn from_kernel(address: &Self::Kernel) -> Option<Self>;
     fn to_kernel(self) -> Self::Kernel;
 
-    /// `None`: it is of another family.
+    /// `None`: it belongs to another family.
     fn of(address: SocketAddr) -> Option<Self>;
     fn address(self) -> SocketAddr;
 }
@@ -76,7 +76,7 @@ impl Peer for SocketAddrV4 {
     }
 }
 
-/// For a socket that is bound to an IPv6 address; peers of IPv4 have mapped addresses there.
+/// For a socket that is bound to an IPv6 address; IPv4 peers have mapped addresses there.
 impl Peer for SocketAddrV6 {
     type Kernel = SockaddrIn6;
 
@@ -97,7 +97,7 @@ impl Peer for SocketAddrV6 {
     }
 }
 
-/// Room for a batch of datagrams, and those that were received last.
+/// Room for a batch of datagrams, and the last ones received.
 pub struct Inbound<P: Peer = SocketAddr> {
     headers: MultiHeaders<P::Kernel>,
     memory: Box<[u8]>,
@@ -116,7 +116,7 @@ struct Arrived<P> {
 pub struct Datagram<'a, P = SocketAddr> {
     pub peer: P,
     pub bytes: &'a [u8],
-    /// It was longer than what is kept of it.
+    /// It was longer than the kept part.
     pub truncated: bool,
 }
 
@@ -135,7 +135,7 @@ impl<P: Peer> Inbound<P> {
     /// that the socket is empty.
     ///
     /// # Errors
-    /// What the kernel says; [`io::ErrorKind::WouldBlock`] if nothing is there.
+    /// The kernel's error; [`io::ErrorKind::WouldBlock`] if nothing is there.
     pub fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         self.arrived.clear();
         let mut rooms = self.memory.chunks_exact_mut(self.bytes_max);
@@ -152,7 +152,7 @@ impl<P: Peer> Inbound<P> {
         Ok(self.arrived.len())
     }
 
-    /// What was received last.
+    /// The last batch received.
     pub fn datagrams(&self) -> impl ExactSizeIterator<Item = Datagram<'_, P>> {
         let rooms = self.memory.chunks_exact(self.bytes_max);
         self.arrived.iter().zip(rooms).map(|(arrived, room)| Datagram {
@@ -163,25 +163,25 @@ impl<P: Peer> Inbound<P> {
     }
 }
 
-/// Room for the addresses of a batch that is sent.
+/// Room for the addresses of a batch to send.
 pub struct Outbound<P: Peer = SocketAddr> {
     headers: MultiHeaders<P::Kernel>,
     peers: Box<[Option<P::Kernel>]>,
 }
 
-/// A batch that is being put together. Dropping it sends nothing.
+/// A batch under construction. Dropping it sends nothing.
 pub struct Outgoing<'a, P: Peer = SocketAddr> {
     outbound: &'a mut Outbound<P>,
     slices: [[IoSlice<'a>; 1]; BATCH],
     count: usize,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sent {
     pub datagrams: u64,
     pub bytes: u64,
-    /// Datagrams that the kernel did not take: no way to their peer, or no room within the write time-out.
+    /// Datagrams that the kernel did not accept: no route to their peer, or no room within the write time-out.
     pub failed: u64,
 }
 
@@ -249,7 +249,7 @@ impl<'a, P: Peer> Outgoing<'a, P> {
     }
 }
 
-/// One system call; returns how many datagrams, and bytes, the kernel took: at least one datagram.
+/// One system call; returns how many datagrams, and bytes, the kernel accepted: at least one datagram.
 fn send_some<A: SockaddrLike + Copy>(
     socket: &UdpSocket,
     headers: &mut MultiHeaders<A>,

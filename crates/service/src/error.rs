@@ -1,4 +1,4 @@
-//! Why a service could not start or keep running.
+//! Why a service cannot start or keep running.
 
 use std::io;
 
@@ -6,14 +6,14 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The message has the address.
+    /// The message contains the address.
     #[error("{0}")]
     Listen(#[source] io::Error),
     #[error("cannot start the admin server: {0}")]
     Admin(#[source] io::Error),
-    #[error("cannot make an event loop or a thread: {0}")]
+    #[error("cannot create an event loop or a thread: {0}")]
     Start(#[source] io::Error),
-    /// The Kafka client refuses its configuration; an unreachable broker is not an error here.
+    /// The Kafka client rejects its configuration; an unreachable broker is not an error here.
     #[error(transparent)]
     Kafka(#[from] crate::kafka::ConfigError),
     #[error(transparent)]

@@ -1,9 +1,9 @@
-//! etcd: leases, transactions, lists and watches, through the JSON gateway that every member has on its client port.
+//! etcd: leases, transactions, lists and watches, through the JSON gateway on every member's client port.
 //!
-//! Speaking gRPC would take a second HTTP stack and `protoc` at build time; what is needed here is a handful of requests
-//! a second. A request goes to the member that answered last, and to each of the others once if that one does not
-//! answer; only a [`Watch`] stays with one member. Nothing that a member answers can make memory grow beyond the bounds
-//! below, or panic.
+//! gRPC would need a second HTTP stack and `protoc` at build time; a handful of requests a second does not justify
+//! that. A request goes to the member that answered last, and once to each of the others if that one does not answer;
+//! only a [`Watch`] stays with one member. No answer of a member can make memory grow beyond the limits below, or cause
+//! a panic.
 
 mod client;
 mod lines;
@@ -29,13 +29,13 @@ pub const ETCD_LEASE_TTL: Variable = Variable::new(
     "How long the clients of a killed server stay in etcd; whole seconds, 2 to 600.",
 );
 
-/// Members that may be named.
+/// Maximum number of members.
 const ENDPOINTS_MAX: usize = 16;
-/// etcd gives no lease for less than one and a half elections, which take a second by default.
+/// etcd grants no lease shorter than one and a half elections, which take a second by default.
 const LEASE_TTL_LEAST: Duration = Duration::from_secs(2);
 const LEASE_TTL_MOST: Duration = Duration::from_mins(10);
 
-/// Where etcd is, and how long a lease lives that nobody keeps alive.
+/// The address of etcd, and the lifetime of a lease that nobody keeps alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// At least one.
@@ -84,20 +84,20 @@ impl fmt::Display for Settings {
     }
 }
 
-/// Why etcd did not do what it was asked for.
+/// Why etcd did not carry out a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No member gave a valid answer; the reason of each of them. Whether the request was carried out is not known.
+    /// No member gave a valid answer; with each one's reason. It is unknown whether the request was carried out.
     #[error("{0}")]
     Away(String),
     /// The lease has expired or was revoked.
     #[error("the lease is gone")]
     LeaseGone,
-    /// What was to be watched is no longer in etcd's history: list again.
+    /// The watched revision is no longer in etcd's history: list again.
     #[error("the history was compacted")]
     Compacted,
-    /// A member says no, and others would say the same.
+    /// A member refuses, and others would too.
     #[error("etcd refuses: {0}")]
     Refused(String),
     /// More than the caller can hold.

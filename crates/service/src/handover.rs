@@ -1,12 +1,12 @@
 //! Listeners handed from one process to another over a Unix socket.
 //!
-//! The supervisor makes the listeners, keeps them, and gives each gateway process copies through the socket pair
-//! that is the gateway's standard input. A gateway that ends closes only its copies: what waits in the kernel's
-//! queue waits for its successor.
+//! The supervisor creates the listeners, keeps them, and gives each gateway process copies through the socket pair that
+//! is the gateway's standard input. A gateway that ends closes only its copies: connections in the kernel's queue wait
+//! for its successor.
 //!
-//! The whole handover is one message: one byte per listener that says what it is (`t`: TCP listener, `u`: UDP
-//! socket), and the listeners in the same order as `SCM_RIGHTS`. The socket then stays open without further bytes;
-//! its end means that the supervisor is gone.
+//! The whole handover is one message: one byte per listener with its kind (`t`: TCP listener, `u`: UDP socket), and the
+//! listeners in the same order as `SCM_RIGHTS`. The socket then stays open without further bytes; its end means that
+//! the supervisor is gone.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -19,12 +19,12 @@ use rustix::net::{
 };
 use socket2::{SockRef, Type};
 
-/// The most listeners of one handover.
+/// Maximum number of listeners per handover.
 pub const LISTENERS_MAX: usize = 16;
 
 const ANCILLARY_BYTES: usize = rustix::cmsg_space!(ScmRights(LISTENERS_MAX));
 
-/// The byte that announces one.
+/// The byte for a kind.
 fn name(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => b't',
@@ -32,7 +32,7 @@ fn name(protocol: Protocol) -> u8 {
     }
 }
 
-/// As what `file` can be handed over.
+/// The kind as which `file` can be handed over.
 fn kind(file: &OwnedFd) -> Option<Protocol> {
     let socket = SockRef::from(file);
     // These calls fail on anything that is not a socket.
@@ -46,7 +46,7 @@ fn kind(file: &OwnedFd) -> Option<Protocol> {
 /// Hands copies of `listeners` to the process at the other end of `socket`: TCP listeners or UDP sockets.
 ///
 /// # Errors
-/// If there are none or more than [`LISTENERS_MAX`], or what the kernel says.
+/// There are none or more than [`LISTENERS_MAX`], or the kernel reports an error.
 pub fn send(socket: impl AsFd, protocol: Protocol, listeners: &[impl AsFd]) -> io::Result<()> {
     if listeners.is_empty() || listeners.len() > LISTENERS_MAX {
         let text = format!("{} listeners to hand over, expected 1 to {LISTENERS_MAX}", listeners.len());
@@ -62,12 +62,12 @@ pub fn send(socket: impl AsFd, protocol: Protocol, listeners: &[impl AsFd]) -> i
     Ok(())
 }
 
-/// Takes the listeners that [`send`] hands over; waits for them if `socket` is blocking.
+/// Receives the listeners that [`send`] hands over; waits for them if `socket` is blocking.
 ///
 /// # Errors
-/// If the socket ends first or is no Unix socket, or if the message is not a handover of `protocol`'s listeners.
+/// The socket ended first or is not a Unix socket, or the message is not a handover of `protocol`'s listeners.
 pub fn receive(socket: impl AsFd, protocol: Protocol) -> io::Result<Vec<OwnedFd>> {
-    // One more than allowed, so that a longer message is seen to be one.
+    // One more than allowed, to detect a longer message.
     let mut names = [0; LISTENERS_MAX + 1];
     let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -1,7 +1,7 @@
-//! The one HTTP client: a request, a deadline over the whole of it, the status and a body of bounded size.
+//! The only HTTP client: a request, a time limit for the whole exchange, the status and a body of bounded size.
 //!
 //! For probes, scrapes and the APIs of neighbouring servers. Each request has its own connection, so an answer never
-//! comes from a server that has since gone away; redirects count as answers, and proxies named in the environment are
+//! comes from a server that has since gone away; redirects count as answers, and proxies in the environment are
 //! ignored.
 
 use std::sync::LazyLock;
@@ -47,7 +47,7 @@ pub enum Error {
     Url(String, String),
     #[error("{url}: no answer within {} ms", .after.as_millis())]
     TimedOut { url: Url, after: Duration },
-    /// Nobody listens there, or the name is not known.
+    /// Nobody listens there, or the name is unknown.
     #[error("{url}: cannot connect: {reason}")]
     Connect { url: Url, reason: String },
     #[error("{url}: the answer is longer than {BODY_BYTES_MAX} bytes")]
@@ -57,7 +57,7 @@ pub enum Error {
     Broken { url: Url, reason: String },
 }
 
-/// A URL to ask. Anything that displays as one will do, such as `format_args!("http://{address}/readyz")`.
+/// The URL of a request. Anything that displays as one will do, such as `format_args!("http://{address}/readyz")`.
 ///
 /// # Errors
 /// It is not `http://HOST[:PORT][/PATH][?QUERY]`.
@@ -73,7 +73,7 @@ pub fn url(text: impl std::fmt::Display) -> Result<Url, Error> {
     }
 }
 
-/// Where a server is, without a path: `http://HOST[:PORT]`.
+/// The address of a server, without a path: `http://HOST[:PORT]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin(Url);
 
@@ -81,13 +81,13 @@ impl Origin {
     /// The URL of a path there, which begins with `/`.
     ///
     /// # Errors
-    /// The path is none.
+    /// The path is invalid.
     pub fn at(&self, path: impl std::fmt::Display) -> Result<Url, Error> {
         url(format_args!("{self}{path}"))
     }
 }
 
-/// Without a slash at its end.
+/// Without a trailing slash.
 impl std::fmt::Display for Origin {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.0.as_str().trim_end_matches('/'))
@@ -101,7 +101,7 @@ impl Setting for Origin {
     }
 }
 
-/// `GET url`, with a deadline over the whole of it.
+/// `GET url`, with a time limit for the whole exchange.
 ///
 /// # Errors
 /// No valid answer came in time.
@@ -109,7 +109,7 @@ pub async fn get(url: Url, timeout: Duration) -> Result<Answer, Error> {
     request(Method::GET, url, timeout).await
 }
 
-/// `POST url` without a body, with a deadline over the whole of it.
+/// `POST url` without a body, with a time limit for the whole exchange.
 ///
 /// # Errors
 /// No valid answer came in time.
@@ -117,7 +117,7 @@ pub async fn post(url: Url, timeout: Duration) -> Result<Answer, Error> {
     request(Method::POST, url, timeout).await
 }
 
-/// `POST url` with a JSON body and a bearer's token, with a deadline over the whole of it.
+/// `POST url` with a JSON body and a bearer token, with a time limit for the whole exchange.
 ///
 /// # Errors
 /// No valid answer came in time.
@@ -170,7 +170,7 @@ async fn exchange(request: RequestBuilder) -> Result<Answer, Failure> {
     Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-/// What went wrong in the end: the outer errors only say that something did.
+/// The innermost cause: the outer errors only say that something went wrong.
 pub(crate) fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {

@@ -1,9 +1,9 @@
 //! Kafka, as services use it: a [`Producer`] that never blocks, and [`broadcasts`], which brings every record of a
 //! topic to every instance.
 //!
-//! Brokers may come and go: clients are made without one and connect when they can. `/readyz` shows current
-//! trouble under `broadcast`; a refused user name or password is named as such, since otherwise it would only
-//! show as messages that time out.
+//! Brokers may come and go: clients are created without one and connect when they can. `/readyz` shows current problems
+//! under `broadcast`; a rejected user name or password is named as such, since otherwise it would only appear as
+//! messages that time out.
 
 mod broadcasts;
 mod context;
@@ -19,7 +19,7 @@ pub use self::settings::{
     KAFKA_SASL_PASSWORD, KAFKA_SASL_USER, Sasl, Settings, read_topic,
 };
 
-/// The Kafka client refuses its configuration.
+/// The Kafka client rejects its configuration.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot make a Kafka client: {0}")]
+#[error("cannot create a Kafka client: {0}")]
 pub struct ConfigError(#[source] rdkafka::error::KafkaError);

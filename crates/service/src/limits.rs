@@ -8,7 +8,7 @@ pub fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if limit.current != limit.maximum && setrlimit(Resource::Nofile, wanted).is_err() {
-        // Some kernels refuse an "unlimited" number of files; the old limit then still holds.
+        // Some kernels refuse an "unlimited" number of files; the old limit then still applies.
         return limit.current.unwrap_or(u64::MAX);
     }
     limit.maximum.unwrap_or(u64::MAX)

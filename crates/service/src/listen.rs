@@ -10,16 +10,16 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::settings::{Host, Variable, common};
 
-/// How many connections may wait to be accepted. The kernel lowers it to `net.core.somaxconn`.
+/// Length of the accept queue. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
 /// A non-blocking listener on `host` and `port` (0: any free port).
 ///
-/// `::` takes both families; where the machine has no IPv6 it becomes `0.0.0.0`. `TCP_NODELAY` is set on the
-/// listener because accepted connections inherit it, which saves a system call for each of them.
+/// `::` covers both families; without IPv6 it becomes `0.0.0.0`. `TCP_NODELAY` is set on the listener because accepted
+/// connections inherit it, which saves a system call for each of them.
 ///
 /// # Errors
-/// What the kernel says, with the address.
+/// The kernel's error, with the address.
 pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
     on(Protocol::Tcp, CLIENTS, host, port, bind_tcp)
 }
@@ -27,7 +27,7 @@ pub fn tcp(host: Host, port: u16) -> io::Result<TcpListener> {
 /// The same for the admin port.
 ///
 /// # Errors
-/// What the kernel says, with the address.
+/// The kernel's error, with the address.
 pub fn admin(host: Host, port: u16) -> io::Result<TcpListener> {
     on(Protocol::Tcp, ADMIN, host, port, bind_tcp)
 }
@@ -38,7 +38,7 @@ type Variables = (&'static Variable, &'static str);
 const CLIENTS: Variables = (&common::HOST, "PORT");
 const ADMIN: Variables = (&common::ADMIN_HOST, common::ADMIN_PORT.name);
 
-/// Why an address cannot be listened on: the inner error of what the functions of this module return.
+/// Why an address cannot be used: the inner error of this module's functions.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {source}{}", self.remedy())]
 pub struct Refused {
@@ -49,7 +49,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// What an error, or one behind it, says of an address.
+    /// The listening error in an error's chain, if any.
     pub fn within<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
         let refused = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         match refused.and_then(|inner| inner.downcast_ref()) {
@@ -58,7 +58,7 @@ impl Refused {
         }
     }
 
-    /// Whether somebody else has it.
+    /// Whether somebody else has the address.
     pub fn is_taken(&self) -> bool {
         self.source.kind() == io::ErrorKind::AddrInUse
     }
@@ -74,25 +74,25 @@ impl Refused {
     }
 }
 
-/// What the kernel may hold for each direction of an accepted connection. It doubles these numbers, counts its own
-/// overhead, and may exceed the bound on sending by one segment of 64 KiB: 160 KiB for both at most.
+/// Buffer for each direction of an accepted connection. The kernel doubles these numbers, counts its own overhead, and
+/// may exceed the send buffer by one segment of 64 KiB: at most 160 KiB for both.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Bounds what the kernel holds for a client that does not read, or sends faster than it is served: without this a
-/// send buffer grows to 4 MiB and a receive buffer to 32 MiB. Accepted connections inherit the bounds. Only for
-/// services whose requests and replies are small: it also bounds how much is on its way to a distant client.
+/// Bounds what the kernel holds for a client that does not read, or sends faster than it is served: otherwise a send
+/// buffer grows to 4 MiB and a receive buffer to 32 MiB. Accepted connections inherit the bounds. Only for services
+/// with small requests and replies: it also limits the data in flight to a distant client.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
     bound_buffers_at(listener, SEND_BUFFER_BYTES)
 }
 
-/// The same with another bound on sending: more for services that send much, less where a gateway's sockets add to it.
+/// The same with a different send buffer: larger for services that send much, smaller if a gateway's sockets add to it.
 ///
 /// # Errors
-/// What the kernel says.
+/// The kernel's error.
 pub fn bound_buffers_at(listener: &TcpListener, send_bytes: usize) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.set_send_buffer_size(send_bytes)?;
@@ -102,7 +102,7 @@ pub fn bound_buffers_at(listener: &TcpListener, send_bytes: usize) -> io::Result
 /// Turns the close that follows into a reset: unsent bytes are dropped, and the kernel keeps nothing for a client
 /// that does not read.
 pub fn reset_on_close(connection: &impl AsFd) {
-    // Fails only if the connection is gone already.
+    // Fails only if the connection is already gone.
     let _ = SockRef::from(connection).set_linger(Some(Duration::ZERO));
 }
 
@@ -110,34 +110,34 @@ pub fn reset_on_close(connection: &impl AsFd) {
 pub fn give_up_after(connection: &impl AsFd, timeout: Duration) {
     // Zero would mean the kernel's own time, which is many minutes.
     let timeout = timeout.max(Duration::from_millis(1));
-    // Fails only if the connection is gone already.
+    // Fails only if the connection is already gone.
     let _ = SockRef::from(connection).set_tcp_user_timeout(Some(timeout));
 }
 
-/// How sockets for datagrams are made.
+/// Options of datagram sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpOptions {
-    /// Sockets on the port; the kernel spreads peers over them, each peer to one.
+    /// Number of sockets on the port; the kernel spreads peers over them, each peer to one.
     pub sockets: usize,
-    /// Bytes of datagrams that may wait in each. The kernel lowers it to `net.core.rmem_max`.
+    /// Bytes of datagrams queued in each. The kernel caps it at `net.core.rmem_max`.
     pub receive_buffer: usize,
     /// How long a send may wait for room.
     pub write_timeout: Duration,
 }
 
-/// Blocking sockets for datagrams on `host` and `port` (0: any free port).
+/// Blocking datagram sockets on `host` and `port` (0: any free port).
 ///
-/// `::` takes both families; where the machine has no IPv6 it becomes `0.0.0.0`. A socket of another process on the
-/// port is an error even if it would share the port.
+/// `::` covers both families; without IPv6 it becomes `0.0.0.0`. A socket of another process on the port is an error
+/// even if it would share the port.
 ///
 /// # Errors
-/// What the kernel says, with the address.
+/// The kernel's error, with the address.
 pub fn udp(host: Host, port: u16, options: UdpOptions) -> io::Result<Vec<UdpSocket>> {
     on(Protocol::Udp, CLIENTS, host, port, |address| {
         if options.sockets == 1 {
             return Ok(vec![bind_udp(address, false, options)?]);
         }
-        // First without SO_REUSEPORT: with it, a foreign socket that has it too would take its share silently.
+        // First without SO_REUSEPORT: with it, a foreign socket that also has it would silently take its share.
         let address = bind_udp(address, false, options)?.local_addr()?;
         (0..options.sockets).map(|_| bind_udp(address, true, options)).collect()
     })
@@ -155,7 +155,7 @@ fn bind_udp(address: SocketAddr, shared: bool, options: UdpOptions) -> io::Resul
     Ok(socket.into())
 }
 
-/// Binds `host`, and `0.0.0.0` instead of `::` where there is no IPv6.
+/// Binds `host`, or `0.0.0.0` instead of `::` if there is no IPv6.
 fn on<T>(
     protocol: Protocol,
     variables: Variables,
@@ -189,7 +189,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// No IPv6 in the kernel, or switched off by `net.ipv6.conf.all.disable_ipv6`.
+/// No IPv6 in the kernel, or disabled by `net.ipv6.conf.all.disable_ipv6`.
 fn ipv6_is_off(error: &io::Error) -> bool {
     let off = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
     off.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

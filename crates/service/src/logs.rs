@@ -1,9 +1,9 @@
-//! Logs: one JSON object per line, always on stderr and, if Kafka is configured, there too.
+//! Logs: one JSON object per line, always on stderr and, if configured, also in Kafka.
 //!
-//! The `tracing` subscriber belongs to the process, and so does the queue between it and Kafka. The binary makes both
-//! with [`init`], once; the service that has a Kafka producer takes the other end of the queue with [`ship`]. The queue
-//! is bounded: while Kafka is away lines are dropped and counted, and the next one that goes through says how many.
-//! Logging a line never waits for Kafka or for the reader of stderr: see [`stderr`].
+//! The `tracing` subscriber belongs to the process, and so does the queue between it and Kafka. The binary creates both
+//! with [`init`], once; the service with a Kafka producer takes the other end of the queue with [`ship`]. The queue is
+//! bounded: while Kafka is away, lines are dropped and counted, and the next delivered line says how many. Logging
+//! never waits for Kafka or for the reader of stderr: see [`stderr`].
 
 mod counts;
 mod layer;
@@ -28,20 +28,20 @@ pub use self::stderr::Stderr;
 use crate::kafka::KAFKA_BROKERS;
 use crate::settings::{Env, Invalid, Reader, Setting, Variable};
 
-/// The variable that says what is logged.
+/// The variable that selects what to log.
 pub const RUST_LOG: Variable = Variable::new(
     "RUST_LOG",
     "info",
     "What is logged: a level (error, warn, info, debug, trace), or `target=level` separated by commas.",
 );
 
-/// The target for log lines about log shipping itself. They are not shipped.
+/// The target of log lines about log shipping itself. They are not shipped.
 pub const PIPELINE: &str = "logger::pipeline";
 
-/// The queue to Kafka, if lines are to go there.
+/// The queue to Kafka, if lines should go there.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// What is logged.
+/// Selects what to log.
 struct Filter(EnvFilter);
 
 impl Setting for Filter {
@@ -52,8 +52,8 @@ impl Setting for Filter {
     }
 }
 
-/// Sets up this process's logs. From now on lines are queued for Kafka if `KAFKA_BROKERS` is set. Does nothing if a
-/// subscriber is set already.
+/// Sets up this process's logs. From now on, lines are queued for Kafka if `KAFKA_BROKERS` is set. Does nothing if a
+/// subscriber is already set.
 ///
 /// # Errors
 /// `RUST_LOG` has a bad value.
@@ -63,7 +63,7 @@ pub fn init(env: &Env) -> Result<(), Invalid> {
     reader.finish(())?;
     let shipping = env.get(KAFKA_BROKERS.name).map(|_| ShippingLayer::new(QUEUE.get_or_init(Queue::new)));
     let stderr = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(Stderr);
-    // Fails only if there is a subscriber already, which then stays.
+    // Fails only if there is already a subscriber, which then stays.
     let _ = tracing_subscriber::registry().with(filter).with(stderr).with(shipping).try_init();
     Ok(())
 }

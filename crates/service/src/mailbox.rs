@@ -1,6 +1,6 @@
 //! Messages from other threads to an event loop.
 //!
-//! The loop takes everything at once, so only the first item after it has looked wakes its poller. A mailbox has no bound of
+//! The loop takes everything at once, so only the first item after a read wakes its poller. A mailbox has no bound of
 //! its own: each item answers a request of the loop, or controls it.
 
 use std::io;
@@ -19,15 +19,15 @@ impl<T> Mailbox<T> {
     /// The mailbox of the loop that polls `poll` and knows its waker as `token`.
     ///
     /// # Errors
-    /// The waker cannot be made.
+    /// The waker cannot be created.
     pub fn new(poll: &Poll, token: Token) -> io::Result<Self> {
         Ok(Self { items: Mutex::new(Vec::new()), waker: Waker::new(poll.registry(), token)? })
     }
 
-    /// Makes the loop look around, for instance at the shutdown's phase.
+    /// Wakes the loop, for instance to check the shutdown's phase.
     pub fn wake(&self) {
         if let Err(error) = self.waker.wake() {
-            // An eventfd's counter cannot overflow here and the descriptor lives as long as `self`.
+            // An eventfd's counter cannot overflow here, and the descriptor lives as long as `self`.
             tracing::error!(%error, "cannot wake an event loop");
         }
     }
@@ -43,7 +43,7 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Takes all items into `items`, which must be empty; it keeps its capacity that way.
+    /// Moves all items into `items`, which must be empty; it keeps its capacity that way.
     pub fn take(&self, items: &mut Vec<T>) {
         debug_assert!(items.is_empty(), "items that were taken before would be put back");
         std::mem::swap(&mut *self.items.lock(), items);

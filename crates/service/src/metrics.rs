@@ -11,7 +11,7 @@ pub fn counter(registry: &mut Registry, name: &str, help: &str) -> Counter {
     counter
 }
 
-/// Registers a counter for each value of one label, in their order. All are there from the start, with 0.
+/// Registers a counter for each value of one label, in order. All exist from the start, with 0.
 pub fn by_label<const N: usize>(
     registry: &mut Registry,
     name: &str,

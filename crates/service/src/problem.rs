@@ -1,13 +1,13 @@
-//! Errors as clients see them: problem details (RFC 9457).
+//! Errors as shown to clients: problem details (RFC 9457).
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-/// When a client should try again after 503.
+/// When a client should retry after 503.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
-/// Something that a client did wrong, or that cannot be done now.
+/// A client's mistake, or a request that is impossible now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     status: StatusCode,
@@ -15,7 +15,7 @@ pub struct Problem {
     faults: Vec<Fault>,
 }
 
-/// What is wrong with a part of a body.
+/// A problem with a part of a body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// A JSON pointer (RFC 6901).
@@ -44,7 +44,7 @@ impl Problem {
         Self { status: StatusCode::BAD_REQUEST, detail, faults }
     }
 
-    /// For a path that there is not. `known` says where one learns which there are.
+    /// For an unknown path. `known` says where to learn the existing ones.
     pub fn not_found(known: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, format!("there is nothing here; {known}"))
     }

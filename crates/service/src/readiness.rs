@@ -1,8 +1,8 @@
-//! The content of `/readyz`: whether new work may come, and what works only in part.
+//! The content of `/readyz`: whether new work may come, and what works only partly.
 //!
-//! A server starts as not ready, becomes ready once and is not ready again from the beginning of its drain.
-//! Being *degraded* is something else: a backend is down, and the server stays ready and serves what it can. The body
-//! of `/readyz` says so for people who look.
+//! A server starts as not ready, becomes ready once, and is not ready again from the start of its drain. Being
+//! *degraded* is different: a backend is down, and the server stays ready and serves what it can. The body of `/readyz`
+//! says so for people who look.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,13 +14,13 @@ use tokio::sync::oneshot;
 use tokio::time::timeout_at;
 use tracing::{debug, info, warn};
 
-/// How long readiness waits to hear whether the backends were reached.
+/// How long readiness waits for news about the backends.
 const READY_WITHOUT_AFTER: Duration = Duration::from_secs(2);
 
-/// A part of a service, and the word that its backend was reached or not.
+/// A part of a service, and the signal that its backend was reached or not.
 pub type Awaited = (&'static str, oneshot::Receiver<()>);
 
-/// Whether a server takes new work.
+/// Whether a server accepts new work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Starting,
@@ -34,7 +34,7 @@ struct Inner {
     degraded: BTreeMap<&'static str, String>,
 }
 
-/// A shared handle; clones speak of the same server.
+/// A shared handle; clones refer to the same server.
 #[derive(Debug, Clone)]
 pub struct Readiness(Arc<Mutex<Inner>>);
 
@@ -43,8 +43,7 @@ impl Readiness {
         Self(Arc::new(Mutex::new(Inner { state: State::Starting, degraded: BTreeMap::new() })))
     }
 
-    /// New work may come. Does nothing once the drain has begun. Also gives back the memory that only the start
-    /// needed.
+    /// New work may come. Does nothing once the drain has started. Also releases memory that only the start needed.
     pub fn ready(&self) {
         if self.state() == State::Starting
             && let Err(error) = footprint::give_back_startup_pages()
@@ -57,12 +56,12 @@ impl Readiness {
         }
     }
 
-    /// Becomes ready when every backend was tried once, or after two seconds.
+    /// Becomes ready when every backend has been tried once, or after two seconds.
     pub async fn ready_after(&self, awaited: Vec<Awaited>) {
         let deadline = clock::runtime_now() + READY_WITHOUT_AFTER;
         for (part, word) in awaited {
             if timeout_at(deadline, word).await.is_err() {
-                warn!(part, "not waited for any longer");
+                warn!(part, "no longer waiting for it");
                 self.degrade(part, "no answer yet");
             }
         }

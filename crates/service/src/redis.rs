@@ -1,7 +1,7 @@
 //! Redis: its address, and connections to it that fail in time.
 //!
-//! A failed connection is not repaired. Its user drops it and reconnects, with a
-//! [`crate::backoff::Backoff`] in between, because after a gap the contents of Redis are no longer known.
+//! A failed connection is not repaired. Its user drops it and reconnects, with a [`crate::backoff::Backoff`] in
+//! between, because after a gap the contents of Redis are no longer known.
 
 pub mod owned;
 
@@ -21,15 +21,15 @@ pub const REDIS_PORT: Variable = Variable::new("REDIS_PORT", "6379", "TCP port o
 pub const REDIS_PASSWORD: Variable =
     Variable::optional("REDIS_PASSWORD", "Password for Redis; without it, none is sent.");
 
-/// How long connecting may take, and each command.
+/// Time limit of connecting, and of each command.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(2);
-/// Keys asked for at a time.
+/// Keys per request.
 const BATCH: usize = 500;
-/// The longest value that is kept; what services write is far shorter.
+/// Maximum length of a value; services write far shorter ones.
 const VALUE_BYTES_MAX: usize = 16 * 1024;
 
-/// Where Redis is.
+/// The address of Redis.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     pub host: String,
@@ -47,7 +47,7 @@ impl Settings {
     }
 
     fn client(&self) -> RedisResult<Client> {
-        // Commands that only name the client would need support by every server.
+        // Commands that only name the client would need support from every server.
         let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
         if let Some(password) = &self.password {
             login = login.set_password(password);
@@ -80,10 +80,10 @@ pub async fn connect(settings: &Settings) -> RedisResult<MultiplexedConnection> 
     settings.client()?.get_multiplexed_async_connection_with_config(&config).await
 }
 
-/// The messages of a channel from now on, and a handle with which to check that the connection still lives.
+/// The messages of a channel from now on, and a handle for checking that the connection is alive.
 ///
 /// # Errors
-/// As [`connect`].
+/// Like [`connect`].
 pub async fn subscribe(settings: &Settings, channel: &str) -> RedisResult<(PubSubSink, PubSubStream)> {
     let client = settings.client()?;
     let subscribing = async {
@@ -102,8 +102,8 @@ pub async fn check(subscription: &mut PubSubSink) -> RedisResult<()> {
     within(COMMAND_TIMEOUT, async { subscription.ping::<redis::Value>().await.map(drop) }).await
 }
 
-/// Keys that begin with `prefix`, which has no character that patterns give a meaning to. Keys that are not text are
-/// left out: others may write to Redis as well, and their keys must not hide ours.
+/// Keys with `prefix`, which must not contain special characters of patterns. Leaves out keys that are not text: others
+/// may write to Redis too, and their keys must not hide ours.
 ///
 /// # Errors
 /// The connection is broken.
@@ -116,7 +116,7 @@ pub async fn keys_under(
 }
 
 async fn scan(connection: &mut MultiplexedConnection, prefix: &str) -> RedisResult<BTreeSet<Vec<u8>>> {
-    // A scan may give a key twice.
+    // A scan may return a key twice.
     let mut all = BTreeSet::new();
     let mut cursor = 0_u64;
     loop {
@@ -131,7 +131,7 @@ async fn scan(connection: &mut MultiplexedConnection, prefix: &str) -> RedisResu
     }
 }
 
-/// Why a value cannot be one that services wrote.
+/// Why a value cannot have been written by a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotOurs {
     #[error("the key is not text")]
@@ -140,8 +140,8 @@ pub enum NotOurs {
     TooLong,
 }
 
-/// The values of the keys that begin with `prefix`; a key that is not text is shown as far as it is. One that went
-/// meanwhile is left out.
+/// The values of the keys with `prefix`; a key that is not text is shown as far as possible. Leaves out keys that
+/// disappeared meanwhile.
 ///
 /// # Errors
 /// The connection is broken.

@@ -21,14 +21,14 @@ pub use host::Host;
 pub use problem::{Invalid, Problem};
 pub use value::{Setting, Workers};
 
-/// One setting, as it is documented.
+/// One setting, with its documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Variable {
     /// The environment variable.
     pub name: &'static str,
-    /// The value when it is not set, written as the variable would be; `None` if it then has no value at all.
+    /// The default value, written like the variable's; `None` if it has none.
     pub default: Option<&'static str>,
-    /// What it decides, in one sentence, with its unit.
+    /// Its effect, in one sentence, with its unit.
     pub meaning: &'static str,
 }
 
@@ -43,13 +43,13 @@ impl Variable {
     }
 }
 
-/// Variables and their values: a copy of the process's environment, or what a test or a command line made up.
+/// Variables and their values: a copy of the process's environment, or those of a test or a command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Env(BTreeMap<String, String>);
 
 impl Env {
-    /// The environment of this process. Names and values that are not UTF-8 are kept with replacement characters,
-    /// so that a setting made of them is reported as bad and not overlooked.
+    /// The environment of this process. Names and values that are not UTF-8 are kept with replacement characters, so
+    /// that a setting with them is reported as bad and not overlooked.
     pub fn of_process() -> Self {
         Self(
             std::env::vars_os()
@@ -80,7 +80,7 @@ impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Env {
     }
 }
 
-/// Reads settings and collects what is wrong with them.
+/// Reads settings and collects problems.
 #[derive(Debug)]
 pub struct Reader<'a> {
     env: &'a Env,
@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
         Self::of_table(env, &[])
     }
 
-    /// Reads the variables of a table and no others, so that what is documented is what is read.
+    /// Reads only the variables of a table, so that exactly the documented ones are read.
     pub fn of_table(env: &'a Env, table: &'a [&'a Variable]) -> Self {
         Self { env, table, problems: Vec::new() }
     }
@@ -103,13 +103,13 @@ impl<'a> Reader<'a> {
     /// with the next variable; [`Reader::finish`] then fails.
     ///
     /// # Panics
-    /// If the variable has no default, or one that is not a value: both are mistakes of the program, which the
-    /// first test that reads the settings shows.
+    /// The variable has no default, or an invalid one: both are mistakes in the program, which the first test that
+    /// reads the settings shows.
     pub fn get<T: Setting>(&mut self, variable: &Variable) -> T {
         self.value(variable, T::parse)
     }
 
-    /// The same for a duration: numbers with units, or a bare number of seconds where the default is a bare number.
+    /// The same for a duration: numbers with units, or a bare number of seconds if the default is a bare number.
     ///
     /// # Panics
     /// Like [`Reader::get`].
@@ -127,7 +127,7 @@ impl<'a> Reader<'a> {
     /// The variable's value, or `None` if it is not set or bad (which is noted).
     ///
     /// # Panics
-    /// In debug builds, if the reader has a table and the variable is not in it.
+    /// In debug builds, if the reader has a table without the variable.
     pub fn optional<T: Setting>(&mut self, variable: &Variable) -> Option<T> {
         self.set(variable, T::parse)
     }
@@ -148,7 +148,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether the variable has a value of its own, for defaults that depend on another variable.
+    /// Whether the variable is set, for defaults that depend on another variable.
     pub fn is_set(&self, variable: &Variable) -> bool {
         self.env.get(variable.name).is_some()
     }
@@ -162,7 +162,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// `value` if nothing was wrong, else everything that was.
+    /// `value` if nothing was wrong, else all problems.
     pub fn finish<T>(self, value: T) -> Result<T, Invalid> {
         if self.problems.is_empty() { Ok(value) } else { Err(Invalid(self.problems)) }
     }

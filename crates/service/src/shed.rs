@@ -1,8 +1,8 @@
 //! Orders to shed connections: `POST /shed` on the admin port, from the balancer.
 //!
-//! An order is `{"id": "…", "count": n}` with `Authorization: Bearer TOKEN`; the answer `{"id": "…", "accepted": n}` says
-//! how many connections were asked to move. An order that comes twice is carried out once. Without a token of its own a
-//! service obeys nobody, because anyone who can reach the port could empty it.
+//! An order is `{"id": "…", "count": n}` with `Authorization: Bearer TOKEN`; the answer `{"id": "…", "accepted": n}`
+//! says how many connections were asked to move. A repeated order is carried out only once. Without a token, a service
+//! obeys nobody, because anyone who can reach the port could empty it.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -30,18 +30,18 @@ pub const SHED_TOKEN: Variable = Variable::optional(
      not set, all orders are refused.",
 );
 
-/// The longest body of an order.
+/// Maximum length of an order's body.
 const BODY_BYTES_MAX: usize = 1024;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest id.
+/// Maximum length of an ID.
 const ID_BYTES_MAX: usize = 64;
-/// The most connections in one order.
+/// Maximum number of connections per order.
 pub const COUNT_MAX: u64 = 1_000_000;
-/// Orders that are remembered, so that they are not carried out twice.
+/// Number of orders to remember, so that none is carried out twice.
 const REMEMBERED: usize = 1024;
 
-/// A secret that orders must carry.
+/// A secret required in orders.
 #[derive(Clone)]
 pub struct Token {
     key: hmac::Key,
@@ -55,13 +55,13 @@ impl Token {
         Self { key, tag }
     }
 
-    /// In a time that does not depend on where the two differ.
+    /// Takes a time that does not depend on where the two differ.
     fn is(&self, presented: &str) -> bool {
         hmac::verify(&self.key, presented.as_bytes(), self.tag.as_ref()).is_ok()
     }
 }
 
-/// Whether a text can be a token.
+/// Whether a text is valid as a token.
 pub fn is_token(text: &str) -> bool {
     (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -78,17 +78,17 @@ impl fmt::Debug for Token {
     }
 }
 
-/// An order, as it is sent.
+/// An order in the format that is sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// Names the order; the sender's choice.
+    /// Identifies the order; the sender's choice.
     pub id: String,
-    /// How many connections are to move.
+    /// How many connections should move.
     pub count: u64,
 }
 
-/// What became of an order.
+/// The outcome of an order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
     pub id: String,
@@ -96,10 +96,10 @@ pub struct Accepted {
     pub accepted: u64,
 }
 
-/// Gives an order to the admin port at `admin`; returns how many connections were asked to move.
+/// Sends an order to the admin port at `admin`; returns how many connections were asked to move.
 ///
 /// # Errors
-/// Why the order is not obeyed, in words.
+/// Why the order was not obeyed.
 pub async fn send(admin: SocketAddr, token: &str, order: &Order, timeout: Duration) -> Result<u64, String> {
     let url = http::url(format_args!("http://{admin}/shed")).map_err(|error| error.to_string())?;
     let body = serde_json::to_string(order).map_err(|error| error.to_string())?;
@@ -114,7 +114,7 @@ pub async fn send(admin: SocketAddr, token: &str, order: &Order, timeout: Durati
 struct Orders<F> {
     token: Option<Token>,
     shed: F,
-    /// One order at a time; those that were carried out, the latest last.
+    /// Only one order at a time; the completed ones, the latest last.
     done: Mutex<VecDeque<(Order, u64)>>,
 }
 
@@ -158,7 +158,7 @@ where
         }
         None => {
             let accepted = (orders.shed)(order.count).await;
-            info!(order = %order.id, ordered = order.count, shed = accepted, "connections are moved to other replicas");
+            info!(order = %order.id, ordered = order.count, shed = accepted, "moving connections to other replicas");
             if done.len() == REMEMBERED {
                 done.pop_front();
             }

@@ -14,11 +14,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-/// Where a server is in its life.
+/// The phases of a server's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     Running,
-    /// No longer ready; finishes its work within the times of its drain.
+    /// No longer ready; finishes its work within the drain's time limits.
     Draining,
     /// Ends at once.
     Forced,
@@ -41,10 +41,10 @@ impl Shutdown {
         Self(Arc::new(Inner { phase: watch::Sender::new(Phase::Running), callbacks: Mutex::new(Vec::new()) }))
     }
 
-    /// A handle that SIGTERM and SIGINT move on: the first drains, the second ends at once.
+    /// A handle advanced by SIGTERM and SIGINT: the first drains, the second ends at once.
     ///
     /// # Errors
-    /// If the signal handlers or the thread that waits for signals cannot be made.
+    /// The signal handlers or the thread that waits for signals cannot be created.
     pub fn on_signals() -> std::io::Result<Self> {
         let shutdown = Self::new();
         signals::watch(shutdown.clone())?;
@@ -55,7 +55,7 @@ impl Shutdown {
         *self.0.phase.borrow()
     }
 
-    /// Goes to the next phase; does nothing when forced already.
+    /// Advances to the next phase; does nothing if already forced.
     pub fn advance(&self) {
         self.enter(match self.phase() {
             Phase::Running => Phase::Draining,
@@ -63,12 +63,12 @@ impl Shutdown {
         });
     }
 
-    /// Asks for a drain, unless a later phase has come already.
+    /// Requests a drain, unless a later phase has already been reached.
     pub fn drain(&self) {
         self.enter(Phase::Draining);
     }
 
-    /// Asks for the end at once.
+    /// Requests the end at once.
     pub fn force(&self) {
         self.enter(Phase::Forced);
     }
@@ -86,9 +86,9 @@ impl Shutdown {
         }
     }
 
-    /// Calls `callback` on every change of phase from now on, and at once if the phase is no longer `Running`.
-    /// It runs on the thread that makes the change, should only wake another thread, and must not use this handle.
-    /// Callbacks live as long as the last clone of the handle.
+    /// Calls `callback` on every change of phase from now on, and at once if the phase is no longer `Running`. It runs
+    /// on the thread that makes the change, should only wake another thread, and must not use this handle. Callbacks
+    /// live as long as the last clone of the handle.
     pub fn subscribe(&self, callback: impl Fn(Phase) + Send + 'static) {
         let mut callbacks = self.0.callbacks.lock();
         let phase = self.phase();
@@ -98,7 +98,7 @@ impl Shutdown {
         callbacks.push(Box::new(callback));
     }
 
-    /// Waits until `phase` or a later one has come.
+    /// Waits until `phase` or a later one is reached.
     pub async fn reached(&self, phase: Phase) {
         // The sender lives in `self`, so waiting cannot fail.
         let _ = self.0.phase.subscribe().wait_for(|current| *current >= phase).await;

@@ -1,5 +1,5 @@
-//! The port of a service that speaks HTTP: accepting and serving with bounds on connections, on a request's head, and on
-//! the time a client takes to send head and body and to read the answer.
+//! The port of an HTTP service: accepts and serves with limits on connections, on a request's head, and on the time
+//! that a client takes to send head and body and to read the answer.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -31,16 +31,16 @@ use crate::shutdown::{Phase, Shutdown};
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to send the body, however steadily that trickles in: it occupies a place meanwhile.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a client may take none of an answer that waits for it. Every byte it takes starts the time again.
+/// How long a client may leave a pending answer unread. Every byte it reads restarts the time.
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest head of a request; hyper takes no less.
+/// Maximum length of a request's head; hyper accepts no smaller limit.
 const HEAD_BYTES_MAX: usize = 8192;
-/// When descriptors run out, accepting is tried again after this.
+/// When descriptors run out, accepting is retried after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long the kernel keeps sending to a client after its connection was closed.
 const LINGER: Duration = Duration::from_secs(10);
 
-/// How long a client may occupy a place without getting on.
+/// How long a client may occupy a place without making progress.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     body: Duration,
@@ -49,13 +49,13 @@ struct Limits {
 
 const LIMITS: Limits = Limits { body: BODY_TIMEOUT, stall: STALL_TIMEOUT };
 
-/// Accepts and serves for ever. Beyond `connections_max` clients wait in the kernel's queue. Handlers find a [`Reset`]
+/// Accepts and serves forever. Beyond `connections_max`, clients wait in the kernel's queue. Handlers find a [`Reset`]
 /// and a [`SlowReader`] among a request's extensions.
 pub async fn serve(listener: TcpListener, router: Router, connections_max: usize) {
     serve_within(LIMITS, &Connections::default(), listener, router, connections_max).await;
 }
 
-/// A port that is served, and can be closed without breaking an answer off.
+/// A served port, which can be closed without cutting off an answer.
 #[derive(Debug)]
 pub struct Port {
     accepting: JoinHandle<()>,
@@ -63,7 +63,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// Accepts and serves, as [`serve`] does, on the runtime that this is called on.
+    /// Accepts and serves, like [`serve`], on the current runtime.
     pub fn open(listener: TcpListener, router: Router, connections_max: usize) -> Self {
         let connections = Connections::default();
         let accepting = tokio::spawn({
@@ -73,8 +73,9 @@ impl Port {
         Self { accepting, connections }
     }
 
-    /// Accepts for `notice` longer, so that balancers can notice, and then closes each connection after the request that
-    /// it has, at once if it has none. Returns whether all requests were answered before `grace` or a forced shutdown.
+    /// Accepts for `notice` longer, so that balancers can notice, and then closes each connection after its current
+    /// request, or at once if it has none. Returns whether all requests were answered before `grace` or a forced
+    /// shutdown.
     pub async fn close(self, notice: Duration, grace: Duration, shutdown: &Shutdown) -> bool {
         let closing = async {
             tokio::time::sleep(notice).await;
@@ -113,13 +114,13 @@ async fn serve_within(
         match listener.accept().await {
             Ok((stream, _)) => {
                 shortage_told = false;
-                // The service's own time would be lost waiting for acknowledgements.
+                // Otherwise the service would lose time waiting for acknowledgements.
                 let _ = stream.set_nodelay(true);
                 tokio::spawn(answer(stream, place, limits, router.clone(), connections.0.subscribe()));
             }
             Err(error) => {
                 if !std::mem::replace(&mut shortage_told, true) {
-                    warn!(%error, "cannot take a connection");
+                    warn!(%error, "cannot accept a connection");
                 }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
@@ -135,7 +136,7 @@ async fn answer(
     mut closing: watch::Receiver<bool>,
 ) {
     let (reset, reader) = (Reset::default(), SlowReader::default());
-    // By hand: as layers of the router these would cost each request some allocations.
+    // By hand: as layers of the router, these would cost each request some allocations.
     let service = service_fn({
         let (reset, reader) = (reset.clone(), reader.clone());
         move |mut request| {
@@ -177,7 +178,7 @@ fn within(deadline: Duration, body: Incoming) -> Body {
     if body.is_end_stream() { Body::empty() } else { Body::new(DeadlineBody::new(deadline, body)) }
 }
 
-/// Whether a connection is reset when it is closed; clones speak of the same connection.
+/// Whether to reset a connection when it is closed; clones refer to the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct Reset(Arc<Wish>);
 
@@ -188,12 +189,12 @@ struct Wish {
 }
 
 impl Reset {
-    /// Unsent bytes are dropped at the close: the kernel keeps nothing for a client that does not read.
+    /// Drops unsent bytes at the close: the kernel keeps nothing for a client that does not read.
     pub fn on_close(&self) {
         self.0.on_close.store(true, Ordering::Relaxed);
     }
 
-    /// Nothing more is written, and the next attempt ends the connection. The caller wakes the task that serves it, which
+    /// Nothing more is written, and the next attempt ends the connection. The caller must wake the serving task, which
     /// attempts at once.
     pub fn now(&self) {
         self.on_close();
@@ -205,12 +206,12 @@ impl Reset {
     }
 }
 
-/// Whether a client may read as slowly as it likes; clones speak of the same connection.
+/// Whether a client may read as slowly as it likes; clones refer to the same connection.
 #[derive(Debug, Clone, Default)]
 pub struct SlowReader(Arc<AtomicBool>);
 
 impl SlowReader {
-    /// From now on the handler alone decides when this client is too slow: it is not closed for taking nothing.
+    /// From now on, only the handler decides when this client is too slow: it is not closed for reading nothing.
     pub fn allow(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -223,15 +224,15 @@ struct Connection {
     reset: Reset,
     reader: SlowReader,
     stall: Duration,
-    /// Runs while bytes wait and the client takes none.
+    /// Runs while bytes are pending and the client reads none.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// The client sends nothing more, and that was held back once.
+    /// The client has ended its side, which was held back once.
     has_ended: bool,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    /// What a write led to, or an error once the client has taken nothing for too long.
+    /// The result of a write, or an error once the client has read nothing for too long.
     fn within_stall(
         &mut self,
         context: &mut Context<'_>,
@@ -272,8 +273,8 @@ impl AsyncRead for Connection {
         let is_end =
             matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() == before && buffer.remaining() > 0;
         if is_end && !std::mem::replace(&mut self.has_ended, true) {
-            // A client that closes its side behind its request gets an answer that is ready at once, whether or not that
-            // close came before the request was read: hyper would break off what it has not polled yet.
+            // A client that closes its side after its request gets an answer that is ready at once, whether or not the
+            // close came before the request was read: hyper would cut off what it has not polled yet.
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -315,11 +316,11 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A runtime with this many threads for connections. With one, it runs on the thread that waits for it: no locks between
-/// threads, and nothing to wake.
+/// A runtime with this many threads for connections. With one, it runs on the thread that waits for it: no locks
+/// between threads, and nothing to wake.
 ///
 /// # Errors
-/// A thread cannot be made.
+/// A thread cannot be created.
 pub fn runtime(workers: usize) -> io::Result<Runtime> {
     if workers == 1 {
         return Builder::new_current_thread().enable_all().build();
@@ -360,7 +361,7 @@ mod tests {
 
         let (slow, mut writes) = TcpStream::connect(address).await.unwrap().into_split();
         writes.write_all(format!("{HEAD}: 1000000\r\n\r\n").as_bytes()).await.unwrap();
-        // A byte now and then, so that a limit on silence would never be reached.
+        // An occasional byte, so that a limit on silence would never be reached.
         tokio::spawn(async move {
             while writes.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -381,7 +382,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
-        // All of it is there before anything is read.
+        // Everything is there before anything is read.
         tokio::spawn(serve_one(LIMITS, listener, Router::new().route("/", get(|| async { "hi" }))));
         let answer = tokio::time::timeout(PATIENT, read_all(client)).await.unwrap();
         assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
@@ -426,7 +427,7 @@ mod tests {
 
         let mut slow = TcpStream::connect(address).await.unwrap();
         slow.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
-        // Far longer than the limit, in pauses that the server sees.
+        // Far longer than the limit, in pauses that the server notices.
         let mut got = 0;
         let mut part = vec![0; 8 << 20];
         loop {

@@ -5,11 +5,11 @@ use std::thread::JoinHandle;
 
 use crate::shutdown::Shutdown;
 
-/// Why a worker did not end in order.
+/// Why a worker did not end normally.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    #[error("cannot make a thread: {0}")]
+    #[error("cannot create a thread: {0}")]
     Start(#[source] io::Error),
     #[error("the event loop failed: {0}")]
     Loop(#[source] io::Error),
@@ -21,7 +21,7 @@ pub enum Error {
 /// Runs all workers until they return, the first one on this thread. If one fails, the others are forced to end.
 ///
 /// # Errors
-/// What went wrong first.
+/// The first failure.
 pub fn run<Worker: FnOnce() -> io::Result<()> + Send + 'static>(
     workers: impl IntoIterator<Item = Worker>,
     shutdown: &Shutdown,
@@ -42,7 +42,7 @@ pub fn run<Worker: FnOnce() -> io::Result<()> + Send + 'static>(
         outcome = first().map_err(Error::Loop);
     }
     if outcome.is_err() {
-        // The other workers must not run on without this one.
+        // The other workers must not continue without this one.
         shutdown.force();
     }
     for thread in threads {

@@ -12,7 +12,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// A version down to the patch level: a tag that is not moved on to the next release.
+// A version down to the patch level, so that the tag does not move to the next release.
 var exactTag = regexp.MustCompile(`:v?\d+\.\d+\.\d+(-[a-z0-9.]+)?$`)
 
 func main() {
@@ -33,7 +33,7 @@ func main() {
 }
 
 func check(path string) ([]string, error) {
-	// Variables without a default must not stop the check: their values are not what is checked.
+	// Variables without a default must not stop the check: their values do not matter.
 	environment := []string{"KAFKA_SASL_PASSWORD=checked", "HAPROXY_STATS_PASSWORD=checked"}
 	options, err := cli.NewProjectOptions([]string{path}, cli.WithEnv(environment), cli.WithProfiles([]string{"*"}))
 	if err != nil {

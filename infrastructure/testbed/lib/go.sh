@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Programs built from their Go modules, or out of an archive of such builds.
+# Programs built from their Go modules, or taken from an archive of such builds.
 
-# archive FOLDER PATTERN…: out of the first archive of $TESTBED_CACHE whose name has $ARCHIVE in it, the files of
-# FOLDER that match a pattern, into $STAGE. Fails if there is none: the caller builds then.
+# archive FOLDER PATTERN…: extracts the files of FOLDER that match a pattern from the first archive in $TESTBED_CACHE
+# whose name contains $ARCHIVE, into $STAGE. Fails if there is none: the caller then builds.
 archive() {
     local folder=$1 path pattern
     local -a wanted=()
@@ -40,8 +40,8 @@ need_go() {
     export CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOWORK=off
 }
 
-# go_build PROGRAM PACKAGE [LINKER FLAGS]: the module in the working folder builds a package into $STAGE/bin. The same flags
-# everywhere, so that the standard library is compiled once.
+# go_build PROGRAM PACKAGE [LINKER FLAGS]: builds a package of the module in the working folder into $STAGE/bin. The
+# flags are the same everywhere, so that the standard library is compiled once.
 go_build() {
     note "$NAME: building $1"
     go build -mod=mod -trimpath -ldflags "-s -w ${3:-}" -o "$STAGE/bin/$1" "$2" >>"$STATE/log/go.log" 2>&1 ||
@@ -58,9 +58,9 @@ go_install() {
 # go_module FIELD MODULE@VERSION: downloads it; FIELD is Dir or GoMod.
 go_module() { GOFLAGS='' go mod download -json "$2" | sed -n "s/^\t\"$1\": \"\(.*\)\",*\$/\1/p"; }
 
-# go_build_kubernetes VERSION COMMAND…: k8s.io/kubernetes replaces the modules that it shares by folders of its own repository,
-# which no other module may do: a module that replaces them by their released twins (1.34.4 is 0.34.4 there) builds the
-# commands.
+# go_build_kubernetes VERSION COMMAND…: k8s.io/kubernetes replaces the modules that it shares with folders of its own
+# repository, which no other module may do: a module that replaces them with their released twins (1.34.4 is 0.34.4
+# there) builds the commands.
 go_build_kubernetes() {
     local version=$1 command package replaced flags='' shared=v0.${1#1.}
     shift

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# Installing with ordinary package clients: Debian's apt, Maven, pip. Versions are in the server files.
+# Installs with ordinary package clients: Debian's apt, Maven, pip. Versions are in the server files.
 
 # once FUNCTION…: lets FUNCTION fill the empty folder $STAGE, which then becomes $INSTALL: complete or absent.
 once() {
     [[ ! -d $INSTALL ]] || return 0
     note "$NAME: installing $VERSION"
     STAGE=$(mktemp -d "$CACHE/.installing.XXXXXX")
-    # shellcheck disable=SC2064 # the path as it is now
+    # shellcheck disable=SC2064 # the current path
     trap "rm -rf '$STAGE'" EXIT
     umask 022
     "$@"
@@ -25,11 +25,11 @@ as_root() {
     fi
 }
 
-# need_command COMMAND PACKAGE: installs a Debian package unless the command is there.
+# need_command COMMAND PACKAGE: installs a Debian package if the command is missing.
 need_command() { command -v "$1" >/dev/null || debian_install "$2"; }
 
-# debian PROGRAM PACKAGE SERIES: a server out of Debian, pinned to a series (a shell pattern such as '7.0.*'): the exact
-# patch level is chosen by Debian's security team, and the archive keeps no other.
+# debian PROGRAM PACKAGE SERIES: a server from Debian, pinned to a series (a shell pattern such as '7.0.*'): Debian's
+# security team chooses the exact patch level, and the archive keeps no other.
 debian() {
     local found
     if ! program_path "$1" >/dev/null; then
@@ -50,8 +50,8 @@ apt_refresh() {
         as_root apt-get -o DPkg::Lock::Timeout=300 -qq update
 }
 
-# debian_install PACKAGE…: installs without starting what is installed: Debian starts services at once and at every
-# boot. policy-rc.d is its own way to say no to the first, systemctl disable to the second.
+# debian_install PACKAGE…: installs without starting anything: Debian starts services at once and at every boot.
+# policy-rc.d is its own way to prevent the first, systemctl disable the second.
 debian_install() {
     local policy=/usr/sbin/policy-rc.d made='' unit
     command -v apt-get >/dev/null || fail "$FAILED" "$NAME needs $* and this is not a Debian: install it by hand"
@@ -78,7 +78,7 @@ debian_install() {
     done
 }
 
-# program_path PROGRAM: Debian's servers are outside of an ordinary user's PATH.
+# program_path PROGRAM: Debian's servers are not on an ordinary user's PATH.
 program_path() { PATH=$PATH:/usr/sbin:/sbin command -v "$1"; }
 
 # need_java TOOL: java, or javac for code that is compiled here.
@@ -91,7 +91,7 @@ need_java() {
 
 java_major() { java -XshowSettings:properties -version 2>&1 | sed -n 's/.*java\.specification\.version = //p'; }
 
-# maven_jars GROUP:ARTIFACT:VERSION…: these and their run-time dependencies, into $STAGE/lib, checksums verified.
+# maven_jars GROUP:ARTIFACT:VERSION…: these and their run-time dependencies, into $STAGE/lib, with verified checksums.
 maven_jars() {
     local coordinate group artifact version
     need_java java
@@ -111,8 +111,8 @@ maven_jars() {
 
 readonly MAVEN_DEPENDENCY=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
 
-# maven ARGUMENT…: quiet, without questions, strict about checksums. In a folder to throw away: without a project some
-# goals leave files where they run.
+# maven ARGUMENT…: quiet, non-interactive, strict about checksums. In a temporary folder: without a project, some goals
+# leave files where they run.
 maven() {
     mkdir "$STAGE/maven"
     (
@@ -122,7 +122,8 @@ maven() {
     rm -rf "$STAGE/maven"
 }
 
-# wheel NAME==VERSION SHA256…: a Python wheel, unpacked into $STAGE; any of the given checksums (one a platform) will do.
+# wheel NAME==VERSION SHA256…: a Python wheel, unpacked into $STAGE; any of the given checksums (one per platform) is
+# accepted.
 wheel() {
     local package=$1 sum
     local -a line=("$package")

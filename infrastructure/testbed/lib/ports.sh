@@ -1,14 +1,13 @@
 # shellcheck shell=bash
-# Ports: chosen once for a state folder, written down, refused with the holder's name when taken.
+# Ports: chosen once for a state folder, saved, and refused with the holder's name when taken.
 #
-# A server file declares PORTS=(name=default name=default/udp …). The environment
-# (TESTBED_<NAME>_<PORT>_PORT) overrides the default, and so do the ports written down at the first start: Kafka's data
-# contain its own ports.
+# A server file declares PORTS=(name=default name=default/udp …). The environment (TESTBED_<NAME>_<PORT>_PORT) overrides
+# the default, and so do the ports saved at the first start: Kafka's data contain its own ports.
 
 declare -A PORT=() PROTOCOL=()
 
-# load_ports: sets PORT and PROTOCOL from the file, the environment and the defaults, in order of precedence:
-# for a running server only the file counts.
+# load_ports: sets PORT and PROTOCOL from the file, the environment and the defaults, in order of precedence: for a
+# running server only the file counts.
 load_ports() {
     local spec name value variable recorded
     for spec in "${PORTS[@]}"; do
@@ -21,7 +20,7 @@ load_ports() {
             value=$recorded
         else
             value=${!variable:-${recorded:-$value}}
-            # 0 means any: the one that was picked before is as good and keeps addresses stable.
+            # 0 means any: the port picked before is as good and keeps addresses stable.
             [[ $value != 0 || -z $recorded ]] || value=$recorded
             if [[ ! $value =~ ^[0-9]{1,5}$ ]] || ((10#$value > 65535)); then
                 fail "$USAGE" "$variable=$value: expected a port, 1 to 65535, or 0 for a free one"
@@ -32,7 +31,7 @@ load_ports() {
     done
 }
 
-# claim_ports: picks the undecided ports, refuses taken ones, writes all down.
+# claim_ports: picks the undecided ports, refuses taken ones, saves all.
 claim_ports() {
     local name holder
     for name in "${!PORT[@]}"; do
@@ -46,7 +45,7 @@ claim_ports() {
     for name in "${!PORT[@]}"; do printf '%s=%s\n' "$name" "${PORT[$name]}"; done | sort >"$DIR/ports"
 }
 
-# listeners PROTOCOL PORT: ss lines of the sockets that stand in the way of a bind to $ADDRESS.
+# listeners PROTOCOL PORT: ss lines of the sockets that prevent a bind to $ADDRESS.
 listeners() {
     local all=-Hltnp
     [[ $1 == tcp ]] || all=-Hlunp
@@ -70,8 +69,7 @@ port_holder() {
     printf 'a process of another user'
 }
 
-# A port that nothing uses, below the range that the kernel hands out to outgoing connections. PORT holds those that
-# were picked a moment ago.
+# An unused port, below the range that the kernel assigns to outgoing connections. PORT contains the ones just picked.
 free_port() {
     local try port
     for ((try = 0; try < 200; try++)); do
@@ -90,7 +88,7 @@ owns_ports() {
     local name pid
     for name in "${!PORT[@]}"; do
         for pid in $(listener_pids "${PROTOCOL[$name]}" "${PORT[$name]}"); do
-            # Not `grep -q`: it would not read on after a match, and what then ends `members` fails the pipeline.
+            # Not `grep -q`: it stops reading after a match, and then the end of `members` fails the pipeline.
             members | grep -x "$pid" >/dev/null || return 1
         done
     done

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Questions that only a serving server answers. Each fails quietly: the caller asks again until its deadline.
+# Questions that only a serving server answers. Each fails quietly: the caller retries until its deadline.
 
 # http_get PORT PATH [CURL OPTION…]: the body; fails unless 2xx within 2 s.
 http_get() {
@@ -16,7 +16,7 @@ ask() {
     ' ask "$ADDRESS" "$@" 2>/dev/null
 }
 
-# says PORT BYTES HEX: whether the answer begins with these bytes.
+# says PORT BYTES HEX: whether the answer starts with these bytes.
 says() {
     local answer
     answer=$(ask "$1" "$2" $((${#3} / 2))) && [[ $answer == "$3" ]]

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# Starting and ending, without ever signalling a process that was not started here.
+# Starts and ends processes, without ever signalling one that was not started here.
 #
-# A server is the leader of a session of its own. Its pid file holds "pid start-time boot": a pid alone is reused by the
-# kernel, these three together are not. What it started in turn (Elasticsearch's launcher starts the real server) is
-# found by the session, whose number stays taken while any member lives.
+# A server is the leader of its own session. Its pid file contains "pid start-time boot": the kernel reuses a pid alone,
+# but not the three together. Its children (Elasticsearch's launcher starts the real server) are found by the session,
+# whose number stays taken while any member lives.
 
 BOOT=$(</proc/sys/kernel/random/boot_id)
 readonly BOOT
 
-# process_stat PID: sets SESSION and START_TIME; fails if there is no such process. A zombie is none: in a container
-# whose init does not reap it may stay for ever. But one that has more than its own thread is still ending, and the
-# others hold its ports and files (seen with Java after SIGKILL).
+# process_stat PID: sets SESSION and START_TIME; fails if there is no such process. A zombie does not count: in a
+# container whose init does not reap it, it may stay forever. But one with more than its own thread is still ending, and
+# the others hold its ports and files (seen with Java after SIGKILL).
 process_stat() {
     local line fields
     { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
@@ -27,11 +27,11 @@ read_pid() {
 
 alive() { read_pid && process_stat "$PID" && [[ $START_TIME == "$STARTED" ]]; }
 
-# The processes of the server's session that live, one a line; they may outlive their leader.
+# The living processes of the server's session, one per line; they may outlive their leader.
 members() {
     local path pid
     read_pid || return 0
-    # The number is another process's by now, so the session ended: nobody gets a pid that a session still uses.
+    # The number is now another process's, so the session ended: the kernel never reuses a pid while a session has it.
     if process_stat "$PID" && [[ $START_TIME != "$STARTED" ]]; then return 0; fi
     for path in /proc/[0-9]*; do
         pid=${path#/proc/}
@@ -39,14 +39,14 @@ members() {
     done
 }
 
-# launch COMMAND…: starts the server. Its output goes to the log, the previous log stays as NAME.log.1.
+# launch COMMAND…: starts the server. Its output goes to the log; the previous log stays as NAME.log.1.
 launch() {
     local deadline=$((SECONDS + 10))
     mkdir -p "${LOG%/*}"
     [[ ! -f $LOG ]] || mv -f "$LOG" "$LOG.1"
     rm -f "$PIDFILE"
     raise_file_limit
-    # BASHPID in the arguments of the background process would be its own: it is taken before.
+    # BASHPID in the arguments of the background process would be its own, so read it before.
     (
         starter=$BASHPID
         cd "$DIR" || exit
@@ -58,8 +58,8 @@ launch() {
     done
 }
 
-# As many open files as the system allows: a proxy needs two per connection. Bounded, as some programs make tables
-# of that size and some systems say a billion.
+# As many open files as the system allows: a proxy needs two per connection. Bounded, because some programs allocate
+# tables of that size and some systems allow a billion.
 raise_file_limit() {
     local hard
     hard=$(ulimit -Hn)
@@ -67,7 +67,7 @@ raise_file_limit() {
     ulimit -Sn "$hard"
 }
 
-# wait_until_gone SECONDS: for the whole session, not only its leader.
+# wait_until_gone SECONDS: waits for the whole session, not only its leader.
 wait_until_gone() {
     local deadline=$((SECONDS + $1))
     while [[ -n $(members) ]]; do
@@ -76,7 +76,7 @@ wait_until_gone() {
     done
 }
 
-# terminate SECONDS: asks the leader to end, ends what is left after that time, and says so.
+# terminate SECONDS: asks the leader to end, kills the rest after that time, and says so.
 terminate() {
     if alive; then
         kill -TERM "$PID" 2>/dev/null || :
@@ -86,7 +86,7 @@ terminate() {
     kill_session
 }
 
-# kill_session: SIGKILL to every member; fails if one is left after 10 s.
+# kill_session: SIGKILL to every member; fails if one remains after 10 s.
 kill_session() {
     local left
     left=$(members)

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Secrets are made here, one file each, readable by their owner only; they are handed on by files or the environment,
+# Secrets are generated here, one file each, readable only by their owner; they are passed in files or the environment,
 # never as an argument (a process list shows those) and never in a log.
 
-# secret NAME: prints it, makes it at first use. 192 bits from the kernel, in an alphabet that no file format quotes.
+# secret NAME: prints it; generates it at first use. 192 bits from the kernel, in an alphabet that needs no quoting
+# anywhere.
 secret() {
     local file=$DIR/secrets/$1
     if [[ ! -s $file ]]; then

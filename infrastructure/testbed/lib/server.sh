@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# The life cycle of one server, the same for all. What differs is in servers/NAME.sh, which declares
+# The life cycle of one server, the same for all. Differences are in servers/NAME.sh, which declares
 #
 #   SUMMARY VERSION PORTS      one line, the pinned version (or Debian series), (name=default …)
-#   NEEDS                      servers that run while it does, and are started with it: NEEDS='kubernetes'
-#   START_SECONDS STOP_SECONDS how long it may take to serve and to end (60 and 20 unless it says otherwise)
-#   install                    makes it available; does nothing when it is
-#   configure                  writes $CONF from $PORT, $ADDRESS and secrets; makes $DATA if need be
+#   NEEDS                      servers that must run too, and are started with it: NEEDS='kubernetes'
+#   START_SECONDS STOP_SECONDS how long it may take to serve and to end (default 60 and 20)
+#   install                    installs it; does nothing if it is installed
+#   configure                  writes $CONF from $PORT, $ADDRESS and secrets; creates $DATA if necessary
 #   start                      calls `launch COMMAND…` once
-#   ready                      one question whose answer only a serving server gives
+#   ready                      one question that only a serving server answers
 #   settings                   NAME=VALUE lines for services
-#   before_end, after_end      what `down` does besides ending its processes; `restart` does the first
-#   version, program           the version found; the path of its program, if it has one of its own
+#   before_end, after_end      what `down` does besides ending its processes; `restart` does only the first
+#   version, program           the installed version; the path of its program, if it has its own
 
 server_names() {
     local path
@@ -56,7 +56,7 @@ server_up() {
         note "$NAME: already up, pid $PID, $(ports_in_words)"
         return
     fi
-    # Left by a leader that was killed: they would hold its ports and its data.
+    # Left by a leader that was killed: they would hold its ports and data.
     kill_session || fail "$BRING_UP_FAILED" "$NAME: processes of its last run do not end: $(members | tr '\n' ' ')"
     install
     [[ -z $FRESH ]] || rm -rf "${DIR:?}"
@@ -68,7 +68,7 @@ server_up() {
     note "$NAME: up in $(((${EPOCHREALTIME/./} - begin) / 1000)) ms, pid $PID, $(ports_in_words)"
 }
 
-# await_ready: returns when the server serves, ends it and fails when it dies or takes too long.
+# await_ready: returns when the server serves; ends it and fails if it dies or takes too long.
 await_ready() {
     local deadline=$((SECONDS + START_SECONDS)) reason=''
     until ready >/dev/null; do
@@ -105,13 +105,13 @@ server_status() {
         printf '%-14s %-6s by itself; see %s\n' "$NAME" ended "$LOG"
         return "$FAILED"
     elif [[ -d $DATA ]]; then
-        printf '%-14s %-6s with data to go on from\n' "$NAME" down
+        printf '%-14s %-6s with its data kept\n' "$NAME" down
     else
         printf '%-14s %s\n' "$NAME" down
     fi
 }
 
-# Only results on stdout: this is for eval. Without names, all running servers.
+# Only results on stdout, for eval. Without names, all running servers.
 server_env() {
     local line
     if ! alive; then
@@ -155,4 +155,4 @@ server_down() {
     note "$NAME: down, no process is left, $word"
 }
 
-left_something() { fail "$TEARDOWN_LEFT_SOMETHING" "$NAME: these do not end: $(ps -o pid=,stat=,args= -p "$(members | paste -sd,)")"; }
+left_something() { fail "$TEARDOWN_LEFT_SOMETHING" "$NAME: these processes do not end: $(ps -o pid=,stat=,args= -p "$(members | paste -sd,)")"; }

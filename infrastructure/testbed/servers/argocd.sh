@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 SUMMARY='Argo CD: its controllers, its repo server and a Redis, without the page'
-# The newest line that the Go module proxy alone can give: later ones replace a module by a folder that is in no module.
+# The newest release line that the Go module proxy alone can provide: later ones replace a module with a folder that is
+# in no module.
 VERSION=3.2.11
 NEEDS='kubernetes'
 PORTS=(redis=26381 repo=28181 repo_metrics=28184 controller=28182 sets=28185 sets_probe=28186 sets_webhook=28187)
@@ -22,7 +23,7 @@ install_binaries() {
     for name in "${CONTROLLERS[@]}"; do ln -sf argocd-repo-server "$STAGE/bin/$name"; done
 }
 
-# Argo CD is one program that looks at its name; three of its commands are enough, without the server and its page.
+# Argo CD is one program that dispatches on its name; three of its commands are enough, without the server and its page.
 build() {
     local source
     need_go
@@ -33,7 +34,7 @@ build() {
     cd "$STAGE/src" || return
     sed -i 's/"0\.0\.0\.0:%d", metricsPort/"127.0.0.1:%d", metricsPort/' argo-cd/controller/appcontroller.go
     grep -q '"127.0.0.1:%d", metricsPort' argo-cd/controller/appcontroller.go ||
-        fail "$FAILED" 'argocd: appcontroller.go is not what it was: its metrics would be on all addresses'
+        fail "$FAILED" 'argocd: appcontroller.go has changed: its metrics would be on all addresses'
     {
         printf 'module testbed\n\ngo 1.25.5\n\nrequire %s v%s\n\nreplace %s => ./argo-cd\n\n' "$MODULE" "$VERSION" "$MODULE"
         sed -n '/^replace/,$p' argo-cd/go.mod
@@ -77,7 +78,7 @@ program() { printf '%s\n' "$INSTALL/bin/argocd-repo-server"; }
 # The kubeconfig and the kubectl of the testbed's Kubernetes.
 cluster() {
     [[ -s $STATE/kubernetes/conf/admin.kubeconfig ]] ||
-        fail "$BRING_UP_FAILED" 'argocd works on a Kubernetes that is up: testbed up kubernetes argocd'
+        fail "$BRING_UP_FAILED" 'argocd needs a running Kubernetes: testbed up kubernetes argocd'
     KUBECONFIG=$STATE/kubernetes/conf/admin.kubeconfig
     PATH=$CACHE/kubernetes-$(sed -n 's/^VERSION=//p' "$TESTBED/servers/kubernetes.sh")/bin:$PATH
     export KUBECONFIG PATH
@@ -89,11 +90,11 @@ configure() {
     commands >"$CONF/commands"
     printf '%s\n' "bind $ADDRESS" "port ${PORT[redis]}" 'save ""' 'appendonly no' 'maxmemory 64mb' >"$CONF/redis.conf"
     cluster
-    # Server-side: the definition of ApplicationSet is over the limit of an annotation.
+    # Server-side: the definition of ApplicationSet exceeds the limit of an annotation.
     kubectl apply --server-side --force-conflicts -f "$INSTALL/bin/crds" >/dev/null
     kubectl create namespace argocd --dry-run=client -o yaml | kubectl apply -f - >/dev/null 2>&1
     kubectl -n argocd get configmap argocd-cm >/dev/null 2>&1 || kubectl -n argocd apply -f "$INSTALL/bin/argocd-cm.yaml" >/dev/null
-    # What argocd-server would make at its start: a Secret, and the project `default`.
+    # What argocd-server would create at its start: a Secret, and the project `default`.
     kubectl -n argocd apply -f - >/dev/null <<EOC
 apiVersion: v1
 kind: Secret
@@ -112,7 +113,7 @@ spec:
 EOC
 }
 
-# One line a process. Looked at every few seconds, and healed without a back-off: a test waits for both.
+# One line per process. Refreshed every few seconds, and healed without a back-off: a test waits for both.
 commands() {
     local bin=$INSTALL/bin redis="$ADDRESS:${PORT[redis]}" look=${TESTBED_ARGOCD_RESYNC:-5}
     local repo="$ADDRESS:${PORT[repo]}" level=warn

@@ -32,8 +32,8 @@ commitlog_directory: $DATA/commitlog
 hints_directory: $DATA/hints
 saved_caches_directory: $DATA/saved_caches
 cdc_raw_directory: $DATA/cdc_raw
-# A write is answered when it is on the disk. With the default a killed process loses what it took in its last 100 ms, which
-# it had not marked as written.
+# A write is acknowledged when it is on disk. With the default, a killed process loses the writes of its last 100 ms,
+# which it had not synced.
 commitlog_sync: batch
 auto_snapshot: false
 # Sized for tests on two cores.
@@ -58,7 +58,7 @@ EOC
 EOC
 }
 
-# What Cassandra's own start script has for Java 17: it looks into the JDK's internals.
+# What Cassandra's own start script adds for Java 17: it accesses the JDK's internals.
 java_internals() {
     local package
     for package in java.base/jdk.internal.{misc,ref,util} java.base/java.lang.ref java.base/sun.nio.ch java.sql/java.sql \
@@ -75,7 +75,7 @@ java_internals() {
 start() {
     local -a internals jamm=("$INSTALL"/lib/jamm-*.jar)
     mapfile -t internals < <(java_internals)
-    # It measures its own memory by the agent. One node has nobody to gossip with: no waiting for the ring.
+    # It measures its own memory through the agent. One node has nobody to gossip with: no waiting for the ring.
     launch java "${internals[@]}" "-javaagent:${jamm[0]}" -Djdk.attach.allowAttachSelf=true \
         -Xms256m "-Xmx${TESTBED_CASSANDRA_HEAP:-512m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:MaxDirectMemorySize=128m \
         "-Dcassandra.config=file://$CONF/cassandra.yaml" "-Dlogback.configurationFile=file://$CONF/logback.xml" \
@@ -84,6 +84,6 @@ start() {
         -Djava.net.preferIPv4Stack=true -cp "$CONF:$INSTALL/lib/*" org.apache.cassandra.service.CassandraDaemon
 }
 
-# CQL's OPTIONS (opcode 5, protocol 4) is answered by SUPPORTED (opcode 6).
+# SUPPORTED (opcode 6) answers CQL's OPTIONS (opcode 5, protocol 4).
 ready() { says "${PORT[cql]}" '\004\0\0\0\005\0\0\0\0' 8400000006; }
 settings() { printf '%s\n' "CASSANDRA_CONTACT_POINTS=$ADDRESS:${PORT[cql]}"; }

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-SUMMARY='Chromium without a screen, steered by its debugging protocol'
+SUMMARY='headless Chromium, controlled by its debugging protocol'
 VERSION='*'
 PORTS=(debug=29222)
 
@@ -9,7 +9,7 @@ program() { program_path chromium || program_path google-chrome; }
 version() { "$(program)" --version 2>/dev/null | grep -oE '[0-9.]+' | head -n 1; }
 configure() { :; }
 
-# Its own sandbox takes user namespaces, which root in a container has not; it only ever opens pages of this repository.
+# Its sandbox needs user namespaces, which root in a container does not have; it only opens pages of this repository.
 start() {
     launch "$(program)" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
         --disable-background-networking --disable-component-update --disable-sync --metrics-recording-only \

@@ -25,7 +25,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 EOC
 }
 
-# The roots of containers are made with its umask, and their users have to get in.
+# Container roots are created with its umask, and their users must be able to enter them.
 start() (
     umask 022
     launch "$(program)" --config "$CONF/containerd.toml"

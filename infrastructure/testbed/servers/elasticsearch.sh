@@ -5,8 +5,8 @@ PORTS=(http=29220 transport=29320)
 START_SECONDS=120
 STOP_SECONDS=30
 
-# The only Elasticsearch in a package registry is the one inside SonarQube's distribution: 800 MB are fetched once and
-# the rest is thrown away.
+# The only Elasticsearch in a package registry is inside SonarQube's distribution: 800 MB are downloaded once and the
+# rest is deleted.
 readonly SONARQUBE=25.12.0.117093
 
 install() { once install_from_sonarqube; }
@@ -24,7 +24,8 @@ install_from_sonarqube() {
 
 configure() {
     mkdir -p "$CONF" "$DIR/tmp"
-    # It runs as another user, who cannot read an installation below /root: links beside its data, a copy if need be.
+    # It runs as another user, who cannot read an installation below /root: links beside its data, or a copy if
+    # necessary.
     rm -rf "${DIR:?}/home"
     cp -al "$INSTALL" "$DIR/home" 2>/dev/null || cp -a "$INSTALL/." "$DIR/home"
     cp -r "$INSTALL/config/." "$CONF"
@@ -39,7 +40,7 @@ path.data: $DATA
 path.logs: $DIR/tmp
 xpack.security.enabled: false
 node.store.allow_mmap: false
-# A disk that is nearly full is the machine's business, not a reason to refuse documents.
+# A nearly full disk is the machine's problem, not a reason to refuse documents.
 cluster.routing.allocation.disk.threshold_enabled: false
 EOC
     printf '%s\n' "-Xms${TESTBED_ELASTICSEARCH_HEAP:-384m}" "-Xmx${TESTBED_ELASTICSEARCH_HEAP:-384m}" \

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-SUMMARY='Envoy, TCP and UDP to the end points in conf/tcp.json and conf/udp.json'
+SUMMARY='Envoy, TCP and UDP to the endpoints in conf/tcp.json and conf/udp.json'
 VERSION=1.40.0
 PORTS=(tcp=28081 udp=28082/udp admin=29901)
 
@@ -13,7 +13,8 @@ install_wheel() {
 }
 program() { printf '%s\n' "$INSTALL/envoy/_bin/envoy"; }
 
-# End points come by file (EDS), so that they change without a restart: write a new file beside it and rename.
+# Endpoints come from files (EDS), so that they change without a restart: write a new file beside the old one and rename
+# it.
 endpoints() {
     printf '{"resources": [{"@type": "%s", "cluster_name": "%s", "endpoints": []}]}\n' \
         type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment "$1"
@@ -70,7 +71,7 @@ EOC
 }
 
 start() {
-    # Without a dynamic base id a second Envoy on the machine is refused its shared memory.
+    # Without a dynamic base ID, a second Envoy on the machine is refused its shared memory.
     launch "$(program)" --config-path "$CONF/envoy.yaml" --concurrency 2 --log-level warn --use-dynamic-base-id
 }
 

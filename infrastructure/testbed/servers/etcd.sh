@@ -10,7 +10,7 @@ configure() { :; }
 
 start() {
     local client=http://$ADDRESS:${PORT[client]} peer=http://$ADDRESS:${PORT[peer]}
-    # Fsync is for power cuts; a killed process loses nothing without it. The history that nobody watches takes room.
+    # Fsync protects against power failures; a killed process loses nothing without it. Unused history takes space.
     launch "$(program)" --name testbed --data-dir "$DATA" --unsafe-no-fsync --quota-backend-bytes 268435456 \
         --auto-compaction-mode periodic --auto-compaction-retention 5m \
         --listen-client-urls "$client" --advertise-client-urls "$client" \

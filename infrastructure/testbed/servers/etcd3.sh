@@ -8,7 +8,7 @@ program() { program_path etcd; }
 version() { "$(program)" --version | awk 'NR == 1 { print $3 }'; }
 client() { printf '%s\n' "http://$ADDRESS:${PORT[client$1]}"; }
 
-# One line a member. See etcd.sh for the flags.
+# One line per member. See etcd.sh for the flags.
 configure() {
     local number peer cluster=''
     for number in 1 2 3; do cluster+=,etcd0$number=http://$ADDRESS:${PORT[peer$number]}; done
@@ -27,5 +27,5 @@ ready() {
     done
 }
 
-# Its members' pid files are in ETCD_RUN: etcd01.pid and so on, to kill one of them; `run` starts it again.
+# Its members' pid files are in ETCD_RUN: etcd01.pid and so on, to kill one of them; `run` restarts it.
 settings() { printf '%s\n' "ETCD_ENDPOINTS=$(client 1),$(client 2),$(client 3)" "ETCD_RUN=$DIR/run"; }

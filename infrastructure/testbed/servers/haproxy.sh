@@ -40,7 +40,7 @@ EOC
 
 start() { launch "$(program)" -db -f "$CONF/haproxy.cfg"; }
 
-# Without the password the page must answer, and answer no.
+# Without the password, the page must answer, with a refusal.
 ready() { says "${PORT[stats]}" 'GET /stats HTTP/1.0\r\n\r\n' "$(hex 'HTTP/1.1 401')"; }
 
 settings() {

@@ -26,7 +26,7 @@ log.dirs=$DATA
 log.retention.bytes=2147483648
 num.partitions=3
 auto.create.topics.enable=true
-# One broker: the topics that Kafka keeps for itself have one copy.
+# One broker: Kafka's internal topics have one copy.
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=3
 transaction.state.log.replication.factor=1
@@ -34,7 +34,7 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
-# A test's consumer group gets its partitions at once; in production 3 s let the group assemble first.
+# A test's consumer group gets its partitions at once; in production, 3 s let the group assemble first.
 group.initial.rebalance.delay.ms=0
 # Sized for two cores.
 num.network.threads=1
@@ -67,8 +67,8 @@ start() {
     kafka_java -Xms64m "-Xmx${TESTBED_KAFKA_HEAP:-256m}" -XX:MaxDirectMemorySize=64m kafka.Kafka "$CONF/server.properties"
 }
 
-# Both listeners answer ApiVersions (key 18, version 0, correlation id 1, client "tb"), which Kafka allows before
-# authentication. It opens them only once the broker is registered and has caught up with the metadata.
+# Both listeners answer ApiVersions (key 18, version 0, correlation ID 1, client "tb"), which Kafka allows before
+# authentication. It opens them only once the broker has registered and caught up with the metadata.
 ready() {
     local port
     for port in "${PORT[plain]}" "${PORT[sasl]}"; do
@@ -76,7 +76,7 @@ ready() {
     done
 }
 
-# The password only with --sasl: a service that is given one speaks SASL, which the plain listener does not.
+# The password only with --sasl: a service with a password uses SASL, which the plain listener does not support.
 settings() {
     if [[ -n $SASL ]]; then
         printf '%s\n' "KAFKA_BROKERS=$ADDRESS:${PORT[sasl]}" "KAFKA_SASL_USER=$SASL_USER" \

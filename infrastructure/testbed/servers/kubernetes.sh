@@ -28,7 +28,7 @@ build_small() {
     local module stage
     go_install helm "helm.sh/helm/v3/cmd/helm@$HELM" "-X helm.sh/helm/v3/internal/version.version=$HELM -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34"
     go_install kwok "sigs.k8s.io/kwok/cmd/kwok@$KWOK"
-    # The program has no stages of its own ("no stages found"): they are in its module.
+    # The program contains no stages ("no stages found"): they are in its module.
     module=$(go_module Dir "sigs.k8s.io/kwok@$KWOK")/kustomize/stage
     for stage in "$module"/node/fast/node-*.yaml "$module"/node/heartbeat-with-lease/node-*.yaml "$module"/pod/fast/pod-*.yaml; do
         cat "$stage"
@@ -92,7 +92,7 @@ EOC
 configure() {
     KEYS=$DIR/secrets API_ADDRESS=$ADDRESS
     mkdir -p "$KEYS"
-    # Real nodes have a network of their own, and so do their pods; no others are pretended beside them.
+    # Real nodes and their pods have their own network; no others are simulated beside them.
     if grep -qx nodes <<<"$WANTED" || [[ -d $STATE/nodes ]]; then
         API_ADDRESS=$NODES_NETWORK.1
         ip link show testbed0 >/dev/null 2>&1 || ip link add testbed0 type bridge
@@ -116,7 +116,7 @@ configure() {
     commands >"$CONF/commands"
 }
 
-# Machines that exist in the API alone; kwok says for them that they and their pods are ready.
+# Machines that exist only in the API; kwok reports that they and their pods are ready.
 nodes() {
     local number
     local count=3
@@ -137,10 +137,11 @@ EOC
     done
 }
 
-# One line a process, in the order in which they start.
+# One line per process, in start order.
 commands() {
     local bin=$INSTALL/bin etcd=http://$ADDRESS:${PORT[etcd]} peer=http://$ADDRESS:${PORT[peer]}
-    # Loopback may not stand in Endpoints, and aggregated APIs come in by a Service of type ExternalName.
+    # Loopback addresses are not allowed in Endpoints, and aggregated APIs are reached through a Service of type
+    # ExternalName.
     local endpoints='--endpoint-reconciler-type none --enable-aggregator-routing=false'
     [[ $API_ADDRESS == "$ADDRESS" ]] || endpoints='--endpoint-reconciler-type lease --enable-aggregator-routing=true'
     cat <<EOC
@@ -154,8 +155,8 @@ EOC
 
 start() { launch "$TESTBED/lib/run" "$CONF/commands" "$DIR/run" "$STATE/log/$NAME"; }
 
-# The API server answers, the controllers and the scheduler are healthy, every node is ready, and pods can be made: that
-# takes the default service account.
+# The API server answers, the controllers and the scheduler are healthy, every node is ready, and pods can be created,
+# which needs the default service account.
 ready() {
     local port
     kubectl get --raw /readyz || return 1
@@ -166,12 +167,12 @@ ready() {
     kubectl -n default get serviceaccount default || return 1
     [[ ! -s $CONF/nodes.yaml ]] || kubectl wait node -l type=kwok --for=condition=Ready --timeout=2s
 }
-# The bridge of its real nodes goes with it.
+# The bridge of its real nodes is removed with it.
 after_end() { ! grep -qs "$NODES_NETWORK.1:" "$CONF/admin.kubeconfig" || ip link del testbed0 2>/dev/null || :; }
 
 kubectl() { timeout 20 "$INSTALL/bin/kubectl" --kubeconfig "$CONF/admin.kubeconfig" "$@" 2>/dev/null; }
 
-# Its parts' pid files are in KUBERNETES_RUN: NAME.pid, to kill the API server alone, for example; `run` starts it again.
+# Its parts' pid files are in KUBERNETES_RUN: NAME.pid, to kill only the API server, for example; `run` restarts it.
 settings() {
     printf '%s\n' "KUBECONFIG=$CONF/admin.kubeconfig" "PATH=$INSTALL/bin:$PATH" "KUBERNETES_RUN=$DIR/run" \
         "KUBERNETES_SERVER=$(sed -n 's/.*server: "\([^"]*\)".*/\1/p' "$CONF/admin.kubeconfig")"

@@ -11,7 +11,7 @@ configure() { :; }
 start() {
     local -a user=()
     ((EUID != 0)) || user=(-u "$UNPRIVILEGED")
-    # No UDP: it was an amplifier once, and nothing here speaks it.
+    # No UDP: it was used as an amplifier once, and nothing here uses it.
     launch "$(program)" "${user[@]}" -l "$ADDRESS" -p "${PORT[client]}" -U 0 -m 64 -c 4096
 }
 

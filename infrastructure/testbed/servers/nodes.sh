@@ -13,7 +13,7 @@ COUNT=${TESTBED_NODES_COUNT:-2}
 source "$TESTBED/lib/go.sh"
 
 install() {
-    ((EUID == 0)) || fail "$FAILED" 'nodes: network namespaces and containers are made by root only; run the testbed as root'
+    ((EUID == 0)) || fail "$FAILED" 'nodes: only root can create network namespaces and containers; run the testbed as root'
     need_command containerd containerd
     program_path runc >/dev/null || debian_install runc
     program_path nft >/dev/null || debian_install nftables
@@ -42,7 +42,7 @@ build() {
 program() { printf '%s\n' "$INSTALL/bin/kubelet"; }
 
 numbers() { seq "$COUNT"; }
-# node_name NUMBER: a node, as Kubernetes knows it.
+# node_name NUMBER: a node's name in Kubernetes.
 node_name() { printf '%s%s\n' "$(cat "$DIR/prefix" 2>/dev/null || printf 'n')" "$1"; }
 inside() {
     local number=$1
@@ -120,7 +120,7 @@ state = "$folder/containerd-state"
   address = "$folder/containerd.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "scratch.local/pause:1"
-  # In a container without CAP_SYS_RESOURCE, runc may not make the sandbox as safe from the OOM killer as asked for.
+  # In a container without CAP_SYS_RESOURCE, runc may not protect the sandbox from the OOM killer as requested.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
@@ -153,7 +153,7 @@ clusterDomain: cluster.local
 tlsCertFile: $folder/kubelet.crt
 tlsPrivateKeyFile: $folder/kubelet.key
 evictionHard: {memory.available: 100Mi}
-# On a disk that others fill, it would take away images that no registry has.
+# On a disk that others fill, it would delete images that no registry has.
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 nodeStatusUpdateFrequency: 5s
@@ -190,7 +190,7 @@ kube-proxy-n$number $enter $bin/kube-proxy --config $folder/proxy.yaml
 EOC
 }
 
-# The roots of containers are made with its umask, and their users have to get in.
+# Container roots are created with its umask, and their users must be able to enter them.
 start() (
     umask 022
     PATH=$PATH:/usr/sbin:/sbin
@@ -208,15 +208,15 @@ ready() {
             touch "$DIR/n$number/has-images"
         }
         [[ $(kubectl get node "$(node_name "$number")" -o 'jsonpath={.status.conditions[?(@.type=="Ready")].status}' 2>/dev/null) == True ]] || return
-        # A restart has taken its pods away.
+        # A restart has removed its pods.
         kubectl uncordon "$(node_name "$number")" >/dev/null || return
     done
-    # Nodes first, so that both of these have somewhere to go; both are there when a test begins.
+    # Nodes first, so that both of these have somewhere to run; both are available when a test begins.
     kubectl apply -f "$TESTBED/servers/nodes/coredns.yaml" -f "$TESTBED/servers/nodes/metrics-server.yaml" >/dev/null || return
     kubectl -n kube-system wait deployment/coredns deployment/metrics-server --for=condition=Available --timeout=20s
 }
 
-# Pods are torn down by their kubelet, network namespaces included; none comes after them, since no node takes any.
+# The kubelet tears down its pods, including network namespaces; no new ones come, since no node accepts any.
 before_end() {
     local folder number
     for folder in "$DIR"/n[1-9]; do kubectl cordon "$(node_name "${folder##*/n}")" >/dev/null 2>&1 || return 0; done
@@ -227,7 +227,7 @@ before_end() {
     done
 }
 
-# leftovers FOLDER: the network namespaces of a node's containers that are still there.
+# leftovers FOLDER: the remaining network namespaces of a node's containers.
 leftovers() {
     local container
     for container in $(ctr --address "$1/containerd.sock" --namespace k8s.io containers ls -q 2>/dev/null); do
@@ -235,7 +235,7 @@ leftovers() {
     done | sort -u
 }
 
-# Shims outlive containerd, and what was mounted or made in the kernel outlives all.
+# Shims outlive containerd, and mounts and kernel objects outlive everything.
 after_end() {
     local folder path pid
     for folder in "$DIR"/n[1-9]; do

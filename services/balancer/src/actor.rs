@@ -1,4 +1,4 @@
-//! Carries orders out on a platform. Calls of a target block, so they run on threads of their own.
+//! Carries out orders on a platform. Calls of a target block, so they run on their own threads.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) struct Actor {
     target: Arc<dyn Target>,
     pub(crate) turn: Arc<dyn Turn>,
     service: String,
-    /// Begins the ids of this balancer's orders.
+    /// Prefix of the IDs of this balancer's orders.
     run: Uuid,
 }
 
@@ -35,7 +35,7 @@ impl Actor {
         work.await.map_err(TargetError::other)?
     }
 
-    /// The service as it is.
+    /// The current state of the service.
     pub(crate) async fn look(&self) -> Result<Seen, TargetError> {
         self.call(|target, service| {
             let snapshot = target.snapshot()?;
@@ -48,12 +48,12 @@ impl Actor {
         .await
     }
 
-    /// Its autoscaler; `None` if it cannot be seen, which is no failure: it may not have looked yet.
+    /// Its autoscaler; `None` if it cannot be read, which is not a failure: it may not have synced yet.
     pub(crate) async fn autoscaler(&self) -> Option<Case> {
         self.call(|target, service| target.autoscaler(service)).await.ok()
     }
 
-    /// Everything but shedding, which takes its time ([`Self::shed`]).
+    /// Carries out any order except shedding, which takes longer ([`Self::shed`]).
     pub(crate) async fn carry_out(&self, order: Order) -> Result<(), TargetError> {
         self.call(move |target, service| match order {
             Order::SetTraffic { server, traffic } => target.set_traffic(service, &server, traffic),
@@ -70,7 +70,7 @@ impl Actor {
         self.call(move |target, service| target.shed(service, &server, &order)).await
     }
 
-    /// The replica that lists its sessions under this name.
+    /// The replica that lists its sessions under this host ID.
     pub(crate) async fn replica_of(&self, host: &str) -> Result<Option<String>, TargetError> {
         let mut replicas = self.look().await?.service.replicas.into_iter();
         Ok(replicas.find(|one| one.name == host || host_id(one).as_deref() == Some(host)).map(|one| one.name))

@@ -1,7 +1,8 @@
-//! Sessions that Redis still lists although their server has ended without removing them, as a killed one does.
+//! Sessions that Redis still lists although their server has ended without removing them, for instance because it was
+//! killed.
 //!
-//! They would count until they expire, and their users a second time as soon as they are back elsewhere. All sessions in
-//! Redis count, so what is known to be over is removed there.
+//! They would count until they expire, and their users twice as soon as they are back elsewhere. All sessions in Redis
+//! count, so sessions known to be over are removed there.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -10,18 +11,18 @@ use platform::target::{ReplicaPhase, ReplicaSnapshot, ServiceSnapshot};
 use crate::fleet::host_id;
 use crate::sessions::{Listed, Session};
 
-/// What tells that a replica is not the process that it was at the last look.
+/// Shows whether a replica is still the same process as at the last look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Life {
     host: String,
-    /// `None` in a cluster. There any container of the pod may have been started again, which says nothing, and
-    /// sessions expire.
+    /// `None` in a cluster: there, any container of the pod may have restarted, which proves nothing, and sessions
+    /// expire.
     pid: Option<u32>,
 }
 
 impl Life {
     fn of(replica: &ReplicaSnapshot, before: Option<&Self>) -> Option<Self> {
-        // While it waits for its next start it may have no address.
+        // While it waits for its next start, it may have no address.
         let host = host_id(replica).or_else(|| before.map(|before| before.host.clone()))?;
         Some(Self { host, pid: replica.pid.or_else(|| before.and_then(|before| before.pid)) })
     }
@@ -41,7 +42,7 @@ fn is_without_process(replica: &ReplicaSnapshot) -> bool {
     }
 }
 
-/// The last look.
+/// The previous look.
 #[derive(Debug, Default)]
 pub(crate) struct Lives {
     replicas: BTreeMap<String, Life>,
@@ -54,18 +55,18 @@ pub(crate) struct Lives {
 pub(crate) struct Ended {
     /// Their keys in Redis.
     pub(crate) keys: Vec<String>,
-    /// How many of them were on replicas that are still there. Their clients come back like those that were shed. That a
-    /// replica is gone is noticed by the policies themselves.
+    /// How many of them were on replicas that still exist. Their clients come back like shed ones. The policies
+    /// themselves notice replicas that are gone.
     pub(crate) of_present: u64,
 }
 
 impl Lives {
-    /// Takes what is over out of the list, which must not be younger than `service`. The lives returned are the last look
-    /// of the next one, once what is over has been removed; until then it is found again.
+    /// Removes ended sessions from the list, which must not be older than `service`. The returned state is the previous
+    /// look for the next call, once the ended sessions have been removed; until then they are found again.
     pub(crate) fn part(&self, service: &ServiceSnapshot, listed: &mut Listed) -> (Ended, Self) {
         let before = &self.replicas;
         let mut replicas = BTreeMap::new();
-        // Hosts without a process, and those whose process is another one than at the last look.
+        // Hosts without a process, and those with a different process than at the last look.
         let (mut without, mut again) = (BTreeSet::new(), BTreeSet::new());
         for replica in &service.replicas {
             let last = before.get(&replica.name);
@@ -136,7 +137,7 @@ mod tests {
         Listed { ws: sessions.iter().map(session).collect(), ..Listed::default() }
     }
 
-    /// Which sessions are over at the second look, and how many of them were of present replicas.
+    /// Which sessions are over at the second look, and how many of them were on replicas that still exist.
     fn over(before: (&[Replica], &[Listing]), now: (&[Replica], &[Listing])) -> (Vec<String>, u64) {
         let (ended, lives) = Lives::default().part(&service(before.0), &mut listed(before.1));
         assert!(ended.keys.is_empty());
@@ -154,25 +155,25 @@ mod tests {
         let more = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9"), ("4", "10.0.0.1")];
         let after = |now: &[Replica]| over((&[a, b], &seen), (now, &more));
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>();
-        assert_eq!(after(&[a, b]), (vec![], 0), "a host that is no replica's is nobody's business");
+        assert_eq!(after(&[a, b]), (vec![], 0), "hosts of no replica are ignored");
         assert_eq!(after(&[a]), (keys(&["2", "4"]), 0));
         assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), None, "stopped")]), (keys(&["2", "4"]), 2));
         assert_eq!(
             after(&[a, ("ws-1", None, None, "stopped")]),
             (keys(&["2", "4"]), 2),
-            "no address any more"
+            "no longer has an address"
         );
         assert_eq!(after(&[a, ("ws-1", None, None, "back_off")]), (keys(&["2", "4"]), 2));
         assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), Some(8), "back_off")]), (vec![], 0), "it runs");
-        // What was not seen before may be the new process's.
+        // Sessions not seen before may belong to the new process.
         assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), Some(9), "ready")]), (keys(&["2"]), 1));
-        // They are on their way out, and remove them themselves.
+        // They are draining, and remove their sessions themselves.
         assert_eq!(after(&[a, ("ws-1", Some("10.0.0.1"), Some(8), "draining")]), (vec![], 0));
-        // Another replica has got the address.
+        // Another replica has this address now.
         assert_eq!(after(&[a, ("ws-2", Some("10.0.0.1"), Some(9), "ready")]), (vec![], 0));
     }
 
-    /// It dies, its users are back elsewhere, and it starts again: they count once all the time.
+    /// It dies, its users are back elsewhere, and it starts again: each user counts once throughout.
     #[test]
     fn a_replica_that_waits_for_its_next_start_is_over_once() {
         let a: Replica = ("ws-0", Some("10.0.0.0"), Some(7), "ready");

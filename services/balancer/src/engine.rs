@@ -1,4 +1,4 @@
-//! The loop: looks, has a policy decide, and has its orders carried out.
+//! The main loop: observes, lets a policy decide, and carries out its orders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,14 +18,14 @@ use crate::metrics::Metrics;
 use crate::sessions::{Listed, Store};
 use crate::{Platform, Policy, Settings, fleet};
 
-/// The parts that `/readyz` calls degraded.
+/// The parts that `/readyz` reports as degraded.
 const REDIS: &str = "redis";
 const PLATFORM: &str = "platform";
-/// Connections are counted by platforms.
-const NOTHING_TO_SEE: &str = "connections are counted by a platform, and there is none: PLAYCTL_PLATFORM or \
+/// Platforms count connections.
+const NOTHING_TO_SEE: &str = "a platform counts connections, and there is none: PLAYCTL_PLATFORM or \
                               BALANCER_KUBECONFIG names one; SESSIONS_FROM=redis takes sessions that servers list in Redis";
 
-/// What the loop and requests share.
+/// State shared by the loop and requests.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) readiness: Readiness,
     /// Numbers orders to shed.
     orders: AtomicU64,
-    /// Sessions that requests asked to move, which the policies do not know yet.
+    /// Sessions that requests asked to move, which the policies do not know about yet.
     moved_by_hand: AtomicU64,
 }
 
@@ -49,7 +49,7 @@ impl Shared {
         let actor = match platform {
             Platform::Target(target, turn) => Some(Actor::new(target, turn, settings.service.clone())),
             Platform::None { why } => {
-                warn!(%why, "there is no platform to act on: decisions are told and not carried out");
+                warn!(%why, "there is no platform to act on: decisions are reported but not carried out");
                 None
             }
         };
@@ -58,7 +58,7 @@ impl Shared {
         Self { settings, store, actor, metrics, readiness, orders, moved_by_hand }
     }
 
-    /// Asks one session of a server to move because somebody wants that.
+    /// Asks one session of a server to move, on request.
     pub(crate) async fn shed_one(&self, actor: &Actor, server: &str) -> Result<u64, String> {
         let shed = self.shed(actor, server, 1).await?;
         self.moved_by_hand.fetch_add(shed, Ordering::Relaxed);
@@ -86,11 +86,11 @@ impl Shared {
     fn platform_degraded(&self, reason: &str) {
         self.metrics.platform_failures.inc();
         if self.readiness.degrade(PLATFORM, reason) {
-            warn!(error = %reason, "the service cannot be looked after, and is tried again");
+            warn!(error = %reason, "cannot observe the service; retrying");
         }
     }
 
-    /// All sessions, if Redis lists them.
+    /// All sessions, if servers list them in Redis.
     async fn listed(&self) -> Result<Option<Listed>, ()> {
         if !self.settings.sessions_in_redis {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Shared {
         match self.store.listed().await {
             Ok(listed) => {
                 if self.readiness.restore(REDIS) {
-                    info!(redis = %self.settings.redis, "sessions are known again");
+                    info!(redis = %self.settings.redis, "reading sessions again");
                 }
                 Ok(Some(listed))
             }
@@ -112,12 +112,12 @@ impl Shared {
     fn redis_failed(&self, reason: &str) {
         self.metrics.redis_failures.inc();
         if self.readiness.degrade(REDIS, reason) {
-            warn!(error = %reason, "sessions are not known, so nothing is decided until Redis answers");
+            warn!(error = %reason, "cannot read sessions, so nothing is decided until Redis answers");
         }
     }
 }
 
-/// The policies with what they remember.
+/// The policies and their state.
 pub(crate) struct Engine {
     shared: Arc<Shared>,
     utilization: Utilization,
@@ -126,11 +126,11 @@ pub(crate) struct Engine {
     lives: Lives,
     pace: Pace,
     began: Instant,
-    /// What was told last, so that "nothing to do" is not told again and again.
+    /// The last reported reasons, so that "nothing to do" is not repeated.
     told: Vec<Reason>,
-    /// Whether there was no server at the last look; absent: it has not looked yet.
+    /// Whether there was no server at the last look; `None`: it has not looked yet.
     saw_nothing: Option<bool>,
-    /// Whether it was its turn at the last look; absent: it has not looked yet.
+    /// Whether it had the turn at the last look; `None`: it has not looked yet.
     acts: Option<bool>,
 }
 
@@ -151,7 +151,7 @@ impl Engine {
         }
     }
 
-    /// Whether it may act now. When its turn begins it remembers nothing: what it knew is of another time.
+    /// Whether it may act now. When its turn begins, it forgets its state, which is outdated.
     fn is_its_turn(&mut self) -> bool {
         let Some(actor) = &self.shared.actor else { return true };
         let acts = actor.turn.is_mine();
@@ -162,7 +162,7 @@ impl Engine {
         if acts {
             info!("this balancer acts");
         } else {
-            info!(whose = actor.turn.whose(), "it is not this balancer's turn: it stands by");
+            info!(whose = actor.turn.whose(), "another balancer acts: standing by");
         }
         self.utilization = Utilization::new(self.shared.settings.rules);
         self.excess = Excess::new(self.shared.settings.excess);
@@ -187,7 +187,7 @@ impl Engine {
         };
         let mut utilize = interval(self.shared.settings.utilization_interval);
         let mut balance = interval(self.shared.settings.balance_interval);
-        // Until the first decision is due nobody would know what it sees, and what it waits for.
+        // Report what it sees and what it waits for before the first decision is due.
         self.look(Look::See).await;
         loop {
             let portion_in = self.pace.next_due().map(|at_ms| at_ms.saturating_sub(self.now_ms()));
@@ -206,8 +206,8 @@ impl Engine {
         }
     }
 
-    /// Gives back what rests beside an autoscaler: nobody else would ever make it active again. Where the policy owns
-    /// the number of servers, being inactive is a state that lasts, and the next balancer continues from it.
+    /// Reactivates resting servers beside an autoscaler: nobody else would ever do so. If the policy owns the number of
+    /// servers, being inactive is a lasting state, and the next balancer continues from it.
     pub(crate) async fn leave(&mut self) {
         let Some(actor) = self.shared.actor.clone().filter(|_| self.is_its_turn()) else { return };
         let Ok(Seen { service, .. }) = actor.look().await else { return };
@@ -240,8 +240,7 @@ impl Engine {
                         && let Some(replica) = fleet::uncounted(&service)
                     {
                         let why = problems.into_iter().find(|problem| problem.contains(replica));
-                        let why =
-                            why.unwrap_or_else(|| format!("the connections of {replica} are not known"));
+                        let why = why.unwrap_or_else(|| format!("the connections of {replica} are unknown"));
                         self.shared.platform_degraded(&why);
                         return;
                     }
@@ -282,8 +281,8 @@ impl Engine {
         self.obey(decisions, service.as_ref()).await;
     }
 
-    /// What it saw at its start is the other one's matter now. But on a platform of this machine that does not run nobody
-    /// has the turn, and all would stand by in silence.
+    /// What it saw at its start is now the other balancer's concern. But on a local platform that is not running,
+    /// nobody has the turn, and all would stand by in silence.
     async fn stand_by(&self) {
         let Shared { readiness, settings, actor, .. } = &*self.shared;
         readiness.restore(REDIS);
@@ -297,8 +296,7 @@ impl Engine {
         }
     }
 
-    /// Says how much there is to look after: at first, and when there is something after nothing or nothing after
-    /// something.
+    /// Reports how much there is to manage: at first, and whenever that changes between nothing and something.
     fn tell_sight(&mut self, fleet: &Fleet, in_redis: bool) {
         let is_empty = fleet.servers.is_empty();
         if self.saw_nothing.replace(is_empty) == Some(is_empty) {
@@ -318,12 +316,12 @@ impl Engine {
                 sessions = fleet.connections(),
                 in_redis,
                 ?every,
-                "sees the service"
+                "observing the service"
             ),
         }
     }
 
-    /// Removes the sessions that servers left which have ended.
+    /// Removes the sessions of servers that have ended.
     async fn remove_ended(&mut self, service: &ServiceSnapshot, listed: &mut Listed) -> Result<(), ()> {
         let (Ended { keys, of_present }, lives) = self.lives.part(service, listed);
         if !keys.is_empty()
@@ -336,10 +334,7 @@ impl Engine {
         if keys.is_empty() {
             return Ok(());
         }
-        info!(
-            sessions = keys.len(),
-            "sessions of servers that have ended are removed: their users come back"
-        );
+        info!(sessions = keys.len(), "removed sessions of servers that have ended: their users come back");
         let now_ms = self.now_ms();
         self.utilization.shed(now_ms, of_present);
         self.excess.shed(now_ms, of_present);
@@ -358,11 +353,11 @@ impl Engine {
             None => {
                 metrics.foreseen.inc();
                 metrics.victims.inc_by(u64::from(from - to));
-                info!(from, to, "a scale-down that was foreseen");
+                info!(from, to, "foreseen scale-down");
             }
             Some(why) => {
                 metrics.unforeseen.inc();
-                info!(from, to, why, "a scale-down that was not foreseen: nothing was written for it");
+                info!(from, to, why, "unforeseen scale-down: nothing was written for it");
             }
         }
     }
@@ -400,7 +395,7 @@ impl Engine {
         for Decision { mut orders, reason } in decisions {
             if is_autoscaled && orders.iter().any(|order| matches!(order, Order::Scale { .. })) {
                 orders.retain(|order| !matches!(order, Order::Scale { .. }));
-                warn!(%reason, "the replicas are not set: an autoscaler owns them");
+                warn!(%reason, "not scaling: an autoscaler owns the replicas");
             }
             let ordered: Vec<String> = orders.iter().map(words).collect();
             if !orders.is_empty() || is_news {
@@ -411,7 +406,7 @@ impl Engine {
             }
             self.shared.metrics.decisions.inc();
             let Some(actor) = self.shared.actor.clone() else { continue };
-            // That nobody hears of it keeps nothing from being done.
+            // Reporting failures must not prevent the action.
             let _ = actor.tell(Balanced { orders: ordered, reason: reason.to_string() }).await;
             let for_victims = matches!(reason, Reason::Foreseen { .. } | Reason::NotForeseen { .. });
             self.carry_out(&actor, orders, for_victims).await;
@@ -419,7 +414,7 @@ impl Engine {
         self.told = reasons;
     }
 
-    /// Until one fails: those behind it rest on it.
+    /// Stops at the first failure: later orders depend on earlier ones.
     async fn carry_out(&mut self, actor: &Actor, orders: Vec<Order>, for_victims: bool) {
         for order in orders {
             if !self.is_its_turn() {
@@ -449,18 +444,18 @@ impl Engine {
                     self.utilization.shed(now_ms, shed);
                     self.excess.shed(now_ms, shed);
                 }
-                // Perhaps it is gone; the next look decides again.
+                // It may be gone; the next look decides again.
                 Err(_) => self.pace.keep(|other| other != server),
             }
         }
     }
 }
 
-/// What a look is for.
+/// The purpose of a look.
 #[derive(Debug, Clone, Copy)]
 enum Look {
-    /// To say what there is. Nothing is decided, and so it is nobody's turn: of a balancer that was killed, another one
-    /// takes over at its next look, and not the same again.
+    /// To report what there is. Nothing is decided, so no turn is needed: if a balancer is killed, another one takes
+    /// over at its next look, not its own successor.
     See,
     Utilize,
     Balance,

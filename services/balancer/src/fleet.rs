@@ -1,4 +1,4 @@
-//! What there is, as the policies see it.
+//! The fleet as the policies see it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use platform::target::{ReplicaPhase, ReplicaSnapshot, ServiceSnapshot};
 use crate::Settings;
 use crate::sessions::{Listed, Session};
 
-/// How many sessions each host has, of both kinds.
+/// Number of sessions per host, of both kinds.
 fn by_host(listed: &Listed) -> BTreeMap<&str, (u64, u64)> {
     let mut hosts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for Session { host, .. } in &listed.ws {
@@ -20,12 +20,12 @@ fn by_host(listed: &Listed) -> BTreeMap<&str, (u64, u64)> {
     hosts
 }
 
-/// A server's capacity follows from what it serves.
+/// A server's capacity depends on what it serves.
 fn capacity((_, sse): (u64, u64), ws_only: bool, settings: &Settings) -> u64 {
     if sse > 0 || !ws_only { settings.sse_capacity } else { settings.ws_capacity }
 }
 
-/// The name by which a server lists its sessions: its IP address.
+/// The name under which a server lists its sessions: its IP address.
 pub(crate) fn host_id(replica: &ReplicaSnapshot) -> Option<String> {
     Some(replica.socket()?.ip().to_string())
 }
@@ -35,14 +35,15 @@ fn staying(service: &ServiceSnapshot) -> impl Iterator<Item = &ReplicaSnapshot> 
     service.replicas.iter().filter(|replica| replica.phase != ReplicaPhase::Draining)
 }
 
-/// A replica that takes connections and whose number of them nobody knows. To take it for empty would be wrong either way.
+/// A replica that takes connections but whose number of connections is unknown. Treating it as empty would be wrong
+/// either way.
 pub(crate) fn uncounted(service: &ServiceSnapshot) -> Option<&str> {
     let mut ready = staying(service).filter(|replica| replica.phase == ReplicaPhase::Ready);
     ready.find(|replica| replica.connections.is_none()).map(|replica| replica.name.as_str())
 }
 
-/// The replicas of the platform, with the sessions that `listed` has of them, or, without, the connections that the
-/// platform counts.
+/// The replicas of the platform, with their sessions in `listed`, or, without it, the connections that the platform
+/// counts.
 pub(crate) fn of_platform(service: &ServiceSnapshot, listed: Option<&Listed>, settings: &Settings) -> Fleet {
     let mut hosts = listed.map(by_host).unwrap_or_default();
     let ws_only = settings.service != "stream";

@@ -1,38 +1,38 @@
-//! Whether the autoscaler is about to want fewer replicas.
+//! Predicts whether the autoscaler is about to want fewer replicas.
 //!
-//! What it will do is known where it has recommended fewer and only its stabilization window still holds the number. A
-//! recommendation counts once it has stood for two looks, so that one that comes and goes costs no writes.
+//! The outcome is known if it has recommended fewer and only its stabilization window still holds the number. A
+//! recommendation counts once it has stood for two looks, so that a brief one costs no writes.
 
 use autoscale::explain::explain;
 use platform::target::Case;
 
-/// For so many looks the autoscaler may be out of sight: to take back what was written would cost as many writes again.
+/// The autoscaler may be unreadable for this many looks: undoing what was written would cost as many writes again.
 const UNSEEN_MOST: u32 = 3;
 
-/// The recommendations of the last two looks, and what became of them.
+/// The recommendations of the last two looks, and their outcome.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Foresight {
     before: Option<u32>,
     /// What the last look foresaw, or why nothing.
     sight: Option<Result<u32, &'static str>>,
-    /// Replicas that were wanted at the last look.
+    /// Wanted replicas at the last look.
     wanted: Option<u32>,
-    /// Looks in a row at which the autoscaler could not be seen.
+    /// Consecutive looks at which the autoscaler could not be read.
     unseen: u32,
 }
 
-/// A scale-down that happened since the last look.
+/// A scale-down since the last look.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ScaleDown {
     pub(crate) from: u32,
     pub(crate) to: u32,
-    /// Why it was not foreseen; absent: it was.
+    /// Why it was not foreseen; `None`: it was.
     pub(crate) unforeseen: Option<&'static str>,
 }
 
 impl Foresight {
-    /// How many replicas will be wanted, if that is fewer; `case`: the autoscaler as it is now, if it can be seen. While
-    /// it cannot, it is as it was, for a few looks.
+    /// How many replicas will be wanted, if fewer; `case`: the autoscaler's current state, if it can be read. While it
+    /// cannot, its last state counts, for a few looks.
     pub(crate) fn look(&mut self, case: Option<&Case>) -> Option<u32> {
         self.unseen = if case.is_some() { 0 } else { self.unseen.saturating_add(1) };
         if let (1..=UNSEEN_MOST, Some(Ok(goal))) = (self.unseen, self.sight) {
@@ -41,9 +41,9 @@ impl Foresight {
         let now = case.and_then(fewer);
         let before = std::mem::replace(&mut self.before, now);
         let sight = match (now, before) {
-            // The careful one of the two: who leaves without need moves twice.
+            // The more cautious of the two: a server that leaves without need moves clients twice.
             (Some(now), Some(before)) => Ok(now.max(before)),
-            (Some(_), None) => Err("it had asked for fewer at one look only"),
+            (Some(_), None) => Err("it had asked for fewer at only one look"),
             (None, _) if case.is_none() => Err("its autoscaler could not be read"),
             (None, _) => {
                 Err("its autoscaler had not asked for fewer before it acted, or somebody else did it")
@@ -53,14 +53,14 @@ impl Foresight {
         sight.ok()
     }
 
-    /// The scale-down that happened since the last look, if one did. `wanted`: the replicas that are wanted now, if an
-    /// autoscaler owns them.
+    /// The scale-down since the last look, if there was one. `wanted`: the replicas wanted now, if an autoscaler owns
+    /// them.
     pub(crate) fn scaled(&mut self, wanted: Option<u32>) -> Option<ScaleDown> {
         let before = std::mem::replace(&mut self.wanted, wanted)?;
         let to = wanted.filter(|wanted| *wanted < before)?;
         let unforeseen = match self.sight {
             Some(Ok(goal)) if goal <= to => None,
-            Some(Ok(_)) => Some("fewer replicas went than were foreseen to stay"),
+            Some(Ok(_)) => Some("more replicas stayed than were foreseen"),
             Some(Err(why)) => Some(why),
             None => Some("nobody had looked before"),
         };
@@ -83,7 +83,7 @@ mod tests {
 
     use super::*;
 
-    /// An autoscaler of 5 replicas; its status says that each has `each` connections, and 100 are its target.
+    /// An autoscaler of 5 replicas; its status says that each has `each` connections, and its target is 100.
     fn case(each: u32) -> Case {
         let text = format!(
             "{{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {{name: tcp}}, spec: {{
@@ -125,8 +125,8 @@ mod tests {
         assert_eq!(after(&[Some(40), Some(40)], 4), Some(None), "the first step of it");
         assert_eq!(after(&[Some(40), Some(40)], 5), None);
         let why = |looks: &[Option<u32>], to| after(looks, to).flatten().unwrap_or_default();
-        assert_eq!(why(&[Some(40), Some(40)], 1), "fewer replicas went than were foreseen to stay");
-        assert_eq!(why(&[Some(100), Some(40)], 2), "it had asked for fewer at one look only");
+        assert_eq!(why(&[Some(40), Some(40)], 1), "more replicas stayed than were foreseen");
+        assert_eq!(why(&[Some(100), Some(40)], 2), "it had asked for fewer at only one look");
         assert_eq!(
             why(&[Some(100)], 2),
             "its autoscaler had not asked for fewer before it acted, or somebody else did it"

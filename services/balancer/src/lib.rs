@@ -1,4 +1,4 @@
-//! The `balancer` service: looks at the servers of one service and their sessions, decides by one of the policies of
+//! The `balancer` service: observes the servers of one service and their sessions, decides by one of the policies of
 //! [`balance`], and acts through a [`Target`].
 //!
 //! ```text
@@ -8,9 +8,8 @@
 //!                                           └─▶ log, metrics, the platform's events
 //! ```
 //!
-//! Of several balancers one acts at a time ([`Turn`]); the others stand by. Without a platform it says what it would do
-//! and does nothing. [`Settings`] is what can be set, [`metrics`] what is
-//! counted.
+//! Only one of several balancers acts at a time ([`Turn`]); the others stand by. Without a platform it only says what
+//! it would do. [`Settings`] lists the settings, [`metrics`] the metrics.
 
 mod actor;
 mod ended;
@@ -34,12 +33,12 @@ use service::Shutdown;
 pub use settings::{Environment, Policy, Settings};
 pub use turn::{Alone, Turn};
 
-/// What a balancer acts on.
+/// The platform that a balancer acts on.
 #[derive(Clone)]
 pub enum Platform {
-    /// A platform, and whose turn it is to act on it.
+    /// A platform, and the turn to act on it.
     Target(Arc<dyn Target>, Arc<dyn Turn>),
-    /// There is none, and why: decisions are told and not carried out.
+    /// There is none, and why: decisions are reported but not carried out.
     None { why: String },
 }
 
@@ -52,10 +51,10 @@ impl fmt::Debug for Platform {
     }
 }
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete.
+/// Runs the service on this thread and its own threads until `shutdown` is complete.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]).
+/// The service cannot start ([`Server::bind`]).
 pub fn run(settings: Settings, platform: Platform, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, platform, shutdown)?.run()
 }

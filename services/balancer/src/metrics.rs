@@ -1,18 +1,20 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
 //! | `balancer_servers{traffic}` | servers at the last look, `active` and `inactive` |
 //! | `balancer_sessions` | sessions, or connections, at the last look |
-//! | `balancer_sessions_left_out{key}` | values in Redis under `WsSession#` and `SseSession#` that were no sessions at the last look |
-//! | `balancer_decisions_total` | decisions that ordered something |
-//! | `balancer_orders_total{order}` | orders that were carried out: `activate`, `deactivate`, `deletion_cost`, `scale`, `shed` |
-//! | `balancer_acts` | 1: it is this balancer's turn to act; 0: another one acts |
+//! | `balancer_sessions_left_out{key}` | values in Redis under `WsSession#` and `SseSession#` that were not sessions at
+//! the last look |
+//! | `balancer_decisions_total` | decisions with orders |
+//! | `balancer_orders_total{order}` | orders carried out: `activate`, `deactivate`, `deletion_cost`, `scale`, `shed` |
+//! | `balancer_acts` | 1: this balancer acts; 0: another one does |
 //! | `balancer_scale_downs_total{foreseen}` | scale-downs by the autoscaler, by whether they were foreseen: `yes`, `no` |
-//! | `balancer_victims_total` | replicas that foreseen scale-downs took away |
-//! | `balancer_victim_writes_total` | writes for foreseen scale-downs: traffic and deletion costs, also those taken back |
-//! | `balancer_moved_total` | sessions that were asked to move |
-//! | `balancer_failures_total{part}` | looks and orders that failed, by `redis` and `platform` |
+//! | `balancer_victims_total` | replicas removed by foreseen scale-downs |
+//! | `balancer_victim_writes_total` | writes for foreseen scale-downs: traffic and deletion costs, including undone
+//! ones |
+//! | `balancer_moved_total` | sessions asked to move |
+//! | `balancer_failures_total{part}` | failed looks and orders, by `redis` and `platform` |
 //! | `balancer_log_lines_total`, `balancer_log_lines_shipped_total`, `balancer_log_lines_dropped_total`, `balancer_log_lines_unwritten_total` | as for every service |
 
 use std::sync::Arc;
@@ -46,7 +48,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// The metrics, and what counts values that are no sessions.
+    /// The metrics, and the counters of values that are not sessions.
     pub(crate) fn register(registry: &mut Registry) -> (Arc<Self>, [Noticed; 2]) {
         let registry = registry.sub_registry_with_prefix("balancer");
         service::logs::register(registry);
@@ -57,9 +59,9 @@ impl Metrics {
         let kinds = ["activate", "deactivate", "deletion_cost", "scale", "shed"];
         let parts = ["redis", "platform"];
         let [redis_failures, platform_failures] =
-            by_label(registry, "failures", "Looks and orders that failed", "part", parts);
+            by_label(registry, "failures", "Failed looks and orders", "part", parts);
         let acts = Gauge::default();
-        registry.register("acts", "Whether it is this balancer's turn to act", acts.clone());
+        registry.register("acts", "Whether this balancer acts", acts.clone());
         let [foreseen, unforeseen] = by_label(
             registry,
             "scale_downs",
@@ -72,14 +74,14 @@ impl Metrics {
             active: servers.get_or_create_owned(&[("traffic", "active")]),
             inactive: servers.get_or_create_owned(&[("traffic", "inactive")]),
             sessions,
-            decisions: counter(registry, "decisions", "Decisions that ordered something"),
-            orders: by_label(registry, "orders", "Orders that were carried out", "order", kinds),
+            decisions: counter(registry, "decisions", "Decisions with orders"),
+            orders: by_label(registry, "orders", "Orders carried out", "order", kinds),
             acts,
             foreseen,
             unforeseen,
-            victims: counter(registry, "victims", "Replicas that foreseen scale-downs took away"),
+            victims: counter(registry, "victims", "Replicas removed by foreseen scale-downs"),
             victim_writes: counter(registry, "victim_writes", "Writes for foreseen scale-downs"),
-            moved: counter(registry, "moved", "Sessions that were asked to move"),
+            moved: counter(registry, "moved", "Sessions asked to move"),
             redis_failures,
             platform_failures,
         });

@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The HTTP routes.
 
 use std::sync::Arc;
 
@@ -36,12 +36,11 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn all(State(shared): App, kind: Kind) -> Response {
     match shared.store.all(kind).await {
         Ok(sessions) => Json(sessions).into_response(),
-        Err(error) => away(&format!("the sessions are not known: {error}\n")),
+        Err(error) => away(&format!("the sessions are unknown: {error}\n")),
     }
 }
 
-/// One session of a server moves: through the platform, or, where there is none, by the word on Redis that servers obey
-/// anyway.
+/// Moves one session of a server: through the platform, or, without one, by the Redis message that servers obey anyway.
 async fn command(State(shared): App, Path(host): Path<String>, kind: Kind) -> Response {
     let Some(actor) = &shared.actor else {
         return match shared.store.drop_one(kind, &host).await {

@@ -1,4 +1,4 @@
-//! Bringing the service up and running it.
+//! Starts and runs the service.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::engine::{Engine, Shared};
 use crate::metrics::Metrics;
 use crate::{Error, Platform, Settings, routes};
 
-/// Requests at a time.
+/// Maximum number of concurrent connections.
 const CONNECTIONS_MAX: usize = 256;
-/// How long giving back what rests may take at the end, and then the turn.
+/// Time limit for reactivating resting servers at the end, and then for giving back the turn.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// A server that is bound: requests wait to be served by [`Server::run`].
+/// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -31,10 +31,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's port and the admin port. Neither Redis nor the platform needs to be there.
+    /// Binds the service's port and the admin port. Neither Redis nor the platform needs to be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, platform: Platform, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
@@ -52,22 +52,22 @@ impl Server {
         Ok(Self { address, admin, readiness, runtime, listener, shared, shutdown })
     }
 
-    /// Where requests go, with the real port.
+    /// The address for requests, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// Serves until the shutdown begins. What is being shed is not finished: nobody would look at the outcome.
+    /// Serves until the shutdown begins. Does not finish shedding: nobody would check the outcome.
     ///
     /// # Errors
     /// The listener cannot be used.
@@ -90,7 +90,7 @@ impl Server {
             }
             readiness.draining();
             accepting.abort();
-            // The platform may be going away as well.
+            // The platform may be shutting down too.
             let _ = tokio::time::timeout(FAREWELL, engine.leave()).await;
             if let Some(turn) = turn {
                 let giving_back = tokio::task::spawn_blocking(move || turn.give_back());

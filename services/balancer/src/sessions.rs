@@ -1,4 +1,4 @@
-//! Sessions in Redis, as servers list them.
+//! Sessions in Redis, as listed by servers.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,14 +9,14 @@ use service::redis::{self, Cmd, MultiplexedConnection, RedisResult};
 use service::sessions::listed::{self, Noticed};
 use tokio::sync::Semaphore;
 
-/// Beginning of the keys of clients that were turned away for lack of room.
+/// Prefix of the keys of clients refused for lack of room.
 const REFUSED: &str = "WsRefused#";
-/// Requests for all sessions that are answered at a time; the rest wait. Each holds all of them.
+/// Maximum number of concurrent requests for all sessions; the rest wait. Each holds all of them in memory.
 const READS_AT_A_TIME: usize = 4;
-/// Keys that one request removes.
+/// Keys removed per request.
 const KEYS_AT_A_TIME: usize = 500;
 
-/// What a session is over.
+/// The kind of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ws,
@@ -26,7 +26,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 2] = [Self::Ws, Self::Sse];
 
-    /// Beginning of the keys.
+    /// Prefix of the keys.
     pub(crate) const fn prefix(self) -> &'static str {
         match self {
             Self::Ws => "WsSession#",
@@ -34,7 +34,7 @@ impl Kind {
         }
     }
 
-    /// Where a server of such sessions hears that it is to drop some.
+    /// The channel on which servers of such sessions receive orders to drop some.
     fn channel(self) -> &'static str {
         match self {
             Self::Ws => "drop-persistent-sessions",
@@ -43,10 +43,10 @@ impl Kind {
     }
 }
 
-/// A session, as everybody reads it in Redis.
+/// A session as stored in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
-    /// Under which it is in Redis.
+    /// Its key in Redis.
     #[serde(skip)]
     pub(crate) key: String,
     #[serde(rename = "userId", default, skip_serializing_if = "Option::is_none")]
@@ -62,11 +62,11 @@ pub(crate) struct Session {
 pub(crate) struct Listed {
     pub(crate) ws: Vec<Session>,
     pub(crate) sse: Vec<Session>,
-    /// Users without a session who were turned away a moment ago.
+    /// Users without a session who were refused recently.
     pub(crate) waiting: u64,
 }
 
-/// Reads sessions; connects when it has to.
+/// Reads sessions; connects on demand.
 pub(crate) struct Store {
     settings: redis::Settings,
     reads: Semaphore,
@@ -81,7 +81,7 @@ impl fmt::Debug for Store {
 }
 
 impl Store {
-    /// `noticed`: where what is no session is told, as [`Kind::ALL`] has them.
+    /// `noticed`: where to report values that are not sessions, in the order of [`Kind::ALL`].
     pub(crate) fn new(settings: redis::Settings, noticed: [Noticed; 2]) -> Self {
         Self { settings, reads: Semaphore::new(READS_AT_A_TIME), noticed, connection: Mutex::new(None) }
     }
@@ -144,13 +144,13 @@ impl Store {
         Ok(sessions.map(|(key, session)| Session { key, ..session }).collect())
     }
 
-    /// A connection that failed is not used again, because what it was doing is not known.
+    /// A failed connection is not reused, because its state is unknown.
     async fn with<T>(
         &self,
         work: impl AsyncFnOnce(&mut MultiplexedConnection) -> RedisResult<T>,
     ) -> Result<T, String> {
         let told = |error: redis::RedisError| format!("Redis at {}: {error}", self.settings);
-        // Fails only if it was closed, which nobody does.
+        // Fails only if the semaphore is closed, which never happens.
         let _turn = self.reads.acquire().await.map_err(|error| error.to_string())?;
         let present = self.connection.lock().clone();
         let mut connection = match present {

@@ -116,7 +116,7 @@ const METRIC_WINDOW: Variable = Variable::new(
      seconds.",
 );
 
-/// What the original found its servers by.
+/// How the original found its servers.
 const REFUSED: [&Variable; 4] = [
     &Variable::optional("CONSUL_HOST", "Rejected: servers are found through the platform."),
     &Variable::optional("CONSUL_PORT", "Rejected: servers are found through the platform."),
@@ -124,11 +124,11 @@ const REFUSED: [&Variable; 4] = [
     &Variable::optional("DOCKER_SOCKET_PROXY_PORT", "Rejected: servers are started by the platform."),
 ];
 
-/// How often autoscalers look.
+/// The interval of autoscalers' syncs.
 const SYNC: Duration = Duration::from_secs(15);
 const INTERVAL_LEAST: Duration = Duration::from_millis(100);
 
-/// Which rules decide.
+/// The rules that decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// Excess beside an autoscaler, utilization without one.
@@ -184,13 +184,13 @@ impl Setting for SessionsFrom {
     }
 }
 
-/// What matters in a cluster alone.
+/// Settings that matter only in a cluster.
 #[derive(Clone)]
 pub struct ClusterSettings {
-    /// To act from outside.
+    /// To act from outside the cluster.
     pub kubeconfig: Option<PathBuf>,
     pub lease: String,
-    /// The gauge of connections, where these are counted.
+    /// The gauge of connections, if these are counted.
     pub gauge: Option<String>,
     pub shed_token: Option<String>,
 }
@@ -201,7 +201,7 @@ impl fmt::Debug for ClusterSettings {
     }
 }
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -209,10 +209,10 @@ pub struct Settings {
     pub admin_host: Host,
     pub admin_port: u16,
     pub policy: Policy,
-    /// The service that is balanced.
+    /// The service to balance.
     pub service: String,
     pub environment: Environment,
-    /// The platform of this machine to act on.
+    /// The local platform to act on.
     pub local_platform: Option<String>,
     pub cluster: ClusterSettings,
     /// Whether servers list their sessions in Redis; otherwise the platform counts connections.
@@ -278,7 +278,7 @@ impl Settings {
         let mut reader = Reader::of_table(env, Self::VARIABLES);
         for variable in REFUSED {
             if let Some(value) = reader.optional::<String>(variable) {
-                let expected = "it not to be set: servers are found and started through the platform, by neither Consul \
+                let expected = "it not to be set: servers are found and started through the platform, not by Consul \
                                 nor Docker's socket; set KUBERNETES_APP_LABEL to the service's name";
                 reader.refuse(variable, value, expected);
             }
@@ -369,7 +369,7 @@ fn interval(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
     let interval = reader.duration(variable);
     if interval < INTERVAL_LEAST {
         let given = reader.optional::<String>(variable).unwrap_or_default();
-        reader.refuse(variable, given, "100ms at least");
+        reader.refuse(variable, given, "at least 100ms");
     }
     interval.max(INTERVAL_LEAST)
 }
@@ -436,7 +436,7 @@ mod tests {
             r#"CONNECTION_LIMIT_PER_HOST="0": expected a whole number above 0"#,
             r#"MIN_UTILIZATION_PERCENT="70": expected less than MAX_UTILIZATION_PERCENT, 70"#,
             "SHED_RATE",
-            r#"BALANCE_INTERVAL="1ms": expected 100ms at least"#,
+            r#"BALANCE_INTERVAL="1ms": expected at least 100ms"#,
             "SESSIONS_FROM",
             "SHED_TOKEN=(hidden, 5 characters): expected 16",
         ] {

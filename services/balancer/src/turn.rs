@@ -1,16 +1,16 @@
-//! Whose turn it is, where several balancers look after one service: two at once contradict each other.
+//! Which of several balancers of one service may act: two at once would contradict each other.
 
-/// Says which one may act.
+/// Decides which balancer may act.
 pub trait Turn: Send + Sync {
-    /// Whether this one may act at this moment. It is asked before every single order.
+    /// Whether this one may act at this moment. Checked before every single order.
     fn is_mine(&self) -> bool;
-    /// Who acts, in words, as far as that is known.
+    /// Who acts, in words, as far as known.
     fn whose(&self) -> String;
-    /// Gives it back at the end, so that the next one need not wait. May block for a moment.
+    /// Gives the turn back at the end, so that the next one need not wait. May block briefly.
     fn give_back(&self);
 }
 
-/// There is no other.
+/// There is only one balancer.
 #[derive(Debug, Clone, Copy)]
 pub struct Alone;
 

@@ -2,17 +2,17 @@
 
 use serde::de::DeserializeOwned;
 
-/// The longest element: a profile with as many users as it may have.
+/// Maximum length of an element: a profile with the maximum number of users.
 const ELEMENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// What has arrived of an array and was not taken yet.
+/// The part of an array that has arrived but not been taken.
 #[derive(Debug, Default)]
 pub(crate) struct Elements {
     bytes: Vec<u8>,
-    /// How many of them were read.
+    /// How many of these bytes were parsed.
     seen: usize,
     place: Place,
-    /// Arrays and objects that are open, the outer array aside.
+    /// Nesting depth, not counting the outer array.
     depth: usize,
     in_text: bool,
     escaped: bool,
@@ -22,30 +22,30 @@ pub(crate) struct Elements {
 enum Place {
     #[default]
     Before,
-    /// Where an element begins, or the first one or the end.
+    /// At the start of an element, or at the end of the array.
     Begin,
     Within,
     After,
 }
 
-/// What arrived is no array of such elements.
+/// The input is not an array of such elements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("expected a JSON array, got {0:?}")]
     Unexpected(char),
     #[error("an element is longer than {ELEMENT_BYTES_MAX} bytes")]
     TooLong,
-    #[error("an element is not what it should be: {0}")]
+    #[error("an element cannot be read: {0}")]
     Element(String),
-    #[error("the array ends before its end")]
+    #[error("the array is incomplete")]
     CutOff,
 }
 
 impl Elements {
-    /// Adds a piece, and gives each element that is complete to `take`.
+    /// Adds a piece, and passes each complete element to `take`.
     ///
     /// # Errors
-    /// It is no array of these, or not one that fits.
+    /// The input is not an array of these, or an element is too long.
     pub(crate) fn add<T: DeserializeOwned>(
         &mut self,
         piece: &[u8],
@@ -80,7 +80,7 @@ impl Elements {
         if self.bytes.len() > ELEMENT_BYTES_MAX { Err(Broken::TooLong) } else { Ok(()) }
     }
 
-    /// The end of the present element, if this byte, the last one seen, comes after it.
+    /// The end of the current element, if this byte, the last one seen, comes after it.
     fn ends_at(&mut self, byte: u8) -> Option<usize> {
         if self.in_text {
             match byte {
@@ -102,7 +102,7 @@ impl Elements {
     }
 
     /// # Errors
-    /// The array's end did not arrive.
+    /// The end of the array is missing.
     pub(crate) fn finish(&self) -> Result<(), Broken> {
         if self.place == Place::After { Ok(()) } else { Err(Broken::CutOff) }
     }

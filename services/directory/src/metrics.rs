@@ -1,13 +1,13 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `directory_answers_total{status}` | answers, by the class of their status: `2xx`, `4xx`, `5xx` |
+//! | `directory_answers_total{status}` | answers by status class: `2xx`, `4xx`, `5xx` |
 //! | `directory_backend_failures_total{backend}` | calls that failed because `profiles` or `redis` was away |
-//! | `directory_testdata_profiles_wanted` | profiles that the present run makes, or the last one made; 0: none yet |
-//! | `directory_testdata_running` | 1 while test data are made |
-//! | `directory_testdata_profiles_total`, `directory_testdata_users_total` | profiles and users that were made |
-//! | `directory_testdata_failures_total` | those that could not be made |
+//! | `directory_testdata_profiles_wanted` | profiles that the current or last run creates; 0: no run yet |
+//! | `directory_testdata_running` | 1 while test data are being created |
+//! | `directory_testdata_profiles_total`, `directory_testdata_users_total` | created profiles and users |
+//! | `directory_testdata_failures_total` | failed creations |
 //! | `directory_log_lines_total`, `directory_log_lines_shipped_total`, `directory_log_lines_dropped_total`, `directory_log_lines_unwritten_total` | as for every service |
 
 use std::sync::Arc;
@@ -37,25 +37,23 @@ impl Metrics {
         service::logs::register(registry);
         let [profiles_failures, redis_failures] = backend_failures(registry, ["profiles", "redis"]);
         let (testdata_wanted, testdata_running) = (Gauge::default(), Gauge::default());
-        let wanted = "Profiles that the run of test data makes";
+        let wanted = "Profiles that the run of test data creates";
         registry.register("testdata_profiles_wanted", wanted, testdata_wanted.clone());
-        registry.register("testdata_running", "1 while test data are made", testdata_running.clone());
+        registry.register(
+            "testdata_running",
+            "1 while test data are being created",
+            testdata_running.clone(),
+        );
         let classes = ["2xx", "4xx", "5xx"];
         Arc::new(Self {
-            answers: by_label(
-                registry,
-                "answers",
-                "Answers, by the class of their status",
-                "status",
-                classes,
-            ),
+            answers: by_label(registry, "answers", "Answers by status class", "status", classes),
             profiles_failures,
             redis_failures,
             testdata_wanted,
             testdata_running,
-            testdata_profiles: counter(registry, "testdata_profiles", "Profiles that were made as test data"),
-            testdata_users: counter(registry, "testdata_users", "Users that were made as test data"),
-            testdata_failures: counter(registry, "testdata_failures", "Test data that could not be made"),
+            testdata_profiles: counter(registry, "testdata_profiles", "Profiles created as test data"),
+            testdata_users: counter(registry, "testdata_users", "Users created as test data"),
+            testdata_failures: counter(registry, "testdata_failures", "Test data that could not be created"),
         })
     }
 

@@ -33,7 +33,7 @@ const LAST: [&str; 24] = [
     "Yaffle",
 ];
 
-/// One of several hundred; users may share a name.
+/// A random name of several hundred; users may share one.
 pub(crate) fn name() -> String {
     let mut random = rand::rng();
     let mut one_of = |words: &[&'static str]| *words.choose(&mut random).unwrap_or(&"Somebody");

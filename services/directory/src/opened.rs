@@ -13,18 +13,18 @@ use uuid::Uuid;
 
 use crate::metrics::Metrics;
 
-/// The part that `/readyz` calls degraded while Redis is away.
+/// The part that `/readyz` reports as degraded while Redis is away.
 pub(crate) const PART: &str = "redis";
-/// Locks asked for in one request.
+/// Locks queried per request.
 const BATCH: usize = 500;
-/// How often it is asked whether it is there, and until it has answered for the first time.
+/// How often to check that Redis is reachable, and to retry until its first answer.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 const FIRST_CHECK_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Opened {
     settings: Settings,
-    /// While it works; clones share it.
+    /// Present while it works; clones share it.
     connection: Mutex<Option<MultiplexedConnection>>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -35,18 +35,18 @@ impl Opened {
         Self { settings, connection: Mutex::new(None), metrics, readiness }
     }
 
-    /// Asks again and again whether Redis is there, for ever. `answered` hears when it is for the first time.
+    /// Checks forever whether Redis is reachable. Notifies `answered` the first time it is.
     pub(crate) async fn watch(&self, answered: oneshot::Sender<()>) {
         let mut answered = Some(answered);
         loop {
             let ping = async |mut connection: MultiplexedConnection| {
                 Cmd::new().arg("PING").query_async::<()>(&mut connection).await
             };
-            // A failure is noted on the way.
+            // `ask` notes a failure.
             if self.ask(ping).await.is_ok()
                 && let Some(answered) = answered.take()
             {
-                // Who does not wait any longer does not need to know.
+                // The receiver may be gone.
                 let _ = answered.send(());
             }
             let is_first = answered.is_some();
@@ -54,10 +54,10 @@ impl Opened {
         }
     }
 
-    /// The profiles among these that the user has open, in their order.
+    /// The given profiles that the user has open, in the given order.
     ///
     /// # Errors
-    /// Redis is away, for the reason.
+    /// Redis is away; says why.
     pub(crate) async fn of(&self, user: Uuid, profiles: &[Uuid]) -> Result<Vec<Uuid>, String> {
         self.ask(async |mut connection| {
             let mut open = Vec::new();
@@ -91,16 +91,16 @@ impl Opened {
         match answer.await {
             Ok(answer) => {
                 if self.readiness.restore(PART) {
-                    info!(redis = %self.settings, "Redis is there again");
+                    info!(redis = %self.settings, "Redis is available again");
                 }
                 Ok(answer)
             }
             Err(error) => {
-                // The next question makes another one.
+                // The next query opens another one.
                 *self.connection.lock() = None;
                 self.metrics.redis_failures.inc();
                 let reason = format!("Redis at {}: {error}", self.settings);
-                // It may start later than this; who starts says how long it waits.
+                // Redis may start later than this service; the caller decides how long to wait for it.
                 if self.readiness.state() != State::Starting && self.readiness.degrade(PART, &reason) {
                     warn!(%reason, "Redis is away");
                 }

@@ -21,21 +21,21 @@ use uuid::Uuid;
 use crate::elements::Elements;
 use crate::metrics::Metrics;
 
-/// The part that `/readyz` calls degraded while `profiles` is away.
+/// The part that `/readyz` reports as degraded while `profiles` is away.
 pub(crate) const PART: &str = "profiles";
-/// Calls at a time, and lists of each [`Reader`]; the others wait for their turn.
+/// Maximum number of concurrent calls, and of lists per [`Reader`]; the rest wait for their turn.
 const CALLS_AT_A_TIME: usize = 64;
 const LISTS_AT_A_TIME: usize = 16;
 /// How long a call may wait for its turn, and for a connection.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// Idle connections that are kept. What they lead to may be gone: then they are gone as well.
+/// Maximum number of idle connections to keep. If their servers are gone, so are they.
 const IDLE_CONNECTIONS: usize = 16;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often it is asked whether it is there, and until it has answered for the first time.
+/// How often to check that `profiles` is reachable, and to retry until its first answer.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 const FIRST_CHECK_EVERY: Duration = Duration::from_millis(100);
-/// The longest answer to anything but a list.
+/// Maximum length of any answer except a list.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -50,19 +50,19 @@ pub(crate) struct Profile {
     pub(crate) users: Vec<Uuid>,
 }
 
-/// Who reads a list, and so how long it takes: clients may be slow, and must not hold up what needs no more than a moment.
+/// Who reads a list, and hence how long it takes: clients may be slow, and must not hold up quick readers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Reader {
     Client,
     Directory,
 }
 
-/// Why a call gave nothing.
+/// Why a call failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("{0}")]
     Away(String),
-    #[error("profiles refuses it: {0}")]
+    #[error("profiles refused: {0}")]
     Refused(String),
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct Profiles {
     client: Client,
     url: Origin,
     calls: Arc<Semaphore>,
-    /// As [`Reader`] has them.
+    /// In the order of [`Reader`].
     lists: [Arc<Semaphore>; 2],
     metrics: Arc<Metrics>,
     readiness: Readiness,
@@ -81,7 +81,7 @@ impl Profiles {
     /// `timeout`: how long an answer, or the next piece of one, may take.
     ///
     /// # Errors
-    /// The client cannot be made.
+    /// The client cannot be created.
     pub(crate) fn new(
         url: Origin,
         timeout: Duration,
@@ -106,15 +106,15 @@ impl Profiles {
         })
     }
 
-    /// Asks again and again whether it is there, for ever. `answered` hears when it is for the first time.
+    /// Checks forever whether `profiles` is reachable. Notifies `answered` the first time it is.
     pub(crate) async fn watch(&self, answered: oneshot::Sender<()>) {
         let mut answered = Some(answered);
         loop {
-            // A failure is noted on the way.
+            // `check` notes a failure.
             if self.check().await.is_ok()
                 && let Some(answered) = answered.take()
             {
-                // Who does not wait any longer does not need to know.
+                // The receiver may be gone.
                 let _ = answered.send(());
             }
             let is_first = answered.is_some();
@@ -122,7 +122,7 @@ impl Profiles {
         }
     }
 
-    /// Whether it is there.
+    /// Checks that `profiles` answers.
     pub(crate) async fn check(&self) -> Result<(), Failure> {
         self.answer(self.request(Method::GET, "/health")).await.map(drop)
     }
@@ -139,19 +139,19 @@ impl Profiles {
         self.list(&format!("/profiles/user/{user}"), Reader::Directory).await
     }
 
-    /// Stores a user; the id.
+    /// Stores a user; returns its ID.
     pub(crate) async fn create_user(&self, name: &str) -> Result<Uuid, Failure> {
         let user: User = self.create("/users", &json!({ "name": name })).await?;
         Ok(user.id)
     }
 
-    /// Stores a profile; the id.
+    /// Stores a profile; returns its ID.
     pub(crate) async fn create_profile(&self, users: &[Uuid]) -> Result<Uuid, Failure> {
         let profile: Profile = self.create("/profiles", &json!({ "users": users })).await?;
         Ok(profile.id)
     }
 
-    /// Removes all profiles and then all users, so that at no time a profile has users that are not there.
+    /// Removes all profiles and then all users, so that a profile never has nonexistent users.
     pub(crate) async fn drop_all(&self) -> Result<(), Failure> {
         for path in ["/profiles/drop", "/users/drop"] {
             let _turn = turn(&self.calls).await?;
@@ -184,28 +184,26 @@ impl Profiles {
         self.client.request(method, format!("{}{path}", self.url))
     }
 
-    /// The answer, if it is 200.
+    /// The answer, if its status is 200.
     async fn answer(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| self.away(&innermost(&error)))?;
         match response.status() {
             StatusCode::OK => {
                 if self.readiness.restore(PART) {
-                    info!(profiles = %self.url, "profiles is there again");
+                    info!(profiles = %self.url, "profiles is available again");
                 }
                 Ok(response)
             }
-            StatusCode::FORBIDDEN => {
-                Err(Failure::Refused("it is switched off there (ALLOW_DROP)".to_owned()))
-            }
-            // Whatever else it says, it has nothing to give: an empty 404 is how older ones say that they are not well.
-            other => Err(self.away(&format!("it answers {other}"))),
+            StatusCode::FORBIDDEN => Err(Failure::Refused("disabled there (ALLOW_DROP)".to_owned())),
+            // Any other status means that it has no data to give: older versions report trouble with an empty 404.
+            other => Err(self.away(&format!("it answered {other}"))),
         }
     }
 
     fn away(&self, reason: &dyn Display) -> Failure {
         self.metrics.profiles_failures.inc();
         let reason = format!("profiles at {}: {reason}", self.url);
-        // It may start later than this; who starts says how long it waits.
+        // It may start later than this service; the caller decides how long to wait for it.
         if self.readiness.state() != State::Starting && self.readiness.degrade(PART, &reason) {
             warn!(%reason, "profiles is away");
         }
@@ -213,7 +211,7 @@ impl Profiles {
     }
 }
 
-/// A list that arrives piece by piece.
+/// A list that arrives in pieces.
 #[derive(Debug)]
 pub(crate) struct List<T> {
     response: Response,
@@ -226,9 +224,10 @@ impl<T: DeserializeOwned> List<T> {
     /// The next elements; `None`: there are no more.
     ///
     /// # Errors
-    /// The rest does not arrive, or is no list.
+    /// The rest does not arrive, or is not a list.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<T>>, Failure> {
-        let broken = |reason: &dyn Display| Failure::Away(format!("a list of profiles breaks off: {reason}"));
+        let broken =
+            |reason: &dyn Display| Failure::Away(format!("a list from profiles was cut off: {reason}"));
         loop {
             let piece = self.response.chunk().await.map_err(|error| broken(&innermost(&error)))?;
             let Some(piece) = piece else {
@@ -245,12 +244,12 @@ impl<T: DeserializeOwned> List<T> {
 }
 
 async fn turn(of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Failure> {
-    // Fails only if it was closed, which nobody does.
+    // Fails only if the semaphore is closed, which never happens.
     let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(of).acquire_owned()).await;
-    turn.ok().and_then(Result::ok).ok_or_else(|| Failure::Away("too many requests at a time".to_owned()))
+    turn.ok().and_then(Result::ok).ok_or_else(|| Failure::Away("too many concurrent requests".to_owned()))
 }
 
-/// What says what went wrong; what wraps it repeats the URL.
+/// The innermost cause, which says what went wrong; the wrappers only repeat the URL.
 fn innermost(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
@@ -268,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers each connection's request with the next of these, the last one for ever.
+    /// Answers each connection's request with the next status, the last one forever.
     async fn answering(statuses: &'static [&'static str]) -> Origin {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let origin = Origin::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();

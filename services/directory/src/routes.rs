@@ -1,11 +1,11 @@
-//! What the port answers: text, one object a line.
+//! The HTTP routes: text, one object per line.
 //!
 //! | path | answer |
 //! |---|---|
 //! | `/users`, `/profiles` | all of them |
-//! | `/suggested` | the users that are in two profiles or more |
+//! | `/suggested` | users in two profiles or more |
 //! | `/login/{userId}` | the user's profiles that are open now |
-//! | `/testdata` | makes test data in the background |
+//! | `/testdata` | creates test data in the background |
 //! | `/i-swear-i-want-drop-everything` | removes all profiles and users |
 //! | `/`, `/health` | the host's name, nothing |
 
@@ -34,17 +34,17 @@ use crate::opened::Opened;
 use crate::profiles::{Failure, List, Profile, Profiles, Reader, User};
 use crate::testdata::Testdata;
 
-/// Users that a search for suggestions can tell apart.
+/// Maximum number of users in a search for suggestions.
 const SUGGESTABLE_MAX: usize = 1_000_000;
-/// What a client that asks for another path is told.
+/// The hint for clients that request an unknown path.
 const PATHS: &str = "there are /users, /profiles, /suggested, /login/{userId}, /testdata, /health";
-/// Characters of a bad value that are shown.
+/// Maximum length of a bad value in a message.
 const SHOWN_CHARS_MAX: usize = 80;
-/// Names are written as they are, and browsers take the text for HTML: nothing in it may run or load anything.
+/// Names are written unescaped, and browsers take the text for HTML: nothing in it may run or load anything.
 const POLICY: (HeaderName, &str) = (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox");
 const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/html;charset=UTF-8");
 
-/// What requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) profiles: Arc<Profiles>,
@@ -58,7 +58,7 @@ pub(crate) struct App {
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
-            // Where it is, is nothing for clients; the log has it.
+            // Clients need not know its address; it is in the log.
             Failure::Away(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "profiles is away: try again later")
             }
@@ -86,7 +86,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     let host_name = get(|State(app): Shared| async move { answered(Ok(app.host_name.clone().into())) });
     let mut router = Router::new().route("/", host_name);
     for (path, methods) in routes {
-        // With and without a slash at the end, as ever.
+        // With and without a trailing slash, for compatibility.
         router = router.route(path, methods.clone()).route(&format!("{path}/"), methods);
     }
     router
@@ -96,7 +96,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-/// GET without HEAD, for what changes data: nobody who only looks does that.
+/// GET without HEAD, for requests that change data: clients that only look must not change anything.
 fn get_alone<H, T>(handler: H) -> MethodRouter<Arc<App>>
 where
     H: Handler<T, Arc<App>>,
@@ -140,7 +140,7 @@ async fn profiles(app: &App) -> Answer {
     .await
 }
 
-/// A line for each element, as they arrive. What fails after the beginning cuts the answer off.
+/// A line per element, as they arrive. A failure after the first piece cuts the answer off.
 async fn lines<T, W>(mut list: List<T>, write: W) -> Answer
 where
     T: DeserializeOwned + Send + 'static,
@@ -157,7 +157,7 @@ where
         }
         Bytes::from(text)
     };
-    // The first piece decides between an answer and a refusal.
+    // The first piece decides between an answer and an error.
     let Some(elements) = list.next().await? else { return Ok(Body::empty()) };
     let first = written(&elements);
     let others = stream::try_unfold((list, written), |(mut list, mut written)| async {
@@ -168,7 +168,7 @@ where
             }
             Ok(None) => Ok(None),
             Err(failure) => {
-                warn!(%failure, "a list is cut off");
+                warn!(%failure, "a list was cut off");
                 Err(failure)
             }
         }
@@ -186,7 +186,7 @@ async fn suggested(app: &App) -> Answer {
             }
         }
         if once.len() > SUGGESTABLE_MAX {
-            let detail = format!("there are more than {SUGGESTABLE_MAX} users: too many to suggest some");
+            let detail = format!("there are more than {SUGGESTABLE_MAX} users: too many for suggestions");
             return Err(Problem::new(StatusCode::INSUFFICIENT_STORAGE, detail));
         }
     }
@@ -199,7 +199,7 @@ async fn login(app: &App, id: Named) -> Answer {
     let user = Uuid::try_parse(&text).ok().filter(|_| text.len() == 36).ok_or_else(|| {
         let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
         let detail =
-            format!("{shown:?} is no id: expected a UUID such as 8a377bc6-c2e7-42db-bf80-36301e21f25e");
+            format!("{shown:?} is not an ID: expected a UUID such as 8a377bc6-c2e7-42db-bf80-36301e21f25e");
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })?;
     let mut list = app.profiles.profiles_of(user).await?;
@@ -207,7 +207,10 @@ async fn login(app: &App, id: Named) -> Answer {
     while let Some(profiles) = list.next().await? {
         let ids: Vec<Uuid> = profiles.into_iter().map(|profile: Profile| profile.id).collect();
         let some = app.opened.of(user, &ids).await.map_err(|_| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "what is open is not known now: try again later")
+            Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "open profiles are unknown at present: try again later",
+            )
         })?;
         open.extend(some);
     }
@@ -228,7 +231,7 @@ async fn drop_everything(app: &App) -> Answer {
 }
 
 fn allowed(app: &App) -> Result<(), Problem> {
-    let refusal = || Problem::new(StatusCode::FORBIDDEN, "this is switched off (DESTRUCTIVE_GETS=false)");
+    let refusal = || Problem::new(StatusCode::FORBIDDEN, "this is disabled (DESTRUCTIVE_GETS=false)");
     app.destructive_gets.then_some(()).ok_or_else(refusal)
 }
 

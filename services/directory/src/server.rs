@@ -1,4 +1,4 @@
-//! Bringing the service up and running it.
+//! Starts and runs the service.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use crate::routes::{self, App};
 use crate::testdata::Testdata;
 use crate::{Error, Settings};
 
-/// Connections at a time.
+/// Maximum number of concurrent connections.
 const CONNECTIONS_MAX: usize = 1024;
 
-/// A server that is bound: requests wait to be served by [`Server::run`].
+/// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -36,10 +36,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's port and the admin port. Neither `profiles` nor Redis needs to be there.
+    /// Binds the service's port and the admin port. Neither `profiles` nor Redis needs to be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
@@ -72,22 +72,22 @@ impl Server {
         Ok(Self { address, admin, readiness, runtime, listener, app, settings, lines, shutdown })
     }
 
-    /// Where requests go, with the real port.
+    /// The address for requests, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// Serves until the shutdown is complete. Test data that are being made are cut off.
+    /// Serves until the shutdown is complete. Aborts a run of test data.
     ///
     /// # Errors
     /// The listener cannot be used.
@@ -116,7 +116,7 @@ impl Server {
             if all_answered {
                 info!("ended");
             } else {
-                warn!("ended with requests that are broken off");
+                warn!("ended and cut off requests");
             }
         };
         runtime.block_on(lines.shipped_during(work));

@@ -30,7 +30,7 @@ const DRAIN_GRACE: Variable =
 
 const TIMEOUT_LEAST: Duration = Duration::from_millis(100);
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -38,15 +38,15 @@ pub struct Settings {
     pub admin_host: Host,
     pub admin_port: u16,
     pub workers: NonZeroUsize,
-    /// Where `profiles` is.
+    /// The address of `profiles`.
     pub profiles_url: Origin,
-    /// How long it may take for an answer or for its next piece.
+    /// How long it may take to answer, or to send the next piece.
     pub profiles_timeout: Duration,
-    /// Whether requests that only seem to read may change data.
+    /// Whether GET requests may change data.
     pub destructive_gets: bool,
-    /// How long after the start of a drain requests are still accepted.
+    /// How long to keep accepting requests after a drain starts.
     pub sigterm_timeout: Duration,
-    /// How long those that were accepted may then take.
+    /// How long accepted requests may then take.
     pub drain_grace: Duration,
     /// This replica's name in logs, and what `GET /` answers.
     pub pod_name: Option<String>,
@@ -88,7 +88,7 @@ impl Settings {
         let mut reader = Reader::of_table(env, Self::VARIABLES);
         let profiles_timeout = reader.duration(&PROFILES_TIMEOUT);
         if profiles_timeout < TIMEOUT_LEAST {
-            reader.refuse(&PROFILES_TIMEOUT, format!("{profiles_timeout:?}"), "100ms at least");
+            reader.refuse(&PROFILES_TIMEOUT, format!("{profiles_timeout:?}"), "at least 100ms");
         }
         let settings = Self {
             host: reader.get(&HOST),

@@ -1,4 +1,4 @@
-//! Test data: profiles with users, made in the background, one run at a time.
+//! Test data: profiles with users, created in the background, one run at a time.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -14,14 +14,14 @@ use crate::metrics::Metrics;
 use crate::names;
 use crate::profiles::Profiles;
 
-/// Profiles of a run, and users that are made for each.
+/// Profiles of a run, and users created for each profile.
 const PROFILES: RangeInclusive<usize> = 2..=100;
 const USERS: RangeInclusive<usize> = 2..=100;
-/// Users that are made at a time.
+/// Maximum number of users created concurrently.
 const AT_A_TIME: usize = 16;
-/// After this many profiles that could not be made in a row, `profiles` is taken to be away.
+/// After this many consecutive failed profiles, `profiles` counts as away.
 const FAILURES_MAX: usize = 3;
-/// How often the log tells how far it is, in profiles.
+/// Profiles between two log lines about the progress.
 const TELL_EVERY: usize = 10;
 
 #[derive(Debug)]
@@ -36,10 +36,10 @@ impl Testdata {
         Self { profiles, metrics, running: AtomicBool::new(false) }
     }
 
-    /// Starts a run, unless there is one; it ends by itself.
+    /// Starts a run, unless one is active; it ends by itself.
     pub(crate) fn start(self: &Arc<Self>) {
         if self.running.swap(true, Ordering::Relaxed) {
-            info!("test data are being made already");
+            info!("test data are already being created");
             return;
         }
         let run = Arc::clone(self);
@@ -54,8 +54,8 @@ impl Testdata {
     async fn make(&self) {
         let wanted = rand::rng().random_range(PROFILES);
         self.metrics.testdata_wanted.set(wanted as i64);
-        info!(profiles = wanted, "test data are being made");
-        // Its users belong to all profiles.
+        info!(profiles = wanted, "creating test data");
+        // The first profile's users belong to all profiles.
         let mut first: Vec<Uuid> = Vec::new();
         let (mut made, mut failures) = (0, 0);
         for number in 1..=wanted {
@@ -65,7 +65,7 @@ impl Testdata {
             if own.is_empty() || !self.profile(&all).await {
                 failures += 1;
                 if failures == FAILURES_MAX {
-                    warn!(made, wanted, "test data are given up: see what profiles says");
+                    warn!(made, wanted, "gave up creating test data: see the log of profiles");
                     return;
                 }
                 continue;
@@ -76,13 +76,13 @@ impl Testdata {
                 first = own;
             }
             if number % TELL_EVERY == 0 {
-                info!(made, wanted, "test data are being made");
+                info!(made, wanted, "creating test data");
             }
         }
-        info!(made, wanted, "test data are made");
+        info!(made, wanted, "test data created");
     }
 
-    /// Users that were made; fewer than wanted where some could not be.
+    /// Creates users; returns fewer than wanted if some could not be created.
     async fn users(&self, count: usize) -> Vec<Uuid> {
         let making =
             stream::iter(0..count).map(|_| async { self.profiles.create_user(&names::name()).await });

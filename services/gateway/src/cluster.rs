@@ -1,15 +1,15 @@
-//! The backends of one service and which of them may take a new connection.
+//! The backends of one service, and which of them may take new connections.
 //!
-//! Three sources decide: the endpoints file (who exists, who drains), active health checks, and passive ejection
-//! after connects that failed in a row. Every change makes a new [`Routing`], which the data plane reads without
-//! waiting. No I/O here, and the time comes from the caller.
+//! Three sources decide: the endpoints file (who exists, who drains), active health checks, and passive ejection after
+//! consecutive failed connects. Every change creates a new [`Routing`], which the data plane reads without blocking. No
+//! I/O here, and the caller passes the time.
 //!
-//! Who may take a connection, the first of these that is not empty:
+//! Which backends may take a connection, the first of these groups that is not empty:
 //! 1. healthy and not ejected;
 //! 2. healthy: an ejection never takes the last one;
-//! 3. not yet checked: a new platform works before its first health check has ended.
+//! 3. not yet checked: a new platform works before its first health check has finished.
 //!
-//! A backend that fails its checks gets nothing, even if all fail: it has said that it is not ready.
+//! A backend that fails its checks gets no connections, even if all fail: it has said that it is not ready.
 
 pub(crate) mod backend;
 pub(crate) mod health;
@@ -29,10 +29,10 @@ use crate::published::{Published, View};
 use backend::{Backend, BackendCounts};
 use health::{Health, Thresholds, Verdict};
 
-/// When connects that fail take a backend out for a while.
+/// When failed connects take a backend out for a while.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ejection {
-    /// Failed connects in a row; 0 never ejects.
+    /// Consecutive failed connects; 0 never ejects.
     pub(crate) failures: u32,
     pub(crate) duration: Duration,
 }
@@ -53,12 +53,12 @@ pub(crate) struct Cluster {
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     pub(crate) eligible: Vec<Arc<Backend>>,
-    /// Those whose first check has not ended, while others are eligible: who was with one of them before stays.
+    /// Backends whose first check has not finished, while others are eligible: they keep earlier clients.
     unchecked: Vec<Arc<Backend>>,
 }
 
 impl Routing {
-    /// The backends with these keys that may still get who was with them before.
+    /// The backends with these keys that may still get their earlier clients.
     pub(crate) fn known<'a>(&'a self, keys: &'a [&str]) -> impl Iterator<Item = &'a Arc<Backend>> {
         self.eligible.iter().chain(&self.unchecked).filter(|backend| keys.contains(&backend.key.as_str()))
     }
@@ -82,7 +82,7 @@ struct Member {
     health: Health,
     last_failure: Option<String>,
     draining: bool,
-    /// No longer in the file; kept until its last session ends, so that its counts are seen.
+    /// No longer in the file; kept until its last session ends, so that its counts remain visible.
     removed: bool,
     ejected_until: Option<Instant>,
 }
@@ -101,7 +101,7 @@ pub struct EndpointView {
     pub name: String,
     pub address: SocketAddr,
     pub health: Verdict,
-    /// Why the latest failed check failed.
+    /// The reason of the latest failed check.
     pub last_failure: Option<String>,
     pub draining: bool,
     pub removed: bool,
@@ -109,19 +109,19 @@ pub struct EndpointView {
     pub counts: BackendCounts,
 }
 
-/// The clusters behind one gateway: several only where paths decide.
+/// The clusters behind one gateway: several only if paths decide.
 #[derive(Debug, Clone)]
 pub(crate) struct Clusters(pub(crate) Vec<Arc<Cluster>>);
 
 impl Clusters {
-    /// All of them as one. Its version is that which all have at least.
+    /// All clusters as one view. Its version is the lowest of theirs.
     pub(crate) fn view(&self) -> ClusterView {
         let views: Vec<ClusterView> = self.0.iter().map(|cluster| cluster.view()).collect();
         let version = views.iter().map(|view| view.version).min().flatten();
         ClusterView { version, endpoints: views.into_iter().flat_map(|view| view.endpoints).collect() }
     }
 
-    /// The one there is, where there is only one.
+    /// The only cluster.
     pub(crate) fn only(&self) -> Arc<Cluster> {
         Arc::clone(&self.0[0])
     }
@@ -143,7 +143,7 @@ impl Cluster {
         }
     }
 
-    /// Applies a new state of the endpoints file. Sessions of backends that are gone or draining are not touched.
+    /// Applies a new state of the endpoints file. Sessions of removed or draining backends are not affected.
     pub(crate) fn take_over(&self, version: u64, endpoints: &[Endpoint]) {
         let mut members = self.members.lock();
         let mut old = std::mem::take(&mut members.list);
@@ -164,14 +164,14 @@ impl Cluster {
         self.publish(&members);
     }
 
-    /// The backends to be checked, each with where it answers `/readyz`.
+    /// The backends to check, each with the address of its `/readyz`.
     pub(crate) fn checks(&self) -> Vec<(Arc<Backend>, SocketAddr)> {
         let members = self.members.lock();
         let wanted = members.list.iter().filter(|member| !member.draining && !member.removed);
         wanted.filter_map(|member| Some((Arc::clone(&member.backend), member.check?))).collect()
     }
 
-    /// Takes the result of one health check of `backend`; an error says why it failed.
+    /// Records the result of one health check of `backend`; an error says why it failed.
     pub(crate) fn checked(&self, backend: &Arc<Backend>, result: Result<(), String>) {
         let mut members = self.members.lock();
         let Some(member) = members.find(backend) else {
@@ -194,8 +194,8 @@ impl Cluster {
         }
     }
 
-    /// Records a failed connect to `backend`, which ends its session. `blame` is false if the gateway itself was short
-    /// of something. Ejects the backend after enough failures in a row, unless it is the last one left.
+    /// Records a failed connect to `backend`, which ends its session. `blame` is false if the gateway itself lacked
+    /// resources. Ejects the backend after enough consecutive failures, unless it is the last one left.
     pub(crate) fn connect_failed(&self, backend: &Arc<Backend>, blame: bool, now: Instant) {
         let failures = backend.session_failed(blame);
         if !blame || self.ejection.failures == 0 || failures < self.ejection.failures {
@@ -241,7 +241,7 @@ impl Cluster {
         self.members.lock().list.iter().any(|member| member.backend.address == address)
     }
 
-    /// How many ejections there were.
+    /// Number of ejections so far.
     pub(crate) fn ejections(&self) -> u64 {
         self.ejections.load(Ordering::Relaxed)
     }

@@ -37,7 +37,7 @@ pub(crate) enum Source {
     Dns(Box<Lookup>),
 }
 
-/// A service whose endpoints are followed.
+/// A service whose endpoints the gateway follows.
 #[derive(Debug)]
 pub(crate) struct Followed {
     pub(crate) name: String,
@@ -45,23 +45,23 @@ pub(crate) struct Followed {
     pub(crate) cluster: Arc<Cluster>,
 }
 
-/// What the control plane looks after.
+/// What the control plane manages.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) stats: Arc<Stats>,
     pub(crate) shutdown: Shutdown,
     pub(crate) readiness: Readiness,
     pub(crate) services: Vec<Followed>,
-    /// Where the gateway itself listens.
+    /// The gateway's own addresses.
     pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) health: HealthSettings,
     pub(crate) supervisor: Option<OwnedFd>,
-    /// Notified when the endpoints of all services were first read.
+    /// Notified when the endpoints of all services have been read.
     pub(crate) first_endpoints: oneshot::Sender<()>,
 }
 
 impl Control {
-    /// Runs until it is dropped, when the workers are done; returns only on failure.
+    /// Runs until it is dropped when the workers are done; returns only on failure.
     pub(crate) async fn run(self) -> io::Result<()> {
         let Self { stats, shutdown, readiness, services, listeners, health, supervisor, first_endpoints } =
             self;
@@ -89,12 +89,12 @@ impl Control {
         let become_ready = async move {
             for first in firsts {
                 if first.await.is_err() {
-                    // Its follower failed, which is the end of all.
+                    // Its follower failed, which ends everything.
                     return Ok(());
                 }
             }
             ready.ready();
-            // Nobody waits for it any more if the drain has begun.
+            // The receiver is gone if the drain has started.
             let _ = first_endpoints.send(());
             Ok(())
         };
@@ -115,7 +115,7 @@ impl Control {
     }
 }
 
-/// What is wrong with the endpoints, by service, as `/readyz` says it.
+/// What is wrong with the endpoints, by service, as shown in `/readyz`.
 struct Faults {
     readiness: Readiness,
     words: Mutex<BTreeMap<usize, String>>,
@@ -137,17 +137,17 @@ impl Faults {
     }
 }
 
-/// Takes the endpoints of a service over whenever they change.
+/// Applies the endpoints of a service whenever they change.
 struct Follower {
-    /// The service's, in the endpoints file.
+    /// The service's cluster in the endpoints file.
     name: String,
-    /// Which of the services it is.
+    /// The service's index.
     index: usize,
     cluster: Arc<Cluster>,
     stats: Arc<Stats>,
     faults: Arc<Faults>,
     listeners: Vec<SocketAddr>,
-    /// Why the endpoints cannot be read now, so that it is reported once.
+    /// Why the endpoints cannot be read at present, to report it once.
     rejected: Option<String>,
     checks: Checks,
     first: Option<oneshot::Sender<()>>,
@@ -181,9 +181,9 @@ impl Follower {
         let mut known = None;
         loop {
             let Addresses { endpoints, failure } = lookup.look_up().await;
-            // What DNS says is the whole truth only once it has answered.
+            // DNS is the whole truth only once it has answered.
             let is_news = known.as_ref() != Some(&endpoints) && (failure.is_none() || known.is_some());
-            // A failure that is over is no longer reported, although nothing changed.
+            // A failure that is over is no longer reported, even if nothing changed.
             if is_news || (failure.is_none() && self.rejected.is_some()) {
                 version += u64::from(is_news);
                 let replicas = Replicas::new(version, Some(endpoints.clone()), &self.listeners);
@@ -210,7 +210,7 @@ impl Follower {
         self.rejected = Some(reason);
     }
 
-    /// `lacking`: what is odd about them, in words.
+    /// `lacking`: what is odd about the endpoints, in words.
     fn accept(&mut self, replicas: &Replicas, lacking: Option<String>) {
         let endpoints = replicas.endpoints.as_deref().unwrap_or_default();
         let draining = endpoints.iter().filter(|endpoint| endpoint.draining).count();
@@ -223,7 +223,7 @@ impl Follower {
         info!(service, version, endpoints = endpoints.len(), draining, "endpoints taken over");
         let own = replicas.own.first().map(|own| {
             format!(
-                "endpoint {:?} at {} is this gateway itself and is left out: a connection to it would come back for ever",
+                "endpoint {:?} at {} is this gateway itself and is ignored: a connection to it would loop forever",
                 own.name, own.address
             )
         });
@@ -234,7 +234,7 @@ impl Follower {
         }
         self.faults.set(self.index, own.or(lacking));
         if let Some(first) = self.first.take() {
-            // Nobody waits for it any more if another service failed.
+            // The receiver is gone if another service failed.
             let _ = first.send(());
         }
     }
@@ -256,7 +256,7 @@ async fn end_ejections(cluster: Arc<Cluster>) -> io::Result<()> {
     }
 }
 
-/// Says in `/readyz` what keeps clients out, as long as it does.
+/// Reports shortages in `/readyz` while they last.
 async fn follow_shortages(stats: &Stats, readiness: &Readiness) -> io::Result<()> {
     let shortages = &stats.shortages;
     let mut said = Vec::new();
@@ -297,7 +297,7 @@ async fn follow_supervisor(shutdown: &Shutdown, supervisor: Option<OwnedFd>) -> 
     let supervisor = StdUnixStream::from(supervisor);
     supervisor.set_nonblocking(true)?;
     let mut supervisor = UnixStream::from_std(supervisor)?;
-    // Nothing comes over it after the listeners. A reset is an end too.
+    // Nothing follows the listeners. A reset is an end too.
     while supervisor.read(&mut [0; 64]).await.is_ok_and(|bytes| bytes > 0) {}
     error!("the supervisor is gone: ending at once");
     shutdown.force();

@@ -1,6 +1,6 @@
-//! Which replicas exist, as a file or DNS says.
+//! Which replicas exist, according to a file or DNS.
 //!
-//! A file that cannot be read, or makes no sense, changes nothing: the last good state stays in use. So does a name
+//! A file that cannot be read or parsed changes nothing: the last good state stays in use. The same holds for a name
 //! that cannot be looked up.
 
 pub(crate) mod dns;
@@ -15,16 +15,16 @@ use std::path::Path;
 use platform::endpoints::{Endpoint, Endpoints, Invalid};
 use rustix::fs::OFlags;
 
-/// A larger file is not one of ours: it would hold some hundred thousand replicas.
+/// A larger file is not one of ours: it would list hundreds of thousands of replicas.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// What is known about one cluster.
+/// The replicas of one cluster.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Replicas {
     pub(crate) version: u64,
     /// None if the file has no such cluster.
     pub(crate) endpoints: Option<Vec<Endpoint>>,
-    /// Endpoints that are this gateway itself, and are left out.
+    /// Endpoints that are this gateway itself, and are ignored.
     pub(crate) own: Vec<Endpoint>,
 }
 
@@ -44,7 +44,7 @@ impl Replicas {
 pub(crate) enum Rejected {
     #[error("cannot read it: {0}")]
     Read(#[from] io::Error),
-    #[error("it is no regular file")]
+    #[error("it is not a regular file")]
     Irregular,
     #[error("it has more than {BYTES_MAX} bytes")]
     TooLong,
@@ -63,8 +63,8 @@ pub(crate) fn read(path: &Path, cluster: &str, listeners: &[SocketAddr]) -> Resu
     Ok(Replicas::new(document.version, named.map(|cluster| cluster.endpoints), listeners))
 }
 
-/// Opens a regular file and nothing else: opening or reading a FIFO would block the whole control thread until a
-/// writer comes. Links are followed because Kubernetes mounts a `ConfigMap` as links.
+/// Opens only a regular file: opening or reading a FIFO would block the whole control thread until a writer comes.
+/// Follows links because Kubernetes mounts a `ConfigMap` as links.
 fn open(path: &Path) -> Result<File, Rejected> {
     let without_waiting = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
     let file = OpenOptions::new().read(true).custom_flags(without_waiting).open(path)?;
@@ -119,7 +119,7 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         std::os::unix::fs::symlink(at("fifo"), at("link-to-fifo")).unwrap();
         for path in [at("fifo"), at("link-to-fifo"), directory.path().to_owned(), "/dev/zero".into()] {
-            assert_eq!(rejected(&path), "it is no regular file", "{}", path.display());
+            assert_eq!(rejected(&path), "it is not a regular file", "{}", path.display());
         }
         for path in [at("socket"), at("missing")] {
             assert!(rejected(&path).starts_with("cannot read it: "), "{}", path.display());

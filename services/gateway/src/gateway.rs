@@ -1,4 +1,4 @@
-//! Bringing the gateway up, and its life until the end of its drain.
+//! Starts the gateway and runs it until the end of its drain.
 
 use std::io;
 use std::net::SocketAddr;
@@ -41,16 +41,16 @@ pub enum Error {
     Dns(#[from] dns::Unusable),
     #[error("cannot use the sessions file {file}: {source}")]
     Sessions { file: PathBuf, source: io::Error },
-    #[error("cannot make an event loop: {0}")]
+    #[error("cannot create an event loop: {0}")]
     EventLoop(#[source] io::Error),
     #[error("the control plane failed: {0}")]
     Control(#[source] io::Error),
-    /// The Kafka client refuses its configuration; an unreachable broker is not an error here.
+    /// The Kafka client rejects its configuration; an unreachable broker is not an error here.
     #[error(transparent)]
     Kafka(#[from] service::kafka::ConfigError),
     #[error("a worker failed: {0}")]
     Worker(#[source] io::Error),
-    #[error("a part of it panicked: {0}")]
+    #[error("a part panicked: {0}")]
     Panicked(#[source] JoinError),
 }
 
@@ -70,7 +70,7 @@ impl Worker {
     }
 }
 
-/// What carries the traffic.
+/// The data plane.
 #[derive(Debug)]
 enum Plane {
     /// Event loops, each on a thread.
@@ -79,7 +79,7 @@ enum Plane {
     Http(Box<http::Server>),
 }
 
-/// What clients connect to.
+/// The sockets that clients connect to.
 #[derive(Debug)]
 enum Bound {
     Tcp(listeners::Bound),
@@ -103,7 +103,7 @@ impl Bound {
         }
     }
 
-    /// The socket whose end says that the supervisor is gone.
+    /// The socket whose end means that the supervisor is gone.
     fn into_supervisor(self) -> Option<OwnedFd> {
         match self {
             Self::Tcp(bound) => bound.supervisor,
@@ -125,8 +125,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes or makes the listeners, binds the admin port and watches the endpoints file, if there is one. Connections
-    /// that come before [`Gateway::run`] wait in the kernel's queue.
+    /// Takes or creates the listeners, binds the admin port and watches the endpoints file, if there is one.
+    /// Connections that arrive before [`Gateway::run`] wait in the kernel's queue.
     ///
     /// # Errors
     /// What failed, with its address or path.
@@ -177,25 +177,25 @@ impl Gateway {
         Ok(Self { addresses, admin, plane, threads, control, first_endpoints, log_lines })
     }
 
-    /// Where it listens; the first of them if it was handed more than one listener.
+    /// Its address; the first one if it was given more than one listener.
     pub fn address(&self) -> SocketAddr {
         self.addresses[0]
     }
 
-    /// Where it listens.
+    /// Its addresses.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Where `/healthz`, `/readyz`, `/metrics` and `/endpoints` are.
+    /// The address of `/healthz`, `/readyz`, `/metrics` and `/endpoints`.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// Carries connections until the drain is over. Blocks. Starts accepting once the endpoints are known.
+    /// Serves connections until the drain is over. Blocks. Starts accepting once the endpoints are known.
     ///
     /// # Errors
-    /// If an event loop or the control plane fails; the connections are closed then.
+    /// An event loop or the control plane failed; the connections are closed then.
     pub fn run(self) -> Result<(), Error> {
         let Self { admin, plane, threads, control, first_endpoints, log_lines, .. } = self;
         let runtime = runtime(&plane, threads).map_err(Error::Control)?;
@@ -215,7 +215,7 @@ impl Gateway {
             }
         };
         let result = runtime.block_on(log_lines.shipped_during(work));
-        // After a failure the other workers must not hold up the end.
+        // After a failure, the other workers must not delay the end.
         shutdown.force();
         drop(runtime);
         drop(admin);
@@ -223,7 +223,7 @@ impl Gateway {
     }
 }
 
-/// One runtime for the control plane and, where tasks carry the traffic, for them.
+/// One runtime for the control plane and, for HTTP, its tasks.
 fn runtime(plane: &Plane, threads: usize) -> io::Result<Runtime> {
     let mut builder = match plane {
         Plane::Http(_) if threads > 1 => Builder::new_multi_thread(),
@@ -236,13 +236,14 @@ fn runtime(plane: &Plane, threads: usize) -> io::Result<Runtime> {
     builder.enable_all().thread_name("worker").build()
 }
 
-/// Runs until all that carries traffic is done; returns at the first that fails.
+/// Runs until the data plane is done; returns at the first failure.
 async fn carry(
     plane: Plane,
     first_endpoints: oneshot::Receiver<()>,
     shutdown: &Shutdown,
 ) -> Result<(), Error> {
-    // Before that every connection would be refused for lack of an endpoint; until then it waits in the kernel's queue.
+    // Before that, every connection would be refused for lack of an endpoint; until then it waits in the kernel's
+    // queue.
     tokio::select! {
         _ = first_endpoints => {}
         () = shutdown.reached(Phase::Draining) => {}

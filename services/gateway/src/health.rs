@@ -59,7 +59,7 @@ impl Checks {
     }
 }
 
-/// The first check is made at once: until it has ended, the backend gets connections only if no other can.
+/// The first check runs at once: until it has finished, the backend gets connections only if no other can.
 async fn check_for_ever(
     settings: HealthSettings,
     cluster: Arc<Cluster>,

@@ -1,22 +1,23 @@
-//! The HTTP data plane: requests go to services by their path, and a client stays with its replicas by a cookie.
+//! The HTTP data plane: paths route requests to services, and a cookie keeps a client on its replicas.
 //!
-//! Parsing, framing and connections are hyper's, on both sides. A request is read and written again, never copied: what
-//! two parsers could read differently (two lengths, a length beside chunks, a bad chunk) does not reach a replica.
-//! Bodies are passed on piece by piece as they come, in both directions; who does not read holds up who sends.
+//! hyper does parsing, framing and connections, on both sides. A request is parsed and serialised again, never copied:
+//! anything that two parsers could read differently (two lengths, a length beside chunks, a bad chunk) does not reach a
+//! replica. Bodies are forwarded piece by piece as they arrive, in both directions; a slow reader slows its sender
+//! down.
 //!
 //! * [`Server`]: accepting, the bound on connections, the drain. [`client`]: one client's connection.
-//! * [`entrance`]: what becomes of a request. [`routes`], [`cookies`], [`headers`]: which service and replica, and what
-//!   is changed on the way.
-//! * [`replicas`]: connections to replicas. [`body`]: bodies under way, and what their end means. [`tunnel`]: what
-//!   follows an upgrade. [`problem`]: the gateway's own answers.
+//! * [`entrance`]: handling of a request. [`routes`], [`cookies`], [`headers`]: which service and replica, and what
+//!   changes on the way.
+//! * [`replicas`]: connections to replicas. [`body`]: bodies in transit, and what their end means. [`tunnel`]: bytes
+//!   after an upgrade. [`problem`]: the gateway's own answers.
 //!
-//! # Answers that break off
-//! If a replica dies in the middle of an answer, the client's connection is reset: an answer whose end is the end of its
-//! connection would look whole otherwise. So it is at the end of a drain.
+//! # Truncated answers
+//! If a replica dies in the middle of an answer, the client's connection is reset: otherwise an answer that ends with
+//! its connection would look complete. The same happens at the end of a drain.
 //!
-//! # Second tries
-//! A connect that fails is tried once more at another replica, whatever the request: none of it was sent. Connections
-//! that were used before are only for requests that may be repeated, since a replica may close one at any moment.
+//! # Retries
+//! A failed connect is retried once at another replica, whatever the request: none of it was sent. Connections that
+//! were used before carry only requests that may be repeated, since a replica may close one at any moment.
 
 mod body;
 mod client;
@@ -57,23 +58,23 @@ use crate::upstream::lacks_resources;
 use client::{Link, Wire};
 use entrance::Entrance;
 
-/// The longest head of a request or an answer, and what is held of a body between two sockets.
+/// Maximum size of the head of a request or answer, and of the part of a body held between two sockets.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// The longest head of a request.
+/// Maximum size of a request's head.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// What may wait unsent for a client or a replica that does not read, and half of what may wait unread. Large bodies cost
-/// more for every byte with less.
+/// Maximum unsent data for a client or replica that does not read, and half of the maximum unread data. With less,
+/// large bodies cost more per byte.
 const UNSENT_BYTES: u32 = 256 * 1024;
 const UNREAD_BYTES: usize = 256 * 1024;
 
-/// How long a connection that was just made waits for its first request when a drain begins.
+/// How long a new connection waits for its first request when a drain starts.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
 /// How long accepting pauses when the process has no room for another socket.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What the server shares with the rest of the gateway.
+/// State shared with the rest of the gateway.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Parts<'a> {
     /// In the order of the settings' services.
@@ -82,19 +83,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) shutdown: &'a Shutdown,
 }
 
-/// A server that listens and does not accept yet.
+/// A server that listens but does not accept yet.
 #[derive(Debug)]
 pub(crate) struct Server {
     listeners: Vec<StdTcpListener>,
     connections_max: usize,
     pace: Option<Pace>,
     drain_timeout: Duration,
-    /// Nobody else keeps the listeners, so what waits in their queues is taken before they are closed.
+    /// Nobody else keeps the listeners, so connections in their queues are accepted before they are closed.
     last_call: bool,
     shared: Shared,
 }
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Debug, Clone)]
 struct Shared {
     entrance: Arc<Entrance>,
@@ -133,7 +134,7 @@ impl Server {
         Ok(Self {
             listeners,
             connections_max: settings.connections_max(open_files).min(Semaphore::MAX_PERMITS),
-            // One loop accepts, however many threads serve.
+            // One loop accepts, regardless of the number of serving threads.
             pace: settings.accept_rate.map(|rate| Pace::new(Duration::from_secs(1) / rate.get())),
             drain_timeout: settings.drain_timeout,
             last_call: bound.supervisor.is_none(),
@@ -158,7 +159,7 @@ impl Server {
         }
         drop(listeners);
         tasks.close();
-        info!(connections = tasks.len(), "draining: takes no new connections");
+        info!(connections = tasks.len(), "draining: accepting no new connections");
         tokio::select! {
             biased;
             () = tasks.wait() => {}
@@ -170,7 +171,7 @@ impl Server {
     }
 }
 
-/// Accepts for ever. Beyond the limit clients wait in the kernel's queue.
+/// Accepts forever. Beyond the limit, clients wait in the kernel's queue.
 async fn accept(listeners: &[TcpListener], mut pace: Option<Pace>, places: &Arc<Semaphore>, shared: &Shared) {
     let shortages = &shared.stats.shortages;
     let (mut turn, mut stuck) = (0, false);
@@ -212,7 +213,7 @@ async fn accept(listeners: &[TcpListener], mut pace: Option<Pace>, places: &Arc<
     }
 }
 
-/// The next connection of any listener; `turn` says which of them is asked first.
+/// The next connection of any listener; `turn` selects the listener to try first.
 async fn next(listeners: &[TcpListener], turn: usize) -> io::Result<(TcpStream, SocketAddr)> {
     poll_fn(|context| {
         for offset in 0..listeners.len() {
@@ -226,7 +227,7 @@ async fn next(listeners: &[TcpListener], turn: usize) -> io::Result<(TcpStream, 
     .await
 }
 
-/// Serves what came before the drain and was not accepted yet, as far as there is room.
+/// Serves connections that arrived before the drain but were not accepted yet, as far as there is room.
 async fn take_the_waiting(listeners: &[TcpListener], places: &Arc<Semaphore>, shared: &Shared) {
     while let Ok(place) = Arc::clone(places).try_acquire_owned() {
         let accepted = tokio::select! {
@@ -245,8 +246,8 @@ impl Shared {
         self.tasks.spawn(connection);
     }
 
-    /// Waits until a connection may be closed when nothing is under way on it. A new one's first request may be on its
-    /// way; a client that has had answers asks again elsewhere.
+    /// Waits until an idle connection may be closed. A new connection's first request may be on its way; a client that
+    /// has had answers reconnects elsewhere.
     async fn close_is_due(&self, link: &Link) {
         self.shutdown.reached(Phase::Draining).await;
         if !link.was_asked() {

@@ -1,4 +1,4 @@
-//! The listening sockets, made here or handed over.
+//! The listening sockets, bound here or handed over.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,11 +12,11 @@ use socket2::SockRef;
 use crate::settings::Listeners;
 use crate::tcp::room;
 
-/// The listeners of the gateway, and who else has them.
+/// The listeners of the gateway, and who else holds them.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) listeners: Vec<TcpListener>,
-    /// The socket they came over, whose end says that the supervisor is gone.
+    /// The socket they came over, whose end means that the supervisor is gone.
     pub(crate) supervisor: Option<OwnedFd>,
 }
 
@@ -54,6 +54,6 @@ fn prepare(listener: &TcpListener, stall_timeout: Option<Duration>) -> io::Resul
     let socket = SockRef::from(listener);
     socket.set_tcp_nodelay(true)?;
     room::bound_sink(listener, stall_timeout)?;
-    // Sessions are idle for hours; without it a client that vanished would never be noticed.
+    // Sessions are idle for hours; without it, a vanished client would never be noticed.
     socket.set_keepalive(true)
 }

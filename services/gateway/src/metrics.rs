@@ -1,6 +1,6 @@
-//! The counts as Prometheus metrics, read at each scrape from where they are counted.
+//! The counts as Prometheus metrics, read at each scrape.
 //!
-//! All names begin with `gateway_`. Counters of backends have the label `backend` and go away with the backend.
+//! All names begin with `gateway_`. Counters of backends have the label `backend` and disappear with the backend.
 
 pub(crate) mod packets;
 
@@ -20,7 +20,7 @@ use crate::settings::Protocol;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
 
-/// A registry with everything the gateway counts.
+/// A registry with all of the gateway's counts.
 pub(crate) fn registry(stats: Arc<Stats>, clusters: Clusters, carries: Protocol) -> Registry {
     let mut registry = Registry::with_prefix("gateway");
     registry.register_collector(Box::new(Metrics { stats, clusters, carries }));
@@ -50,17 +50,17 @@ impl Collector for Metrics {
 impl Metrics {
     fn connections(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let stats = &self.stats;
-        gauge(encoder, "connections_active", "Clients' connections that are open", stats.active() as u64)?;
+        gauge(encoder, "connections_active", "Open client connections", stats.active() as u64)?;
         for (name, help, counter) in [
-            ("connections_opened", "Clients' connections accepted", &stats.opened),
-            ("connections_closed", "Clients' connections closed, for any reason", &stats.closed),
+            ("connections_opened", "Client connections accepted", &stats.opened),
+            ("connections_closed", "Client connections closed, for any reason", &stats.closed),
             (
                 "connections_delayed",
-                "Pauses because of the accept rate after which a client was waiting",
+                "Pauses because of the accept rate while a client was waiting",
                 &stats.delayed,
             ),
-            ("connects_retried", "Connects tried again at another backend", &stats.retried),
-            ("sessions_reset", "Sessions that ended by a reset of either side", &stats.reset),
+            ("connects_retried", "Connects retried at another backend", &stats.retried),
+            ("sessions_reset", "Sessions reset by either side", &stats.reset),
             (
                 "sessions_timed_out",
                 "Sessions reset because a side stopped reading for the stall time-out, or vanished",
@@ -77,7 +77,7 @@ impl Metrics {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(counter.get()).encode(encoder)?;
         }
-        let help = "Clients' connections closed, or requests refused, because no backend took them";
+        let help = "Client connections closed, or requests refused, because no backend accepted them";
         let mut family = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
         for shortage in Shortage::REFUSALS {
             let count = ConstCounter::new(stats.shortages.refusals(shortage));
@@ -96,12 +96,13 @@ impl Metrics {
 impl Metrics {
     fn requests(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let http = &self.stats.http;
-        counter(encoder, "requests", "Requests of clients", http.requests.get())?;
-        let help = "Requests that a backend took and did not answer";
+        counter(encoder, "requests", "Client requests", http.requests.get())?;
+        let help = "Requests that a backend accepted but did not answer";
         counter(encoder, "requests_unanswered", help, http.unanswered.get())?;
-        let help = "Answers that broke off because a backend or a client was gone; the client's connection was reset";
+        let help =
+            "Answers cut short because a backend or client was gone; the client's connection was reset";
         counter(encoder, "answers_broken", help, http.broken.get())?;
-        let help = "Answers to clients, by class of status";
+        let help = "Answers to clients, by status class";
         let mut family = encoder.encode_descriptor("answers", help, None, MetricType::Counter)?;
         for (class, count) in http.answers() {
             ConstCounter::new(count).encode(family.encode_family(&[("status", class)])?)?;
@@ -139,13 +140,13 @@ fn backends(encoder: &mut DescriptorEncoder<'_>, endpoints: &[EndpointView]) -> 
     let counters: [(&str, &str, Read); 5] = [
         ("backend_sessions_opened", "Sessions given to a backend", |counts| counts.opened),
         ("backend_sessions_closed", "Sessions of a backend that ended", |counts| counts.closed),
-        ("backend_connects_failed", "Connects to a backend that failed", |counts| counts.failed),
-        ("backend_sent_bytes", "Bytes passed on to a backend", |counts| counts.bytes_to),
-        ("backend_received_bytes", "Bytes passed on from a backend", |counts| counts.bytes_from),
+        ("backend_connects_failed", "Failed connects to a backend", |counts| counts.failed),
+        ("backend_sent_bytes", "Bytes forwarded to a backend", |counts| counts.bytes_to),
+        ("backend_received_bytes", "Bytes forwarded from a backend", |counts| counts.bytes_from),
     ];
     backend_counters(encoder, endpoints, &counters)?;
     let gauges: [(&str, &str, Look); 2] = [
-        ("backend_sessions_active", "Sessions that a backend has", |endpoint| endpoint.counts.active),
+        ("backend_sessions_active", "Current sessions of a backend", |endpoint| endpoint.counts.active),
         ("backend_healthy", "1 if a backend's health check passes", |endpoint| {
             u64::from(endpoint.health == Verdict::Healthy)
         }),

@@ -1,15 +1,15 @@
-//! How many new connections a second are taken; the rest wait in the kernel's queue.
+//! Limits the rate of accepted connections; the rest wait in the kernel's queue.
 //!
-//! After a replica was killed all its clients come back at once. Spread over time they cost the others no more than their
-//! share, and nobody has to be refused.
+//! After a replica is killed, all its clients come back at once. Spread over time, they cost the others no more than
+//! their share, and nobody has to be refused.
 
 use std::time::{Duration, Instant};
 
-/// A loop wakes a little late, and what it missed is made up for. In any second that makes at most so much more than the
-/// rate.
+/// A loop wakes slightly late, and the lost time is made up for. In any second, this makes at most this much more than
+/// the rate.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
-/// Turns at equal distances.
+/// Turns at equal intervals.
 #[derive(Debug)]
 pub(crate) struct Pace {
     interval: Duration,
@@ -21,12 +21,12 @@ impl Pace {
         Self { interval, next: None }
     }
 
-    /// When the next turn is, if not yet.
+    /// The time of the next turn, if it is in the future.
     pub(crate) fn wait_until(&self, now: Instant) -> Option<Instant> {
         self.next.filter(|next| *next > now)
     }
 
-    /// Somebody took the turn.
+    /// Notes that the turn was taken.
     pub(crate) fn took(&mut self, now: Instant) {
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
         self.next = Some(self.next.unwrap_or(now).max(earliest) + self.interval);
@@ -37,7 +37,7 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// How many turns are taken in each second by a loop that looks every `step`.
+    /// How many turns a loop that checks every `step` takes in each second.
     fn taken(pace: &mut Pace, step: Duration, seconds: u32) -> Vec<u32> {
         let start = clock::now();
         let mut now = start;

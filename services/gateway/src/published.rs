@@ -1,14 +1,14 @@
-//! A value that one side replaces as a whole and the data plane reads without waiting.
+//! A value that one side replaces as a whole and the data plane reads without blocking.
 //!
-//! A reader keeps its own reference and looks at one atomic number to learn whether there is a newer one; the lock
-//! is taken only after a change. Replacing the value need not wake the readers: they look before each use.
+//! A reader keeps its own reference and checks one atomic number to learn whether there is a newer value; it takes the
+//! lock only after a change. Replacing the value need not wake the readers: they check before each use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
-/// Where the newest value is.
+/// Holds the newest value.
 #[derive(Debug)]
 pub(crate) struct Published<T> {
     generation: AtomicU64,
@@ -34,7 +34,7 @@ impl<T> Published<T> {
     }
 }
 
-/// What one reader last saw.
+/// The value that one reader last saw.
 #[derive(Debug)]
 pub(crate) struct View<T> {
     generation: u64,
@@ -50,7 +50,7 @@ impl<T> View<T> {
         &self.value
     }
 
-    /// A number that changes with each new value: a cheap test whether work must be redone.
+    /// A number that changes with each new value: a cheap test for whether work must be redone.
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }

@@ -1,4 +1,4 @@
-//! Choosing a backend for a session, within the circuit breaker's limit.
+//! Chooses a backend for a session, within the circuit breaker's limit.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ pub(crate) struct Router {
     view: View<Routing>,
     selector: Selector,
     random: Pcg32,
-    /// Sessions that one backend may have through this process.
+    /// Maximum number of sessions of one backend through this process.
     sessions_max: u64,
 }
 
@@ -30,7 +30,8 @@ impl Router {
         Self { cluster, view, selector, random, sessions_max }
     }
 
-    /// One of `keys` that may take a session, for a client that was with it before; it counts as its load from now on.
+    /// One of `keys` that may take a session, for a client that had it before; the session counts as its load
+    /// immediately.
     pub(crate) fn choose_known(&mut self, keys: &[&str]) -> Option<Arc<Backend>> {
         let routing = self.view.refresh(self.cluster.routing());
         let backend = routing.known(keys).find(|backend| backend.active() < self.sessions_max)?;
@@ -43,7 +44,7 @@ impl Router {
         self.view.refresh(self.cluster.routing()).known(&[key]).next().is_some()
     }
 
-    /// The backend for a new session, which counts as its load from now on. A retry names the one that failed (`but`):
+    /// The backend for a new session, which counts as its load immediately. A retry names the failed backend (`but`):
     /// it goes to another one and does not use up a turn of round robin.
     pub(crate) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;
@@ -59,7 +60,7 @@ impl Router {
         let index = if let Some(drawn) = drawn.filter(|&drawn| !full(drawn)) {
             drawn
         } else {
-            // Rare, so a full scan is fine: the emptiest one that can be used.
+            // Rare, so a full scan is fine: the least loaded usable one.
             let others = (0..eligible.len()).filter(|&index| !failed(index));
             let usable = others.clone().filter(|&index| !full(index)).min_by_key(|&index| load(index));
             let none = if others.count() == 0 { Shortage::ConnectFailed } else { Shortage::CircuitOpen };

@@ -14,13 +14,13 @@ use service::settings::{Env, Host, Invalid, Reader, Setting, Variable};
 
 pub use http::{HttpSettings, Route};
 
-/// Open files that are not connections: listeners, polls, the admin port, health checks, pipes for bulk data.
+/// Open files not used for connections: listeners, polls, the admin port, health checks, pipes for bulk data.
 const FILES_RESERVED: u64 = 256;
 
-/// The most connections a process takes by default.
+/// Default maximum number of connections per process.
 const CONNECTIONS_MAX: u64 = 50_000;
 
-/// Every variable, as it is documented.
+/// Every variable, with its documentation.
 pub mod variables {
     use service::kafka;
     use service::settings::Variable;
@@ -169,7 +169,7 @@ pub mod variables {
     pub const POD_NAME: Variable =
         Variable::optional("POD_NAME", "Name of this gateway in logs; the host's name if not set.");
 
-    /// All of them, in the order of the documentation.
+    /// All variables, in the order of the documentation.
     pub const ALL: [&Variable; 39] = [
         &PROTOCOL,
         &HOST,
@@ -222,7 +222,7 @@ pub enum Listeners {
     Stdin,
 }
 
-/// What is carried.
+/// The protocol to forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     Tcp,
@@ -248,7 +248,7 @@ pub struct Service {
     pub source: Source,
 }
 
-/// Where the gateway learns which replicas there are.
+/// How the gateway learns which replicas exist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The cluster of the service's name in an endpoints file.
@@ -261,7 +261,7 @@ pub enum Source {
 pub struct DnsSettings {
     pub name: String,
     pub port: u16,
-    /// Where each replica answers `/readyz`; `None`: replicas are not checked.
+    /// The port of `/readyz` on each replica; `None`: replicas are not checked.
     pub health_port: Option<u16>,
     pub refresh: Duration,
     /// `None`: as `/etc/resolv.conf` says.
@@ -275,7 +275,7 @@ pub struct HealthSettings {
     pub timeout: Duration,
     /// Consecutive failed checks that make a replica unhealthy.
     pub fall: NonZeroU32,
-    /// Passed checks in a row that make it healthy again.
+    /// Consecutive passed checks that make it healthy again.
     pub rise: NonZeroU32,
 }
 
@@ -289,39 +289,39 @@ pub struct UdpSettings {
     pub sessions_file: Option<PathBuf>,
 }
 
-/// The gateway's settings. [`Settings::from_env`] reads it; [`variables`] says what each value means.
+/// The gateway's settings. [`Settings::from_env`] reads them; [`variables`] documents them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub protocol: Protocol,
     pub listeners: Listeners,
     pub admin_host: Host,
     pub admin_port: u16,
-    /// TCP and UDP have one, HTTP has those that its routes name.
+    /// TCP and UDP have one, HTTP has those named by its routes.
     pub services: Vec<Service>,
     pub http: HttpSettings,
     pub policy: Policy,
     pub upstream_bind: Option<IpAddr>,
     /// None: as many as the limit on open files allows, see [`Settings::connections_max`].
     pub connections_max: Option<NonZeroUsize>,
-    /// New TCP connections per second; `None`: as they come.
+    /// New TCP connections per second; `None`: no limit.
     pub accept_rate: Option<NonZeroU32>,
     pub udp: UdpSettings,
-    /// Connections to one replica.
+    /// Maximum number of connections to one replica.
     pub circuit_max: NonZeroUsize,
     pub connect_timeout: Duration,
-    /// How long a side may leave waiting data unread; `None`: for ever.
+    /// How long a side may leave pending data unread; `None`: forever.
     pub stall_timeout: Option<Duration>,
-    /// How long a connection may carry nothing; `None`: for ever.
+    /// Maximum silence of a connection; `None`: no limit.
     pub tunnel_timeout: Option<Duration>,
     pub health: HealthSettings,
-    /// Failed connects in a row that eject a replica; 0 ejects none.
+    /// Consecutive failed connects that eject a replica; 0 ejects none.
     pub eject_failures: u32,
     pub eject_time: Duration,
     pub drain_timeout: Duration,
     pub workers: NonZeroUsize,
     /// This gateway's name in logs.
     pub pod_name: Option<String>,
-    /// Where log lines go besides stderr; `None`: nowhere.
+    /// Where to send log lines in addition to stderr; `None`: nowhere.
     pub kafka: Option<kafka::Settings>,
 }
 
@@ -329,7 +329,7 @@ impl Settings {
     /// Reads all settings.
     ///
     /// # Errors
-    /// Every bad value: the variable, what it was and what was expected.
+    /// Every bad value: the variable, its value and what was expected.
     pub fn from_env(env: &Env) -> Result<Self, Invalid> {
         use variables as v;
         let mut reader = Reader::new(env);
@@ -378,19 +378,19 @@ impl Settings {
         reader.finish(settings)
     }
 
-    /// How many client connections the process takes with this limit on open files. A proxied connection takes two.
+    /// Maximum number of client connections with this limit on open files. A proxied connection takes two.
     pub fn connections_max(&self, open_files: u64) -> usize {
         let fitting = (open_files.saturating_sub(FILES_RESERVED) / 2).clamp(1, CONNECTIONS_MAX);
         self.connections_max.map_or(fitting as usize, NonZeroUsize::get)
     }
 
-    /// Between two connections that one of the workers accepts, if there is a rate.
+    /// Interval between two accepts of one worker, if there is a rate.
     pub fn accept_interval(&self) -> Option<Duration> {
         let workers = u32::try_from(self.workers.get()).unwrap_or(u32::MAX);
         self.accept_rate.map(|rate| Duration::from_secs(1).saturating_mul(workers) / rate.get())
     }
 
-    /// How many UDP sessions the process keeps with this limit on open files. A session takes one.
+    /// Maximum number of UDP sessions with this limit on open files. A session takes one.
     pub fn sessions_max(&self, open_files: u64) -> usize {
         let fitting = open_files.saturating_sub(FILES_RESERVED).clamp(1, CONNECTIONS_MAX);
         self.udp.sessions_max.map_or(fitting as usize, NonZeroUsize::get)
@@ -402,7 +402,7 @@ fn defaults(protocol: Protocol) -> (u16, &'static str) {
     match protocol {
         Protocol::Tcp => (10_000, "tcp"),
         Protocol::Udp => (10_001, "udp"),
-        // Its clusters are those of its routes.
+        // Its routes determine its clusters.
         Protocol::Http => (8_090, ""),
     }
 }

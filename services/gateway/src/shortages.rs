@@ -1,4 +1,4 @@
-//! What keeps clients out, reported when it begins and, with a count, when it is over.
+//! Shortages that keep clients out, reported when they begin and, with a count, when they are over.
 //!
 //! The data plane notices a shortage with every client that it turns away, which may be thousands of times a second.
 //! The first time is logged. The shortage lasts until it has not been noticed for [`QUIET`]; meanwhile `/readyz`
@@ -21,11 +21,11 @@ const QUIET: Duration = Duration::from_secs(5);
 pub(crate) enum Shortage {
     /// No replica is ready.
     NoEndpoint,
-    /// All ready replicas have as many connections as the circuit breaker allows.
+    /// All ready replicas are at the circuit breaker's limit of connections.
     CircuitOpen,
     /// The connect failed, and so did the one to a second replica, if there is one.
     ConnectFailed,
-    /// All source ports of the gateway's address towards a replica are taken.
+    /// All source ports from the gateway's address to a replica are taken.
     SourcePorts,
     /// The process or the kernel has no room for another socket.
     Resources,
@@ -43,7 +43,7 @@ impl Shortage {
     /// Shortages that pause accepting.
     pub(crate) const PAUSES: [Self; 2] = [Self::Connections, Self::Resources];
 
-    /// Its name in metrics and `/readyz`.
+    /// The name in metrics and `/readyz`.
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Self::NoEndpoint => "no_endpoint",
@@ -64,7 +64,7 @@ impl Shortage {
             }
             Self::ConnectFailed => "clients are turned away: replicas cannot be reached",
             Self::SourcePorts => {
-                "clients are turned away: no source port is left towards a replica, or UPSTREAM_BIND is no address of this \
+                "clients are turned away: no source port is left towards a replica, or UPSTREAM_BIND is not an address of this \
                  machine; more gateways, each with an UPSTREAM_BIND of its own, have more ports"
             }
             Self::Resources => {
@@ -182,11 +182,11 @@ mod tests {
     }
 
     thread_local! {
-        /// How many lines this thread has logged.
+        /// Number of lines that this thread has logged.
         static LINES: Cell<usize> = const { Cell::new(0) };
     }
 
-    /// Counts what is logged. Of the whole process, since what tests beside it log decides what a subscriber of one thread gets.
+    /// Counts log lines. Global, since other tests' logging affects what a thread's own subscriber gets.
     struct Lines;
 
     impl tracing::Subscriber for Lines {

@@ -1,7 +1,6 @@
-//! What the gateway counts.
+//! The gateway's counts.
 //!
-//! Connections are counted by two numbers that only grow, opened and closed: a gauge alone hides what happened
-//! between two scrapes.
+//! Connections are counted by two counters, opened and closed: a gauge alone hides what happened between two scrapes.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -28,16 +27,16 @@ impl Counter {
 /// Counts of one process, over all its workers.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
-    /// Clients' connections that are open. Workers compare it with the limit before they accept.
+    /// Open client connections. Workers compare it with the limit before they accept.
     active: AtomicUsize,
     pub(crate) opened: Counter,
     pub(crate) closed: Counter,
     pub(crate) shortages: Shortages,
-    /// Clients' connections that waited for their turn.
+    /// Client connections that waited for their turn.
     pub(crate) delayed: Counter,
-    /// Connects that were tried again at another backend.
+    /// Connects retried at another backend.
     pub(crate) retried: Counter,
-    /// Sessions that ended by a reset of either side.
+    /// Sessions reset by either side.
     pub(crate) reset: Counter,
     /// Resets because a side stopped reading for the stall time-out, or vanished.
     pub(crate) timed_out: Counter,
@@ -51,9 +50,9 @@ pub(crate) struct Stats {
     pub(crate) endpoints_rejected: Counter,
     /// Sources of endpoints whose current state could not be read, so that an older one is in use.
     endpoints_stale: AtomicUsize,
-    /// What only HTTP has.
+    /// Only for HTTP.
     pub(crate) http: HttpStats,
-    /// What only UDP has.
+    /// Only for UDP.
     pub(crate) packets: PacketStats,
 }
 
@@ -63,9 +62,9 @@ pub(crate) struct HttpStats {
     pub(crate) requests: Counter,
     /// Answers to clients by the first digit of their status, from 1xx to 5xx.
     answers: [Counter; 5],
-    /// Requests that a replica took and did not answer.
+    /// Requests that a replica accepted but did not answer.
     pub(crate) unanswered: Counter,
-    /// Answers that ended before their end: a replica or a client was gone.
+    /// Incomplete answers: a replica or a client was gone.
     pub(crate) broken: Counter,
 }
 
@@ -75,7 +74,7 @@ impl HttpStats {
         self.answers[class - 1].increment();
     }
 
-    /// The classes of status, such as `2xx`, with their counts.
+    /// The status classes, such as `2xx`, with their counts.
     pub(crate) fn answers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(self.answers.iter().map(Counter::get))
     }
@@ -84,23 +83,23 @@ impl HttpStats {
 /// Counts of packets and of the ends of their sessions.
 #[derive(Debug, Default)]
 pub(crate) struct PacketStats {
-    /// Packets that came from clients.
+    /// Packets received from clients.
     pub(crate) received: Counter,
-    /// Packets that were sent to clients.
+    /// Packets sent to clients.
     pub(crate) answered: Counter,
-    /// Packets of clients that have no session, with no room for one.
+    /// Packets of clients without a session, when there is no room for one.
     pub(crate) no_session: Counter,
-    /// Packets from addresses that cannot be a client's: an answer to them would loop for ever.
+    /// Packets from addresses that cannot be a client's: an answer to them would loop forever.
     pub(crate) loops: Counter,
-    /// Packets that the kernel did not take.
+    /// Packets that the kernel did not accept.
     pub(crate) unsent: Counter,
-    /// Sessions that ended because they were idle.
+    /// Sessions ended because they were idle.
     pub(crate) expired: Counter,
-    /// Sessions that made room for others.
+    /// Sessions evicted to make room for others.
     pub(crate) evicted: Counter,
-    /// Sessions that went to another replica.
+    /// Sessions moved to another replica.
     pub(crate) moved: Counter,
-    /// Sessions that began at the replica that they had through another gateway.
+    /// Sessions resumed at the replica that they had through another gateway.
     pub(crate) resumed: Counter,
 }
 
@@ -123,7 +122,7 @@ impl Stats {
         self.endpoints_stale.load(Ordering::Relaxed) > 0
     }
 
-    /// A source of endpoints became stale, or no longer is.
+    /// Notes that a source of endpoints became stale, or no longer is.
     pub(crate) fn endpoints_became_stale(&self, stale: bool) {
         if stale {
             self.endpoints_stale.fetch_add(1, Ordering::Relaxed);

@@ -7,8 +7,8 @@
 //! * [`flow`], [`stash`], [`splice`]: one direction: moving bytes, holding them back, bulk.
 //! * [`room`]: what the kernel may keep of a direction.
 //!
-//! It does not know about files, health checks or the admin port: it reads which backends are eligible from
-//! [`Cluster`](crate::cluster::Cluster), counts, and looks at the phase of [`Shutdown`](service::Shutdown).
+//! It does not know about files, health checks or the admin port: it reads the eligible backends from
+//! [`Cluster`](crate::cluster::Cluster), counts, and follows the phase of [`Shutdown`](service::Shutdown).
 
 mod accept;
 mod connects;

@@ -5,14 +5,14 @@
 //! and ends after a time without packets.
 //!
 //! * [`worker`]: one loop: waits for events and hands them on.
-//! * [`relay`]: what becomes of a packet, and how sessions end. [`upstream`]: sockets towards replicas.
+//! * [`relay`]: handles packets, and ends sessions. [`upstream`]: sockets to replicas.
 //! * [`replies`]: packets of many sessions collected and sent with one system call. [`gso`]: several packets to one
 //!   peer as one.
-//! * [`table`]: all sessions of a loop, and which of them is idle for longest. [`router`]: choosing a replica.
+//! * [`table`]: all sessions of a loop, and which of them has been idle longest. [`router`]: chooses a replica.
 //! * [`ledger`]: which replica a client has, for the other gateways of the group.
 //! * [`sockets`]: the sockets that clients send to.
 //!
-//! # When a session goes to another replica
+//! # When a session moves to another replica
 //! At the client's next packet, if its replica is draining, has left, fails its health checks, is ejected, or refuses
 //! packets (ICMP port unreachable), and there is another one; otherwise it stays. A session that moved still listens to
 //! its old replica for [`LINGER`], so that replies in flight arrive.
@@ -28,21 +28,21 @@
 //! * *Connected sockets towards clients* survive a change of the group but not a restart, and one socket per client
 //!   rules out batches.
 //! * *A table in a file* that all gateways of the group read and write ([`ledger`]): one read when a session begins,
-//!   one write when it begins and two per idle time-out. It survives kills. This is what we do.
+//!   one write when it begins and two per idle time-out. It survives kills. This is our choice.
 //!
 //! # Floods
-//! The number of sessions is bounded, in all and per replica. At the bound one makes room: first a moved one that only
-//! waits for replies, then the longest idle session whose client was not heard again after a reply, then the longest
-//! idle of all. So the sources of a random flood, each forged once, displace each other and never a client that was
-//! heard again. Only the clients' own protocol could recognise a source that is forged repeatedly: such a flood
+//! The number of sessions is bounded, in total and per replica. At the bound, one makes room: first a moved one that
+//! only waits for replies, then the longest idle session whose client was not heard again after a reply, then the
+//! longest idle of all. So the sources of a random flood, each forged once, displace each other and never a client that
+//! was heard again. Only the clients' own protocol could recognise a source that is forged repeatedly: such a flood
 //! displaces the longest idle client, which gets a session again with its next packet, at the same replica if there is
 //! a [`ledger`]. Packets that claim to come from a replica or from the gateway itself are dropped: answers to them
-//! would loop for ever.
+//! would loop forever.
 //!
-//! # What it does not do
-//! If it listens on every address of a machine with several, replies leave from the address of the kernel's route to
-//! the client. Give it one `HOST` there. Replies that the kernel drops because a session's socket is full (some hundred
-//! fit) appear in the kernel's own tables (`/proc/net/udp`) and not in the counts here.
+//! # Limitations
+//! If it listens on all addresses of a machine with several, replies leave from the address that the kernel's route to
+//! the client selects. Set `HOST` to one address there. Replies that the kernel drops because a session's socket is
+//! full (some hundred fit) appear in the kernel's own tables (`/proc/net/udp`) and not in the counts here.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Opening a connection to a backend without waiting for it.
+//! Opens a connection to a backend without blocking.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -10,10 +10,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::shortages::Shortage;
 
-/// What is sent as soon as there is a connection.
+/// What to send as soon as the connection is established.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Follows {
-    /// Nothing yet: the backend may be the one that speaks first.
+    /// Nothing yet: the backend may speak first.
     Nothing,
     Bytes,
 }
@@ -24,9 +24,9 @@ impl Follows {
     }
 }
 
-/// Starts to connect to `address`, from `source` if one is given. `unread_max`: about half of what may wait unread;
-/// `None` leaves that to the kernel. Whether it succeeds is seen by using the stream:
-/// on loopback it is connected when this returns, so waiting for an event first would cost a turn of the loop.
+/// Starts to connect to `address`, from `source` if one is given. `unread_max`: about half of the maximum unread data;
+/// `None` leaves that to the kernel. Using the stream shows whether the connect succeeded: on loopback it is connected
+/// when this returns, so waiting for an event first would cost a turn of the loop.
 pub(crate) fn connect(
     address: SocketAddr,
     source: Option<IpAddr>,
@@ -37,7 +37,7 @@ pub(crate) fn connect(
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
     if let Some(source) = source.filter(|source| source.is_ipv4() == address.is_ipv4()) {
         // The port is chosen at connect time, when the destination is known: one source address then has the whole
-        // range of ports towards each backend, not one range for all of them.
+        // range of ports to each backend, not one range for all of them.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
         socket.bind(&SocketAddr::new(source, 0).into())?;
     }

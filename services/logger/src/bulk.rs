@@ -1,4 +1,4 @@
-//! One bulk request while it is filled: the body for Elasticsearch, and what belongs to the bulk besides documents.
+//! One bulk request while it is filled: the body for Elasticsearch, and everything else that belongs to the bulk.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -37,15 +37,15 @@ pub(crate) enum Cause {
 #[derive(Debug, Clone)]
 pub(crate) struct Document {
     pub(crate) origin: Origin,
-    /// Its action and its source, each with a line end.
+    /// Its action and source, each with a line end.
     pub(crate) lines: Range<usize>,
-    /// Where in the body its source begins.
+    /// The start of its source in the body.
     pub(crate) source_at: usize,
-    /// Its time stamp in the body, and the record's own if its text differs.
+    /// Its timestamp in the body, and the record's own if the text differs.
     pub(crate) stamped: Option<(Range<usize>, Box<[u8]>)>,
 }
 
-/// A bulk that can be delivered.
+/// A bulk ready for delivery.
 #[derive(Debug)]
 pub(crate) struct Bulk {
     pub(crate) number: BulkNumber,
@@ -54,14 +54,14 @@ pub(crate) struct Bulk {
     pub(crate) dead_letters: Vec<DeadLetter>,
 }
 
-/// What indices and ids are made of.
+/// The constant parts of indices and IDs.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     pub(crate) topic: String,
     pub(crate) index_prefix: String,
 }
 
-/// A bulk that is being filled. Its buffer is made with the first record.
+/// A bulk that is being filled. Its buffer is allocated with the first record.
 #[derive(Debug)]
 pub(crate) struct Filling {
     names: Names,
@@ -71,9 +71,9 @@ pub(crate) struct Filling {
     documents: Vec<Document>,
     dead_letters: Vec<DeadLetter>,
     dead_letter_bytes: usize,
-    /// When its first record came.
+    /// When its first record arrived.
     since: Option<Instant>,
-    /// The name of the last document's index; most documents of a bulk are of one day.
+    /// The name of the last document's index; most documents of a bulk are from the same day.
     index: Option<(Day, String)>,
     id: String,
 }
@@ -98,17 +98,17 @@ impl Filling {
         self.number
     }
 
-    /// When its first record came; `None` if it has none.
+    /// When its first record arrived; `None` if it is empty.
     pub(crate) fn since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// Whether it has all the bytes it may have.
+    /// Whether it has reached its size limit.
     pub(crate) fn is_full(&self) -> bool {
         self.bytes() >= self.bytes_max
     }
 
-    /// Whether even the excess that may arrive while consuming is being paused has been used up.
+    /// Whether even the excess allowed while consuming is being paused is used up.
     pub(crate) fn is_overfull(&self) -> bool {
         self.bytes() >= self.bytes_max.saturating_mul(2)
     }
@@ -144,7 +144,7 @@ impl Filling {
         self.id.clear();
         record::write_id(&mut self.id, &self.names.topic, origin.partition, origin.offset, value);
         let begin = self.body.len();
-        // Names of topics and indices contain nothing that JSON would escape.
+        // Names of topics and indices contain no characters that JSON would escape.
         for part in [r#"{"create":{"_index":""#, &index, r#"","_id":""#, &self.id, "\"}}\n"] {
             self.body.extend_from_slice(part.as_bytes());
         }
@@ -169,7 +169,7 @@ impl Filling {
         self.index = Some((day, index));
     }
 
-    /// Takes what was filled; the next bulk begins.
+    /// Takes the filled bulk and starts the next one.
     pub(crate) fn take(&mut self) -> Bulk {
         let bulk = Bulk {
             number: self.number,
@@ -185,7 +185,7 @@ impl Filling {
 }
 
 impl Bulk {
-    /// A body with only these documents. If that is all of them, nothing is copied.
+    /// A body with only these documents. If they are all documents, nothing is copied.
     pub(crate) fn body_of(&self, documents: &[Document]) -> Bytes {
         if documents.len() == self.documents.len() {
             return self.body.clone();
@@ -197,7 +197,7 @@ impl Bulk {
         body.freeze()
     }
 
-    /// A document that Elasticsearch refuses, as a dead letter.
+    /// Turns a document that Elasticsearch refused into a dead letter.
     pub(crate) fn refused(&self, document: &Document, reason: String) -> DeadLetter {
         // Without the line end.
         let end = document.lines.end - 1;

@@ -1,8 +1,8 @@
 //! The topic for records that cannot be documents.
 //!
-//! A dead letter has the record's value as it came, and headers that say why it is there and where it comes from. It
-//! counts as done when Kafka has acknowledged it. Like documents it is delivered at least once; a replay may deliver
-//! it again, which the headers show.
+//! A dead letter has the record's original value, and headers that say why it is there and where it came from. It is
+//! done when Kafka has acknowledged it. Like documents, it is delivered at least once; a replay may deliver it again,
+//! which the headers show.
 
 use std::time::Duration;
 
@@ -21,26 +21,26 @@ use crate::stuck::Stuck;
 
 /// Its name in `/readyz`.
 const PART: &str = "dead-letters";
-/// Values are cut to this, so that a letter with its headers never exceeds the brokers' default limit.
+/// Values are truncated to this, so that a letter with its headers never exceeds the brokers' default limit.
 const VALUE_BYTES_MAX: usize = 512 * 1024;
-/// Waits between attempts.
+/// Delays between attempts.
 const RETRY_LEAST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(5);
 
 /// Where dead letters go.
 pub(crate) struct DeadLetters {
     producer: FutureProducer<Context>,
-    /// Where the records come from.
+    /// The source of the records.
     source: String,
     topic: String,
     stuck: Stuck,
 }
 
 impl DeadLetters {
-    /// Makes the producer without connecting.
+    /// Creates the producer without connecting.
     ///
     /// # Errors
-    /// The client refuses its configuration.
+    /// The client rejects its configuration.
     pub(crate) fn new(
         kafka: &kafka::Settings,
         topic: String,
@@ -56,7 +56,7 @@ impl DeadLetters {
         Ok(Self { producer, source: kafka.logging_topic.clone(), topic, stuck: Stuck::new(PART, readiness) })
     }
 
-    /// Delivers all of them, however long that takes.
+    /// Delivers all letters, however long that takes.
     pub(crate) async fn deliver(&self, bulk: BulkNumber, letters: &[DeadLetter]) {
         let mut backoff = Backoff::new(RETRY_LEAST, RETRY_LONGEST);
         let mut left: Vec<&DeadLetter> = letters.iter().collect();
@@ -64,7 +64,7 @@ impl DeadLetters {
             let (failed, error) = self.send_all(&left).await;
             if let Some(error) = error {
                 if self.stuck.waits(bulk, failed.len(), &error.to_string()) {
-                    warn!(target: PIPELINE, %error, topic = self.topic, "dead letters are not delivered; they wait");
+                    warn!(target: PIPELINE, %error, topic = self.topic, "cannot deliver dead letters; they wait");
                 }
                 if failed.len() < left.len() {
                     backoff.reset();
@@ -74,11 +74,11 @@ impl DeadLetters {
             left = failed;
         }
         if self.stuck.done(bulk) {
-            info!(target: PIPELINE, topic = self.topic, "dead letters are delivered again");
+            info!(target: PIPELINE, topic = self.topic, "delivering dead letters again");
         }
     }
 
-    /// Sends all and waits for their outcomes. Returns those that failed, and why the last one did.
+    /// Sends all letters and waits for their outcomes. Returns the failed ones, and the last one's error.
     async fn send_all<'a>(&self, letters: &[&'a DeadLetter]) -> (Vec<&'a DeadLetter>, Option<KafkaError>) {
         let (mut failed, mut reason) = (Vec::new(), None);
         // Send all before waiting for the first one.
@@ -98,7 +98,7 @@ impl DeadLetters {
         (failed, reason)
     }
 
-    /// Queues one; an error if the producer's queue is full.
+    /// Queues one letter; an error if the producer's queue is full.
     fn send(&self, letter: &DeadLetter) -> Result<DeliveryFuture, KafkaError> {
         let value = &letter.value[..letter.value.len().min(VALUE_BYTES_MAX)];
         let (partition, offset) = (letter.origin.partition.to_string(), letter.origin.offset.to_string());

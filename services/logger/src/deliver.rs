@@ -1,8 +1,7 @@
 //! One bulk in flight: sent until each of its documents is acknowledged or refused permanently.
 //!
-//! Sending again is always safe, because a document's id follows from its record: a document that was already written
-//! answers as a duplicate. So there is no limit on attempts; the waits between them grow to ten seconds and are
-//! jittered.
+//! Resending is always safe, because a document's ID follows from its record: Elasticsearch reports a document that was
+//! already written as a duplicate. So attempts are unlimited; the delays between them grow to ten seconds, with jitter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::stuck::Stuck;
 
 /// Its name in `/readyz`.
 pub(crate) const PART: &str = "elasticsearch";
-/// Waits between attempts.
+/// Delays between attempts.
 const RETRY_LEAST: Duration = Duration::from_millis(100);
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
@@ -37,7 +36,7 @@ impl Delivery {
     pub(crate) async fn deliver(&self, mut bulk: Bulk) -> BulkNumber {
         self.metrics.bulks_opened.inc();
         let mut refused = Vec::new();
-        // Parts still to be written; more than one if the whole was too large, or was refused.
+        // Parts still to be written; more than one if the whole was too large or refused.
         let mut parts = Vec::new();
         parts.extend((!bulk.documents.is_empty()).then(|| bulk.documents.clone()));
         while let Some(part) = parts.pop() {
@@ -45,7 +44,7 @@ impl Delivery {
             parts.extend(rest);
         }
         if self.stuck.done(bulk.number) {
-            info!(target: PIPELINE, "Elasticsearch takes documents again");
+            info!(target: PIPELINE, "Elasticsearch accepts documents again");
         }
         Self::report(&bulk, &refused);
         bulk.dead_letters.append(&mut refused);
@@ -60,8 +59,8 @@ impl Delivery {
         bulk.number
     }
 
-    /// Writes documents until none is left; or returns them in two halves if they are too many for one request, or if
-    /// the request is refused because of one of them.
+    /// Writes documents until none is left; returns them in two halves if they are too many for one request, or if the
+    /// request is refused because of one of them.
     async fn write(
         &self,
         bulk: &Bulk,
@@ -105,7 +104,7 @@ impl Delivery {
         Vec::new()
     }
 
-    /// Keeps the documents that must be sent again. Returns the reason for one of them.
+    /// Keeps the documents to resend. Returns the reason for one of them.
     fn settle(
         &self,
         bulk: &Bulk,
@@ -132,7 +131,7 @@ impl Delivery {
                 busy.get_or_insert(reason);
                 true
             }
-            // Each document has an outcome; one without may not have been written.
+            // Each document should have an outcome; one without may not have been written.
             None => true,
         });
         self.metrics.created.inc_by(created);
@@ -142,7 +141,7 @@ impl Delivery {
 
     fn waits(&self, bulk: &Bulk, documents: usize, reason: &str) {
         if self.stuck.waits(bulk.number, documents, reason) {
-            warn!(target: PIPELINE, reason, "Elasticsearch does not take documents; they wait");
+            warn!(target: PIPELINE, reason, "Elasticsearch does not accept documents; they wait");
         }
     }
 
@@ -153,7 +152,7 @@ impl Delivery {
                 partition = first.origin.partition,
                 offset = first.origin.offset,
                 reason = first.reason,
-                "records that cannot be documents become dead letters"
+                "records that cannot be documents became dead letters"
             );
         }
     }

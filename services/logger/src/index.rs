@@ -1,9 +1,9 @@
-//! Reading what was written: the last lines that match, and those that come.
+//! Reads written log lines: the last lines that match, and new ones.
 //!
-//! Elasticsearch filters by time and pod; the text is searched for here, exactly as it is in the line, because an index
-//! only knows words. Pages are cut by time: the next one begins at the time of the last hit and skips the hits already
-//! seen at that instant. So it works the same with Elasticsearch, OpenSearch and the embedded endpoint, and keeps
-//! nothing open there.
+//! Elasticsearch filters by time and pod; the text is matched here, literally, because an index only knows words. Pages
+//! are delimited by time: the next one begins at the time of the last hit and skips the hits already seen at that
+//! instant. So it works the same with Elasticsearch, OpenSearch and the embedded endpoint, and keeps nothing open
+//! there.
 
 mod follow;
 mod hit;
@@ -22,16 +22,16 @@ pub use self::follow::Follow;
 use self::hit::{Found, Hit, Hits};
 use crate::{settings, sink};
 
-/// Lines of one request.
+/// Lines per request.
 const PAGE_LINES: usize = 1000;
-/// Pages of one question: the search for a rare text stops after these.
+/// Maximum pages per query: the search for a rare text stops after these.
 const PAGES_MAX: usize = 100;
-/// Counting ends there.
+/// Counting stops there.
 const UNREADABLE_MAX: usize = 100_000;
 /// The resolution of times.
 const INSTANT: SignedDuration = SignedDuration::from_nanos(1);
 
-/// The index could not be read; in words.
+/// The index could not be read; says why.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read the log's index: {0}")]
 pub struct IndexError(String);
@@ -44,7 +44,7 @@ pub struct Line {
     pub text: String,
 }
 
-/// Whose lines are wanted.
+/// Whose lines to return.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Pods {
     #[default]
@@ -54,13 +54,13 @@ pub enum Pods {
     Pod(String),
 }
 
-/// Which lines are wanted.
+/// Which lines to return.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Question {
     pub pods: Pods,
     pub since: Option<Timestamp>,
     pub before: Option<Timestamp>,
-    /// Only lines with this text in them.
+    /// Only lines that contain this text.
     pub text: Option<String>,
 }
 
@@ -70,19 +70,19 @@ pub struct Reader {
     client: Elasticsearch,
     pattern: String,
     unreadable: Unreadable,
-    /// A page whose lines are too long is refused, and asked for again with fewer.
+    /// A page whose lines are too long is refused, and requested again with fewer lines.
     page_lines: Cell<usize>,
 }
 
-/// Counts documents that are left out because they are no log lines or cannot be read. Clones share the count.
+/// Counts documents that are left out because they are not log lines or cannot be read. Clones share the count.
 #[derive(Debug, Clone, Default)]
 pub struct Unreadable(Arc<Mutex<LeftOut>>);
 
 #[derive(Debug, Default)]
 struct LeftOut {
-    /// Of which pages may have the same ones.
+    /// Documents that may occur on several pages.
     ids: HashSet<String>,
-    /// What the index itself cannot read.
+    /// Documents that the index itself cannot read.
     damaged: u64,
 }
 
@@ -108,10 +108,10 @@ impl Unreadable {
 }
 
 impl Reader {
-    /// Makes the client without connecting.
+    /// Creates the client without connecting.
     ///
     /// # Errors
-    /// The client refuses its configuration.
+    /// The client rejects its configuration.
     pub fn new(settings: &settings::Elasticsearch) -> Result<Self, IndexError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Self {
@@ -130,7 +130,7 @@ impl Reader {
     pub fn last(&self, question: &Question, count: usize) -> Result<Vec<Line>, IndexError> {
         let mut lines = Vec::new();
         let mut page = Page { newest_first: true, from: question.since, to: None };
-        // Hits at the instant at which the last page ended.
+        // Hits at the instant at which the previous page ended.
         let mut seen: HashSet<String> = HashSet::new();
         for _ in 0..PAGES_MAX {
             let hits = self.page(question, &page)?;
@@ -153,7 +153,7 @@ impl Reader {
             if hits.is_last || lines.len() >= count {
                 break;
             }
-            // One instant has more lines than a page: the rest of them are out of reach, but earlier lines are not.
+            // One instant has more lines than a page: the rest of them are unreachable, but earlier lines are not.
             page.to = Some(if no_news { end.checked_sub(INSTANT).unwrap_or(end) } else { end });
         }
         lines.truncate(count);
@@ -161,12 +161,12 @@ impl Reader {
         Ok(lines)
     }
 
-    /// What is left out by this reader, also while it follows.
+    /// Documents that this reader leaves out, also while it follows.
     pub fn unreadable(&self) -> Unreadable {
         self.unreadable.clone()
     }
 
-    /// Lines that come from now on.
+    /// Lines that arrive from now on.
     pub fn follow(self, question: Question) -> Follow {
         Follow::new(self, question)
     }
@@ -192,7 +192,7 @@ impl Reader {
             let search = self
                 .client
                 .search(SearchParts::Index(&pattern))
-                // Before the first line there is no index, and that is no error.
+                // Before the first line there is no index, and that is not an error.
                 .ignore_unavailable(true)
                 .allow_no_indices(true)
                 .body(body)
@@ -214,10 +214,10 @@ pub(crate) fn fuzz_answer(answer: &[u8]) {
     }
 }
 
-/// A piece of the answer.
+/// One page of the result.
 struct Page {
     newest_first: bool,
-    /// Both are part of it.
+    /// Both bounds are inclusive.
     from: Option<Timestamp>,
     to: Option<Timestamp>,
 }

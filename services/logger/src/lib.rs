@@ -8,17 +8,17 @@
 //!                      without a gap
 //! ```
 //!
-//! Every record is written at least once, and a replay writes nothing twice: its document's id and index follow from
+//! Every record is written at least once, and a replay writes nothing twice: its document's ID and index follow from
 //! the record alone ([`record`]). An offset is committed only when all records before it are acknowledged
 //! ([`progress`]), by Elasticsearch or, for those that cannot be documents, by the dead-letter topic.
 //!
-//! While Elasticsearch is down nothing is lost and nothing piles up: the bulks in flight are retried with growing,
-//! jittered waits, and beyond them consuming is paused. The backlog waits in Kafka.
+//! While Elasticsearch is down, nothing is lost and nothing piles up: the bulks in flight are retried with growing
+//! delays and jitter, and beyond them consuming is paused. The backlog waits in Kafka.
 //!
-//! One thread does all of it; librdkafka and the admin port have theirs. Memory is bounded by the bulks
-//! (`BULK_BYTES` × (`BULKS_IN_FLIGHT` + 1)) and what was fetched ahead.
+//! One thread does all of it; librdkafka and the admin port have their own. Memory is bounded by the bulks
+//! (`BULK_BYTES` × (`BULKS_IN_FLIGHT` + 1)) and the records fetched ahead.
 //!
-//! [`Settings`] is what can be set, [`metrics`] what is counted, [`index`] reads what was written.
+//! [`Settings`] lists the settings, [`metrics`] the metrics, [`index`] reads what was written.
 
 mod bulk;
 mod dead_letters;
@@ -47,11 +47,11 @@ pub use server::Server;
 use service::Shutdown;
 pub use settings::{Credentials, Elasticsearch, Settings, Trust};
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete: consumed records are delivered and
+/// Runs the service on this thread and its own threads until `shutdown` is complete: consumed records are delivered and
 /// committed, and the consumer has left its group.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]).
+/// The service cannot start ([`Server::bind`]).
 pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, shutdown)?.run()
 }

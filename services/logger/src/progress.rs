@@ -1,15 +1,15 @@
-//! How far each partition is done.
+//! The progress of each partition.
 //!
-//! Bulks are acknowledged in any order, but an offset may be committed only when nothing before it is outstanding.
+//! Bulks are acknowledged in any order, but an offset may be committed only when no earlier record is outstanding.
 //! Records of a partition come in order and go into bulks in order, so a bulk holds one run of records per partition.
-//! It is enough to remember, for every bulk that is not acknowledged yet, where each run ends.
+//! It is enough to remember where each run ends, for every unacknowledged bulk.
 //!
 //! A revoked partition is forgotten at once. Its next owner starts from the committed offset and consumes again what
-//! was still in flight.
+//! was in flight.
 
 use std::collections::{BTreeMap, VecDeque};
 
-/// Numbers bulks in the order in which they were filled.
+/// Numbers bulks in the order of filling.
 pub(crate) type BulkNumber = u64;
 
 /// The end of one bulk's run of records.
@@ -28,17 +28,17 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A partition was assigned to us.
+    /// Notes that a partition was assigned to us.
     pub(crate) fn assigned(&mut self, partition: i32) {
         self.partitions.insert(partition, VecDeque::new());
     }
 
-    /// A partition was revoked.
+    /// Notes that a partition was revoked.
     pub(crate) fn revoked(&mut self, partition: i32) {
         self.partitions.remove(&partition);
     }
 
-    /// A record was put into a bulk. Bulks are filled one after the other, with ascending numbers.
+    /// Notes that a record was put into a bulk. Bulks are filled one after another, with ascending numbers.
     pub(crate) fn taken(&mut self, bulk: BulkNumber, partition: i32, offset: i64) {
         let Some(runs) = self.partitions.get_mut(&partition) else {
             return;
@@ -49,8 +49,8 @@ impl Progress {
         }
     }
 
-    /// A bulk was acknowledged. Returns the partitions that can commit more, each with the offset to commit: the first
-    /// record that is not done.
+    /// Notes that a bulk was acknowledged. Returns the partitions that can commit more, each with the offset to commit:
+    /// the first record that is not done.
     pub(crate) fn acknowledged(&mut self, bulk: BulkNumber) -> Vec<(i32, i64)> {
         let mut advanced = Vec::new();
         for (partition, runs) in &mut self.partitions {

@@ -1,6 +1,7 @@
-//! The loop: records are consumed, judged and put into bulks; full or old bulks are sent; acknowledgements are noted.
+//! The main loop: consumes records, judges them and puts them into bulks; sends full or old bulks; notes
+//! acknowledgements.
 //!
-//! Back-pressure has two steps. While the maximum number of bulks is in flight and the next one is full, nothing is
+//! Backpressure has two steps. While the maximum number of bulks is in flight and the next one is full, nothing is
 //! consumed; librdkafka's queue fills and it stops fetching. If that lasts, partitions are paused and the consumer is
 //! polled again, because a member that does not poll loses its partitions.
 
@@ -23,9 +24,9 @@ use crate::record::{self, Verdict};
 use crate::settings::Settings;
 use crate::source::Source;
 
-/// If nothing could be sent for this long, it is not a hiccup, and fetching is paused.
+/// If nothing can be sent for this long, it is not a hiccup, and fetching is paused.
 const PAUSE_AFTER: Duration = Duration::from_secs(1);
-/// Records taken in a row before anything else gets a turn.
+/// Consecutive records before anything else gets a turn.
 const RECORDS_IN_A_ROW: usize = 256;
 
 /// See the module.
@@ -37,11 +38,11 @@ pub(crate) struct Pump {
     bulks_in_flight: usize,
     drain_timeout: Duration,
     in_flight: JoinSet<BulkNumber>,
-    /// Since when nothing can be taken any more.
+    /// Since when no record can be accepted.
     blocked_since: Option<Instant>,
 }
 
-/// Puts records into the bulk that is being filled.
+/// Puts records into the current bulk.
 struct Intake {
     filling: Filling,
     metrics: Arc<Metrics>,
@@ -61,7 +62,7 @@ impl Intake {
         source.taken(self.filling.number(), origin.partition, origin.offset);
     }
 
-    /// Takes a record, and more that have already arrived.
+    /// Accepts a record, and more that have already arrived.
     async fn take_row(&mut self, source: &Source, first: BorrowedMessage<'_>) {
         self.take(source, &first);
         for _ in 1..RECORDS_IN_A_ROW {
@@ -126,13 +127,13 @@ impl Pump {
         self.in_flight.len() < self.bulks_in_flight
     }
 
-    /// When the bulk that is being filled should be sent; `None`: not for now.
+    /// When to send the current bulk; `None`: not for now.
     fn send_at(&self) -> Option<Instant> {
         let since = self.intake.filling.since().filter(|_| self.has_room())?;
         Some(if self.intake.filling.is_full() { since.into() } else { Instant::from(since) + self.bulk_age })
     }
 
-    /// Whether one more record can be taken. While paused, late records are still taken, up to a bound.
+    /// Whether one more record can be accepted. While paused, late records are still accepted, up to a bound.
     fn takes(&self) -> bool {
         !self.intake.filling.is_full() || self.source.is_paused() && !self.intake.filling.is_overfull()
     }
@@ -146,7 +147,7 @@ impl Pump {
         self.source.pause();
     }
 
-    /// Tracks whether anything can be taken, and resumes when it can.
+    /// Tracks whether records can be accepted, and resumes when they can.
     fn relieve(&mut self) {
         if self.intake.filling.is_full() && !self.has_room() {
             self.blocked_since.get_or_insert_with(clock::runtime_now);
@@ -168,7 +169,7 @@ impl Pump {
     fn acknowledge(&self, done: Result<BulkNumber, JoinError>) {
         match done {
             Ok(number) => self.source.acknowledged(number),
-            // Nothing after it could ever be committed: end the process; its successor consumes it all again.
+            // No later record could ever be committed: end the process; its successor consumes everything again.
             Err(error) => {
                 if let Ok(panic) = error.try_into_panic() {
                     std::panic::resume_unwind(panic);
@@ -177,7 +178,7 @@ impl Pump {
         }
     }
 
-    /// Delivers what was consumed, within the time allowed.
+    /// Delivers consumed records, within the time allowed.
     async fn drain(&mut self, shutdown: &Shutdown) {
         if self.intake.filling.since().is_some() {
             self.send();

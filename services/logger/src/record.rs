@@ -1,11 +1,11 @@
-//! What becomes of a record: a document, nothing, or a dead letter.
+//! Judges a record: it becomes a document or a dead letter, or is skipped.
 //!
 //! A record's value is a JSON object with at least `pod`, `text` and `timestamp`: Unix seconds, as an integer or with a
-//! fraction, or RFC 3339. It becomes a document unchanged, with any further members, except that `timestamp` is RFC
-//! 3339 in every document. Two things follow from the record alone, so that a record consumed again finds its own
+//! fraction, or RFC 3339. It becomes a document unchanged, including any further members, except that `timestamp` is
+//! RFC 3339 in every document. Two things follow from the record alone, so that a record consumed again finds its own
 //! document:
-//! * the index: a prefix and the day (UTC) of the record's time stamp;
-//! * the id: `TOPIC-PARTITION-OFFSET-` and the first eight hex digits of the value's SHA-256, because offsets restart
+//! * the index: a prefix and the day (UTC) of the record's timestamp;
+//! * the ID: `TOPIC-PARTITION-OFFSET-` and the first eight hex digits of the value's SHA-256, because offsets restart
 //!   when Kafka is recreated.
 
 use std::borrow::Cow;
@@ -17,10 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Clocks differ; a record further ahead than this would only create an index that nobody looks for.
+/// Clocks differ; a record further ahead would only create an index that nobody looks for.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(24);
 
-/// What becomes of a record.
+/// The verdict about a record.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It is written to the index of its day.
@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
     Malformed(String),
 }
 
-/// A record's time, and where it is in the value.
+/// A record's time, and its position in the value.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) time: Timestamp,
@@ -54,14 +54,14 @@ impl Day {
         Self(timestamp.as_second().div_euclid(SECONDS))
     }
 
-    /// As indices are named: `2026.11.21`.
+    /// The format of index names: `2026.11.21`.
     pub(crate) fn name(self) -> String {
         let midnight = Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * self.0);
         midnight.strftime("%Y.%m.%d").to_string()
     }
 }
 
-/// What every record has to have.
+/// The required members of every record.
 #[derive(Deserialize)]
 struct Line<'a> {
     #[serde(borrow, rename = "pod")]
@@ -70,7 +70,7 @@ struct Line<'a> {
     _text: Cow<'a, str>,
     #[serde(borrow)]
     timestamp: &'a RawValue,
-    /// What our own services write besides whole seconds.
+    /// Our own services write it in addition to whole seconds.
     #[serde(borrow, default)]
     time: Option<&'a RawValue>,
 }
@@ -80,7 +80,7 @@ pub(crate) fn judge(value: Option<&[u8]>, now: Timestamp, age_max: Duration) -> 
     let Some(value) = value else {
         return Verdict::Malformed("it has no value".into());
     };
-    // The deserializer would also take an array for an object.
+    // The deserializer would also accept an array as an object.
     if value.trim_ascii_start().first() != Some(&b'{') {
         return Verdict::Malformed("not a JSON object".into());
     }
@@ -107,7 +107,7 @@ pub(crate) fn judge(value: Option<&[u8]>, now: Timestamp, age_max: Duration) -> 
     // `time` may only refine the same second.
     let finer = line.time.and_then(|time| time_of(time.get()));
     let finer = finer.filter(|time| is_whole_seconds(text) && time.as_second() == written.as_second());
-    // The raw value is a part of `value`.
+    // The raw value is a slice of `value`.
     let start = text.as_ptr().addr() - value.as_ptr().addr();
     Verdict::Document(Stamp { time: finer.unwrap_or(written), place: start..start + text.len() })
 }
@@ -121,12 +121,12 @@ fn time_of(json: &str) -> Option<Timestamp> {
     if let Ok(seconds) = digits.parse::<i64>()
         && fraction.bytes().all(|byte| byte.is_ascii_digit())
     {
-        // As decimals: the nearest f64 is up to 120 ns away from a time of these years.
+        // Parsed as decimals: the nearest f64 is up to 120 ns away from a time of these years.
         let nanoseconds: i32 = format!("{fraction:0<9.9}").parse().ok()?;
         let sign = if json.starts_with('-') { -1 } else { 1 };
         return Timestamp::new(seconds, sign * nanoseconds).ok();
     }
-    // With an exponent. `null`, `true` and the like are no numbers.
+    // With an exponent. `null`, `true` and the like are not numbers.
     let seconds: f64 = serde_json::from_str(json).ok()?;
     Timestamp::from_duration(SignedDuration::try_from_secs_f64(seconds).ok()?).ok()
 }
@@ -135,7 +135,7 @@ fn is_whole_seconds(json: &str) -> bool {
     json.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Appends the id of a record's document.
+/// Appends the ID of a record's document.
 pub(crate) fn write_id(out: &mut String, topic: &str, partition: i32, offset: i64, value: &[u8]) {
     const DIGEST_BYTES: usize = 4;
     let digest = ring::digest::digest(&ring::digest::SHA256, value);
@@ -240,7 +240,7 @@ mod tests {
     fn ids_are_those_of_the_contract() {
         let mut id = String::new();
         write_id(&mut id, "general-logs", 2, 42, b"abc");
-        // The beginning of the SHA-256 of `abc`, as in FIPS 180-2.
+        // The start of the SHA-256 of `abc`, as in FIPS 180-2.
         assert_eq!(id, "general-logs-2-42-ba7816bf");
     }
 

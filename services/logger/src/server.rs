@@ -1,4 +1,4 @@
-//! Bringing a logger up and running it.
+//! Starts and runs a logger.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::sink::{self, Sink};
 use crate::source::Source;
 use crate::stuck::Stuck;
 
-/// How long committing and leaving the group may take, and shipping the last log lines.
+/// Time limit for committing and leaving the group, and for shipping the last log lines.
 const FAREWELL: Duration = Duration::from_secs(5);
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -38,7 +38,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the admin port and makes the clients. Neither Kafka nor Elasticsearch needs to be reachable.
+    /// Binds the admin port and creates the clients. Neither Kafka nor Elasticsearch needs to be reachable.
     ///
     /// # Errors
     /// What is unavailable: see [`Error`].
@@ -81,12 +81,12 @@ impl Server {
         Ok(Self { admin, readiness, runtime, settings, pump, own_lines, shutdown })
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
@@ -104,7 +104,7 @@ impl Server {
                 async move { shutdown.reached(Phase::Draining).await }
             };
             let lines = tokio::spawn(logs::ship(own_lines, settings.kafka.logging_topic.clone(), pod, stop));
-            // It has no clients: it is ready while it does its work, whatever it has to wait for.
+            // It has no clients: it is ready while it works, even if it has to wait.
             readiness.ready();
             info!("ready");
             let source = pump.run(&shutdown).await;

@@ -55,7 +55,7 @@ const BULKS_IN_FLIGHT_MAX: usize = 64;
 const SESSION_TIMEOUT_RANGE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(6)..=Duration::from_mins(5);
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -68,14 +68,14 @@ pub struct Settings {
     /// How long until a killed member loses its partitions.
     pub session_timeout: Duration,
     pub dead_letter_topic: String,
-    /// Records older than this, by their own time stamp, are skipped.
+    /// Records older than this, by their own timestamp, are skipped.
     pub record_age_max: Duration,
     /// A bulk is sent when it has this many bytes…
     pub bulk_bytes: usize,
     /// …or when its first record has waited this long.
     pub bulk_age: Duration,
     pub bulks_in_flight: NonZeroUsize,
-    /// How long delivering consumed records may take at shutdown.
+    /// Time limit for delivering consumed records at shutdown.
     pub drain_timeout: Duration,
     pub elasticsearch: Elasticsearch,
 }
@@ -142,7 +142,7 @@ impl Settings {
         let bulk_age = reader.duration(&BULK_AGE);
         let bulks_in_flight = bulks_in_flight(&mut reader);
         let drain_timeout = reader.duration(&DRAIN_TIMEOUT);
-        // Without brokers there is nothing to run, and that was refused above.
+        // Without brokers there is nothing to run, which was reported above.
         let settings = kafka.map(|kafka| Self {
             host,
             admin_port,
@@ -166,7 +166,7 @@ impl Settings {
     }
 }
 
-/// Which of two names for one setting is set. Both may be, to the same value.
+/// Which of two names for one setting is set. Both may be, if the values are equal.
 fn given<'a>(reader: &mut Reader<'_>, name: &'a Variable, alias: &'a Variable) -> &'a Variable {
     if !reader.is_set(alias) {
         return name;

@@ -18,22 +18,22 @@ use tracing::debug;
 use crate::PIPELINE;
 use crate::settings::{self, Credentials, Trust};
 
-/// The only part of a bulk's answer that is needed; it keeps a good answer to a few bytes per document.
+/// The only part of a bulk's answer that is needed; it limits a good answer to a few bytes per document.
 const ANSWER: &[(&str, &str)] =
     &[("filter_path", "errors,items.*.status,items.*.error.type,items.*.error.reason")];
-/// The name by which dashboards know all log indices.
+/// The name under which dashboards find all log indices.
 const ALIAS: &str = "k8s-logs";
-/// Errors are cut to this: they may quote the document.
+/// Errors are truncated to this: they may quote the document.
 const REASON_CHARS_MAX: usize = 300;
 
-/// Makes a client without connecting.
+/// Creates a client without connecting.
 ///
 /// # Errors
-/// The client refuses its configuration, in its words.
+/// The client rejects its configuration; says why.
 pub(crate) fn client(settings: &settings::Elasticsearch) -> Result<Elasticsearch, String> {
     let pool = MultiNodeConnectionPool::round_robin(settings.urls.clone(), None);
-    // Answers are small and come from nearby: compressing them would cost both sides more than it saves. Proxies
-    // named in the environment are meant for remote servers.
+    // Answers are small and come from nearby: compressing them would cost both sides more than it saves. Proxies in the
+    // environment are meant for remote servers.
     let mut builder = TransportBuilder::new(pool)
         .header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
         .timeout(settings.timeout)
@@ -55,11 +55,11 @@ pub(crate) fn client(settings: &settings::Elasticsearch) -> Result<Elasticsearch
     builder.build().map(Elasticsearch::new).map_err(|error| error.to_string())
 }
 
-/// What became of one document.
+/// The outcome for one document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Written {
     Created,
-    /// It was there already.
+    /// It already existed.
     Duplicate,
     /// Not now; perhaps later.
     Busy(String),
@@ -67,25 +67,25 @@ pub(crate) enum Written {
     Refused(String),
 }
 
-/// Why a whole request came to nothing.
+/// Why a whole request failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
     /// No answer, or not the expected kind; in words.
     #[error("{0}")]
     Unavailable(String),
-    /// The request has too many bytes for Elasticsearch, or for something on the way to it.
-    #[error("larger than Elasticsearch takes in one request")]
+    /// The request is too large for Elasticsearch, or for a proxy on the way to it.
+    #[error("larger than Elasticsearch accepts in one request")]
     TooLarge,
     /// Something in the request will never be accepted; in words.
     #[error("{0}")]
     Refused(String),
 }
 
-/// Where documents go.
+/// Writes documents to Elasticsearch.
 pub(crate) struct Sink {
     client: Elasticsearch,
     index_prefix: String,
-    /// The template was put since Elasticsearch was last unreachable.
+    /// The template has been put since Elasticsearch was last unreachable.
     has_template: AtomicBool,
 }
 
@@ -94,8 +94,8 @@ impl Sink {
         Self { client, index_prefix, has_template: AtomicBool::new(false) }
     }
 
-    /// Writes documents: for each what became of it, in order. Puts the index template first, once, and again after
-    /// a failure: an Elasticsearch that was away may have lost it, and the first document makes the index.
+    /// Writes documents; returns the outcome of each, in order. Puts the index template first, once, and again after a
+    /// failure: an Elasticsearch that was away may have lost it, and the first document creates the index.
     pub(crate) async fn write(&self, body: Bytes, documents: usize) -> Result<Vec<Written>, Failure> {
         if !self.has_template.load(Ordering::Relaxed) {
             self.put_template().await?;
@@ -115,8 +115,8 @@ impl Sink {
             "template": {
                 "settings": { "number_of_shards": 1, "auto_expand_replicas": "0-1" },
                 "aliases": { ALIAS: {} },
-                // Members that are not named here are kept but not indexed, so that other programs' logs cannot use
-                // up the index's limit on fields.
+                // Members not named here are kept but not indexed, so that other programs' logs cannot use up the
+                // index's limit on fields.
                 "mappings": { "dynamic": false, "properties": {
                     "timestamp": { "type": "date_nanos" },
                     "pod": { "type": "keyword", "ignore_above": 256 },
@@ -136,13 +136,13 @@ impl Sink {
         Ok(())
     }
 
-    /// Adds the alias to indices older than the template. There may be none, and a user allowed to write documents may
-    /// not be allowed to do this: neither prevents writing documents.
+    /// Adds the alias to indices older than the template. There may be none, and a user who may write documents may not
+    /// be allowed to do this: neither prevents writing documents.
     async fn put_alias(&self) {
         let add = json!({ "add": { "index": format!("{}-*", self.index_prefix), "alias": ALIAS } });
         let answer = self.client.indices().update_aliases().body(json!({ "actions": [add] })).send().await;
         if let Err(reason) = accepted(answer).await {
-            debug!(target: PIPELINE, %reason, alias = ALIAS, "older indices do not get the alias");
+            debug!(target: PIPELINE, %reason, alias = ALIAS, "cannot add the alias to older indices");
         }
     }
 
@@ -153,7 +153,7 @@ impl Sink {
             self.client.transport().send(Method::Post, "_bulk", headers, Some(ANSWER), Some(body), None);
         let answer = accepted(answer.await).await?;
         let answer: Answer = serde_json::from_slice(&answer)
-            .map_err(|error| Failure::Unavailable(format!("not the answer to a bulk: {error}")))?;
+            .map_err(|error| Failure::Unavailable(format!("not an answer to a bulk request: {error}")))?;
         if answer.items.len() != documents {
             let message = format!("an answer for {} of {documents} documents", answer.items.len());
             return Err(Failure::Unavailable(message));
@@ -174,7 +174,7 @@ pub(crate) async fn accepted(answer: Result<Response, elasticsearch::Error>) -> 
     Err(match status {
         StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge,
         StatusCode::UNAUTHORIZED => Failure::Unavailable(
-            "Elasticsearch refuses ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD or ELASTICSEARCH_API_KEY"
+            "Elasticsearch rejects ELASTICSEARCH_USER and ELASTICSEARCH_PASSWORD or ELASTICSEARCH_API_KEY"
                 .into(),
         ),
         StatusCode::FORBIDDEN => Failure::Unavailable(format!(
@@ -214,7 +214,7 @@ fn short(text: &str) -> String {
     }
 }
 
-/// The answer to a bulk.
+/// The answer to a bulk request.
 #[derive(Deserialize)]
 struct Answer {
     items: Vec<Item>,
@@ -262,7 +262,7 @@ impl Outcome {
     }
 
     /// Whether a bad request is not the document's fault, so that any other would fail too. Such errors are also 400 or
-    /// 403 (too many shards, a closed index, a full disk), and go away once somebody repairs the cluster.
+    /// 403 (too many shards, a closed index, a full disk), and disappear once somebody repairs the cluster.
     fn is_of_the_cluster(&self) -> bool {
         const KINDS: [&str; 3] =
             ["validation_exception", "index_closed_exception", "cluster_block_exception"];
@@ -292,8 +292,8 @@ mod tests {
         let forbidden = r#"{"status":403,"error":{"type":"security_exception","reason":"not yours"}}"#;
         assert_eq!(outcome(forbidden), Written::Refused("security_exception: not yours".into()));
         let blocked = r#"{"status":403,"error":{"type":"cluster_block_exception","reason":"disk full"}}"#;
-        assert!(matches!(outcome(blocked), Written::Busy(_)), "it is taken when the block is gone");
+        assert!(matches!(outcome(blocked), Written::Busy(_)), "it is accepted when the block is gone");
         assert!(matches!(outcome(r#"{"status":503}"#), Written::Busy(_)));
-        assert!(matches!(outcome(r#"{"status":404}"#), Written::Busy(_)), "an index that cannot be made");
+        assert!(matches!(outcome(r#"{"status":404}"#), Written::Busy(_)), "an index that cannot be created");
     }
 }

@@ -1,7 +1,7 @@
-//! The consumer: a member of the group, with offsets that are committed only after they were acknowledged.
+//! The consumer: a member of the group, whose offsets are committed only after acknowledgement.
 //!
-//! Offsets are *stored* when all records before them are done; librdkafka commits what is stored, every second, when
-//! partitions are taken away, and at the end.
+//! Offsets are *stored* when all records before them are done; librdkafka commits stored offsets every second, when
+//! partitions are revoked, and at the end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +26,9 @@ use crate::settings::Settings;
 
 /// Its name in `/readyz`.
 const PART: &str = "kafka";
-/// How much is fetched ahead at most: records waiting in this process.
+/// Limit of records fetched ahead and waiting in this process.
 const FETCHED_AHEAD_KIBIBYTES: &str = "16384";
-/// What one fetch brings, at most.
+/// Limit of one fetch.
 const FETCH_BYTES: &str = "8388608";
 /// How often librdkafka reports statistics.
 const STATISTICS_MS: &str = "5000";
@@ -55,7 +55,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
-        // Negative numbers are the configured addresses, not brokers that were reached.
+        // Negative numbers are configured addresses, not brokers that were reached.
         if statistics.brokers.values().any(|broker| broker.nodeid >= 0 && broker.state == "UP") {
             self.works();
         } else {
@@ -67,7 +67,7 @@ impl ClientContext for Context {
         let own: Vec<i32> = self.progress.lock().partitions().collect();
         for partition in own {
             let lag = topic.partitions.get(&partition).map_or(-1, |partition| partition.consumer_lag_stored);
-            // Not known before the first offset.
+            // Unknown before the first offset.
             if lag >= 0 {
                 self.metrics.lag.get_or_create(&PartitionLabel { partition }).set(lag);
             }
@@ -79,7 +79,7 @@ impl Context {
     fn works(&self) {
         self.watch.clear();
         if self.readiness.restore(PART) {
-            info!(target: PIPELINE, "Kafka can be reached again");
+            info!(target: PIPELINE, "Kafka is reachable again");
         }
     }
 
@@ -87,7 +87,7 @@ impl Context {
         if let Some(reason) = self.watch.last_error()
             && self.readiness.degrade(PART, &*reason)
         {
-            warn!(target: PIPELINE, reason, "Kafka cannot be reached");
+            warn!(target: PIPELINE, reason, "Kafka is unreachable");
         }
     }
 }
@@ -119,11 +119,11 @@ impl ConsumerContext for Context {
                 if self.paused.load(Ordering::Relaxed)
                     && let Err(error) = consumer.pause(partitions)
                 {
-                    warn!(target: PIPELINE, %error, "new partitions cannot be paused");
+                    warn!(target: PIPELINE, %error, "cannot pause new partitions");
                 }
             }
             Rebalance::Revoke(partitions) => {
-                info!(target: PIPELINE, partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions taken away");
+                info!(target: PIPELINE, partitions = ?numbers(partitions).collect::<Vec<_>>(), "partitions revoked");
             }
             Rebalance::Error(error) => warn!(target: PIPELINE, %error, "rebalance failed"),
         }
@@ -132,8 +132,8 @@ impl ConsumerContext for Context {
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
         match result {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-            // They will be committed with the next ones; until then a restart only consumes some records again.
-            Err(error) => debug!(target: PIPELINE, %error, "offsets are not committed yet"),
+            // They will be committed with later ones; until then a restart only consumes some records again.
+            Err(error) => debug!(target: PIPELINE, %error, "offsets not committed yet"),
         }
     }
 }
@@ -152,10 +152,10 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Makes the consumer and subscribes without connecting.
+    /// Creates the consumer and subscribes without connecting.
     ///
     /// # Errors
-    /// The client refuses its configuration.
+    /// The client rejects its configuration.
     pub(crate) fn new(
         settings: &Settings,
         metrics: Arc<Metrics>,
@@ -182,7 +182,7 @@ impl Source {
             .set("client.id", service::logs::pod_name(settings.pod_name.as_deref()))
             .set("session.timeout.ms", session.as_millis().to_string())
             .set("heartbeat.interval.ms", (session / 5).as_millis().to_string())
-            // We store offsets, after the acknowledgement; librdkafka commits what is stored.
+            // We store offsets after the acknowledgement; librdkafka commits stored offsets.
             .set("enable.auto.offset.store", "false")
             .set("enable.auto.commit", "true")
             .set("auto.commit.interval.ms", "1000")
@@ -200,7 +200,7 @@ impl Source {
         Ok(Self { consumer, topic, progress, paused, metrics })
     }
 
-    /// The next record; callbacks and `/readyz` report what goes wrong meanwhile.
+    /// The next record; callbacks and `/readyz` report failures meanwhile.
     pub(crate) async fn next(&self) -> BorrowedMessage<'_> {
         loop {
             match self.consumer.recv().await {
@@ -210,12 +210,12 @@ impl Source {
         }
     }
 
-    /// A record was put into a bulk.
+    /// Notes that a record was put into a bulk.
     pub(crate) fn taken(&self, bulk: BulkNumber, partition: i32, offset: i64) {
         self.progress.lock().taken(bulk, partition, offset);
     }
 
-    /// A bulk is done: commits what can be committed now.
+    /// Notes that a bulk is done: commits what can be committed now.
     pub(crate) fn acknowledged(&self, bulk: BulkNumber) {
         let advanced = self.progress.lock().acknowledged(bulk);
         if advanced.is_empty() {
@@ -229,20 +229,20 @@ impl Source {
             })
             .and_then(|()| self.consumer.store_offsets(&offsets));
         if let Err(error) = stored {
-            // The partition was just revoked; its next owner repeats it.
-            debug!(target: PIPELINE, %error, "offsets are not stored");
+            // The partition was just revoked; its next owner repeats the records.
+            debug!(target: PIPELINE, %error, "cannot store offsets");
         }
     }
 
     /// Stops fetching, but stays a member of the group.
     pub(crate) fn pause(&self) {
-        // Set this before looking up the present partitions: later ones are paused when they are assigned.
+        // Set this before reading the current partitions: later ones are paused when they are assigned.
         self.paused.store(true, Ordering::Relaxed);
         self.metrics.pauses.inc();
         self.set_paused(true);
     }
 
-    /// Fetches again.
+    /// Resumes fetching.
     pub(crate) fn resume(&self) {
         self.paused.store(false, Ordering::Relaxed);
         self.metrics.resumes.inc();
@@ -258,16 +258,16 @@ impl Source {
             if pause { self.consumer.pause(&partitions) } else { self.consumer.resume(&partitions) }
         });
         if let Err(error) = changed {
-            warn!(target: PIPELINE, %error, pause, "fetching cannot be paused or resumed");
+            warn!(target: PIPELINE, %error, pause, "cannot pause or resume fetching");
         }
     }
 
-    /// Commits what is acknowledged and leaves the group. Blocks.
+    /// Commits acknowledged offsets and leaves the group. Blocks.
     pub(crate) fn leave(self) {
         match self.consumer.commit_consumer_state(CommitMode::Sync) {
             Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
             Err(error) => {
-                warn!(target: PIPELINE, %error, "the last offsets are not committed: their records will be consumed again");
+                warn!(target: PIPELINE, %error, "cannot commit the last offsets: their records will be consumed again");
             }
         }
         // Dropped: leaves the group.

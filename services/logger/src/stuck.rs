@@ -1,7 +1,7 @@
-//! What waits because a part of the pipeline does not accept it, and since when.
+//! Records that wait because a part of the pipeline does not accept them, and since when.
 //!
-//! Several bulks are in flight at a time. One that arrives says nothing about another that does not, so the part only
-//! works again when nothing waits for it any more.
+//! Several bulks are in flight at a time. A delivered one says nothing about another that is stuck, so the part only
+//! counts as working again when nothing waits for it any more.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::progress::BulkNumber;
 pub(crate) struct Stuck {
     part: &'static str,
     readiness: Readiness,
-    /// Waiting records, by their bulk, and since when.
+    /// Waiting records by bulk, and since when.
     waiting: Mutex<BTreeMap<BulkNumber, (usize, Timestamp)>>,
 }
 
@@ -24,7 +24,7 @@ impl Stuck {
         Self { part, readiness, waiting: Mutex::default() }
     }
 
-    /// Records of a bulk were not accepted. Returns whether that begins an outage.
+    /// Notes that records of a bulk were not accepted. Returns whether this starts an outage.
     pub(crate) fn waits(&self, bulk: BulkNumber, records: usize, reason: &str) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.entry(bulk).or_insert_with(|| (0, clock::wall())).0 = records;
@@ -33,7 +33,7 @@ impl Stuck {
         self.readiness.degrade(self.part, format!("{all} records wait since {since:.0}: {reason}"))
     }
 
-    /// A bulk is done. Returns whether that ends an outage.
+    /// Notes that a bulk is done. Returns whether this ends an outage.
     pub(crate) fn done(&self, bulk: BulkNumber) -> bool {
         let mut waiting = self.waiting.lock();
         waiting.remove(&bulk).is_some() && waiting.is_empty() && self.readiness.restore(self.part)

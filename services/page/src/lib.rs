@@ -1,8 +1,8 @@
 //! The `page` service: the page "Server-User Network".
 //!
-//! It serves three files and one document with settings. The browser itself asks the host that is typed into the page:
-//! `GET /{ws,sse}-session/all` for the sessions, `POST /route/kickstart/ws/batch/{connect,disconnect}` on port 8089 to
-//! let users connect or leave. So the page needs no backend and knows no platform.
+//! It serves three files and one document with settings. The browser itself queries the host that is typed into the
+//! page: `GET /{ws,sse}-session/all` for the sessions, `POST /route/kickstart/ws/batch/{connect,disconnect}` on port
+//! 8089 to connect or disconnect users. So the page needs no backend and knows no platform.
 
 mod metrics;
 mod routes;
@@ -14,10 +14,10 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete.
+/// Runs the service on this thread and its own threads until `shutdown` is complete.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]).
+/// The service cannot start ([`Server::bind`]).
 pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, shutdown)?.run()
 }

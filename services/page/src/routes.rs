@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The HTTP routes.
 
 use std::num::NonZeroUsize;
 
@@ -9,8 +9,8 @@ use axum::{Json, Router, middleware};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::json;
 
-/// The page's own script and style and nothing else; no text becomes markup or script. It asks hosts that somebody types,
-/// so it may ask any.
+/// Only the page's own script and style; no text becomes markup or script. It connects to hosts that the user types, so
+/// it may connect to any.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self' http: https:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
                       require-trusted-types-for 'script'";

@@ -1,4 +1,4 @@
-//! Bringing the service up and running it.
+//! Starts and runs the service.
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
@@ -12,10 +12,10 @@ use tracing::info;
 
 use crate::{Error, Settings, metrics, routes};
 
-/// Requests at a time.
+/// Maximum number of concurrent connections.
 const CONNECTIONS_MAX: usize = 256;
 
-/// A server that is bound: requests wait to be served by [`Server::run`].
+/// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -31,7 +31,7 @@ impl Server {
     /// Binds the service's port and the admin port.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let Settings { host, port, admin_host, admin_port, connection_limit_per_host: limit, pod_name } =
             settings;
@@ -49,17 +49,17 @@ impl Server {
         Ok(Self { address, admin, readiness, runtime, listener, limit, views, shutdown })
     }
 
-    /// Where requests go, with the real port.
+    /// The address for requests, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }

@@ -13,14 +13,14 @@ const CONNECTION_LIMIT_PER_HOST: Variable = Variable::new(
     "Connections that one server is meant for; the page shows utilization relative to it.",
 );
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
     pub port: u16,
     pub admin_host: Host,
     pub admin_port: u16,
-    /// Connections that one server is meant to have.
+    /// Connections that one server is meant for.
     pub connection_limit_per_host: NonZeroUsize,
     pub pod_name: Option<String>,
 }

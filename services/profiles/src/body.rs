@@ -1,4 +1,4 @@
-//! What clients send: ids in paths, and bodies.
+//! Parses requests: IDs in paths, and bodies.
 
 use std::time::Duration;
 
@@ -13,27 +13,28 @@ use uuid::Uuid;
 
 use crate::object::{Content, Table};
 
-/// The longest body: a profile with as many users as it may have, written generously.
+/// Maximum length of a body: a profile with the maximum number of users, with room to spare.
 pub(crate) const BODY_BYTES_MAX: usize = 1024 * 1024;
-/// What of each body is not counted against [`LONG_BYTES_MAX`], so that few long ones cannot keep the short ones out.
+/// This much of each body does not count against [`LONG_BYTES_MAX`], so that a few long ones cannot block the short
+/// ones.
 const SHORT_BYTES: usize = 16 * 1024;
-/// Bytes of bodies beyond that, of all clients: each may send slowly, or not to the end. The others wait for room.
+/// Limit on bytes beyond that, over all clients: each may send slowly, or never finish. The rest wait for room.
 pub(crate) const LONG_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The longest name of a user.
+/// Maximum length of a user name.
 const NAME_BYTES_MAX: usize = 1024;
-/// Users of one profile.
+/// Maximum number of users in a profile.
 const USERS_MAX: usize = 10_000;
-/// Faults that one answer names.
+/// Maximum number of faults listed in one answer.
 const FAULTS_MAX: usize = 20;
-/// Characters of a bad value that are shown.
+/// Maximum length of a bad value in a message.
 const SHOWN_CHARS_MAX: usize = 80;
-/// Characters of a UUID with its hyphens; the other ways to write one are not for paths.
+/// Length of a UUID with hyphens; paths accept no other format.
 const UUID_CHARS: usize = 36;
 
-/// An id, as `8a377bc6-c2e7-42db-bf80-36301e21f25e`.
+/// An ID such as `8a377bc6-c2e7-42db-bf80-36301e21f25e`.
 pub(crate) fn id(text: &str) -> Result<Uuid, Problem> {
     uuid(text).ok_or_else(|| {
-        let detail = format!("{:?} is no id: expected {EXPECTED_UUID}", shown(text));
+        let detail = format!("{:?} is not an ID: expected {EXPECTED_UUID}", shown(text));
         Problem::new(StatusCode::BAD_REQUEST, detail)
     })
 }
@@ -44,7 +45,7 @@ fn uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok().filter(|_| text.len() == UUID_CHARS)
 }
 
-/// What to store, from a request's body. `room`: for the bytes of long bodies, each of which waits for it up to
+/// The object to store, from a request's body. `room`: for the bytes of long bodies, each of which waits for it up to
 /// `patience` at a time.
 pub(crate) async fn content(
     table: Table,
@@ -68,7 +69,7 @@ pub(crate) async fn content(
     }
 }
 
-/// The whole body, and its place in `room`.
+/// The whole body, and its share of `room`.
 async fn whole(
     body: Body,
     room: &Semaphore,
@@ -79,7 +80,7 @@ async fn whole(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                let detail = format!("the body is too long: expected {BODY_BYTES_MAX} bytes at most");
+                let detail = format!("the body is too long: expected at most {BODY_BYTES_MAX} bytes");
                 Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
             } else {
                 Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time")
@@ -88,15 +89,15 @@ async fn whole(
         let Ok(piece) = frame.into_data() else { continue };
         let needed = bytes.len() + piece.len();
         if needed > bytes.capacity() {
-            // Grows as it would by itself, but by no more than counts.
+            // Grows as it would by itself, but not beyond the reserved size.
             let capacity = needed.max((2 * bytes.capacity()).min(BODY_BYTES_MAX));
             let counted = held.as_ref().map_or(0, SemaphorePermit::num_permits);
             let more = capacity.saturating_sub(SHORT_BYTES + counted);
             if more > 0 {
                 let room = tokio::time::timeout(patience, room.acquire_many(more as u32)).await;
-                // Fails only if it was closed, which nobody does.
+                // Fails only if the semaphore is closed, which never happens.
                 let Some(more) = room.ok().and_then(Result::ok) else {
-                    let detail = "too many long bodies at a time";
+                    let detail = "too many long bodies at once";
                     return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail));
                 };
                 match &mut held {
@@ -111,7 +112,7 @@ async fn whole(
     Ok((bytes, held))
 }
 
-/// JSON is UTF-8; another character set is not understood.
+/// JSON is UTF-8; other character sets are not supported.
 fn is_json(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let mut parts = kind.split(';').map(str::trim);
@@ -124,7 +125,7 @@ fn is_json(headers: &HeaderMap) -> bool {
         })
 }
 
-/// Bounded: one bad body may have a fault in each of thousands of places.
+/// Bounded: one bad body may have thousands of faults.
 #[derive(Debug, Default)]
 struct Faults(Vec<Fault>);
 
@@ -140,8 +141,8 @@ impl Faults {
     }
 }
 
-/// Keys that are not known are ignored, as clients that know more may send them; so is the body's id, since the server
-/// or the path says it.
+/// Ignores unknown keys, since newer clients may send them, and the body's ID, since the server or the path determines
+/// it.
 fn read(table: Table, body: &Value, faults: &mut Faults) -> Option<Content> {
     let Value::Object(body) = body else {
         faults.unexpected("", "an object", body);
@@ -158,7 +159,7 @@ fn read(table: Table, body: &Value, faults: &mut Faults) -> Option<Content> {
     }
 }
 
-/// A key with a value; null is none.
+/// A key with a value; null counts as absent.
 fn present<'a>(body: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
     body.get(key).filter(|value| !value.is_null())
 }
@@ -167,7 +168,7 @@ fn name(body: &Map<String, Value>, faults: &mut Faults) -> Option<Content> {
     match present(body, "name") {
         None => Some(Content::Name(None)),
         Some(Value::String(name)) if name.len() > NAME_BYTES_MAX => {
-            faults.add("/name", format!("expected {NAME_BYTES_MAX} bytes at most, got {}", name.len()));
+            faults.add("/name", format!("expected at most {NAME_BYTES_MAX} bytes, got {}", name.len()));
             None
         }
         Some(Value::String(name)) if name.chars().any(char::is_control) => {
@@ -186,12 +187,12 @@ fn users(body: &Map<String, Value>, faults: &mut Faults) -> Option<Vec<Uuid>> {
     let users = match present(body, "users") {
         None => return Some(Vec::new()),
         Some(Value::Array(users)) if users.len() > USERS_MAX => {
-            faults.add("/users", format!("expected {USERS_MAX} users at most, got {}", users.len()));
+            faults.add("/users", format!("expected at most {USERS_MAX} users, got {}", users.len()));
             return None;
         }
         Some(Value::Array(users)) => users,
         Some(other) => {
-            faults.unexpected("/users", "an array of ids", other);
+            faults.unexpected("/users", "an array of IDs", other);
             return None;
         }
     };

@@ -1,8 +1,8 @@
 //! Users and profiles in Apache Cassandra.
 //!
-//! The session is made in the background ([`Cassandra::keep`]) and repairs its connections itself. It is checked all the
-//! time, so that `/readyz` tells the truth without a request, and replaced where it does not recover, since by then
-//! addresses and schema may be others.
+//! The session is opened in the background ([`Cassandra::keep`]) and repairs its connections itself. It is checked
+//! continually, so that `/readyz` is right even without requests, and replaced if it does not recover, since addresses
+//! and schema may have changed by then.
 
 mod schema;
 
@@ -29,18 +29,18 @@ use crate::object::{Content, Object, Table};
 use crate::repository::{Failure, Page, Repository, Select};
 use crate::settings;
 
-/// The part that `/readyz` calls degraded while Cassandra is away.
+/// The part that `/readyz` reports as degraded while Cassandra is away.
 pub(crate) const PART: &str = "cassandra";
-/// How long a connection may take.
+/// Time limit of a connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long making a session may take, with what is missing of the schema.
+/// Time limit of opening a session, including missing parts of the schema.
 const OPEN_TIMEOUT: Duration = Duration::from_mins(1);
-/// How long removing all rows may take: every node has a part in it.
+/// Time limit of removing all rows: every node takes part.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_mins(1);
-/// How often the session is checked, and after how many failures in a row it is replaced.
+/// How often to check the session, and after how many consecutive failures to replace it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 const CHECKS_MAX: u32 = 5;
-/// Rows that are asked for at a time, whatever a caller wants.
+/// Maximum number of rows per query, whatever a caller requests.
 const ROWS_MAX: usize = 1000;
 
 #[derive(Debug)]
@@ -48,11 +48,11 @@ pub(crate) struct Cassandra {
     settings: settings::Cassandra,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    /// Once it was reached.
+    /// Present once Cassandra was reached.
     open: RwLock<Option<Arc<Open>>>,
 }
 
-/// A session with what is asked through it.
+/// A session with its prepared statements.
 #[derive(Debug)]
 struct Open {
     session: Session,
@@ -62,7 +62,7 @@ struct Open {
     version: PreparedStatement,
 }
 
-/// Of one table.
+/// The statements of one table.
 #[derive(Debug)]
 struct Statements {
     get: PreparedStatement,
@@ -87,7 +87,7 @@ impl Cassandra {
         Self { settings, metrics, readiness, open: RwLock::new(None) }
     }
 
-    /// Keeps a session for ever; `tried` is told when it was opened, or not, for the first time.
+    /// Keeps a session forever; notifies `tried` when the first attempt to open it has succeeded or failed.
     pub(crate) async fn keep(&self, tried: oneshot::Sender<()>) {
         let mut tried = Some(tried);
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
@@ -106,7 +106,7 @@ impl Cassandra {
                 }
             };
             if let Some(tried) = tried.take() {
-                // Who does not wait any longer does not need to know.
+                // The receiver may be gone.
                 let _ = tried.send(());
             }
             if let Some(open) = open {
@@ -138,14 +138,14 @@ impl Cassandra {
 
     fn works(&self) {
         if self.readiness.restore(PART) {
-            info!(cassandra = %self.settings, "Cassandra is there again");
+            info!(cassandra = %self.settings, "Cassandra is available again");
         }
     }
 
     fn fails(&self, reason: &dyn Display) {
         let told = format!("Cassandra at {}: {reason}", self.settings);
         if self.readiness.degrade(PART, told) {
-            warn!(cassandra = %self.settings, %reason, "users and profiles are neither read nor written");
+            warn!(cassandra = %self.settings, %reason, "cannot read or write users and profiles");
         }
     }
 
@@ -197,17 +197,17 @@ impl Statements {
     }
 }
 
-/// Every statement leaves what it left before, so the driver may repeat it.
+/// Every statement is idempotent, so the driver may repeat it.
 async fn prepare(session: &Session, text: String) -> Result<PreparedStatement, String> {
     let mut prepared =
         session.prepare(text.clone()).await.map_err(|error| format!("cannot prepare {text:?}: {error}"))?;
     prepared.set_is_idempotent(true);
-    // The columns are named in the text, so answers need not describe them again.
+    // The text names the columns, so answers need not describe them again.
     prepared.set_use_cached_result_metadata(true);
     Ok(prepared)
 }
 
-/// The rows of an answer.
+/// The rows of a result.
 fn objects(table: Table, result: QueryResult) -> Result<Vec<Object>, String> {
     fn all<T>(
         rows: impl Iterator<Item = Result<(Uuid, T), scylla::errors::DeserializationError>>,
@@ -224,7 +224,7 @@ fn objects(table: Table, result: QueryResult) -> Result<Vec<Object>, String> {
             all(rows, |name| Content::Name(name.map(Into::into)))
         }
         Table::Profiles => {
-            // A set without elements is none.
+            // An empty set is null.
             let rows = rows.rows::<(Uuid, Option<Vec<Uuid>>)>().map_err(|error| error.to_string())?;
             all(rows, |users| Content::users(users.unwrap_or_default()))
         }

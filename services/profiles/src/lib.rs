@@ -6,7 +6,7 @@
 //!                └──▶ listing: an array of any length, a page at a time
 //! ```
 //!
-//! The data are in Cassandra, or, where none is named, in this process's memory: for one replica alone, and gone with
+//! The data are in Cassandra, or, if none is configured, in this process's memory: for one replica only, and lost with
 //! it.
 
 mod body;
@@ -25,10 +25,10 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete.
+/// Runs the service on this thread and its own threads until `shutdown` is complete.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]).
+/// The service cannot start ([`Server::bind`]).
 pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, shutdown)?.run()
 }

@@ -1,4 +1,4 @@
-//! Lists of any length: one JSON array, written a page at a time, so that it costs the memory of one page.
+//! Lists of any length: one JSON array, written page by page, so that it costs the memory of one page.
 
 use std::sync::Arc;
 
@@ -12,34 +12,34 @@ use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::repository::{Failure, Page, Repository, Select};
 
-/// Objects of the first page, and of any page: profiles may have a few users or thousands, which nobody knows before.
+/// Number of objects on the first page: profiles may have a few users or thousands, which is unknown at first.
 const PAGE_BEGIN: usize = 4;
 const PAGE_MAX: usize = 500;
-/// How long the text of a page is to be, in bytes.
+/// Target length of a page's text in bytes.
 const PAGE_BYTES: usize = 128 * 1024;
 
-/// What is left of a list.
+/// The rest of a list.
 struct Rest<R: Repository> {
     repository: Arc<R>,
     metrics: Arc<Metrics>,
     select: Select,
-    /// Read and not written yet.
+    /// Read but not written yet.
     page: Page<R::Place>,
-    /// Objects of the next page.
+    /// Number of objects on the next page.
     limit: usize,
     /// Whether an object was written.
     any: bool,
-    /// Each page waits for its turn, so that clients who do not read keep nobody else from the data.
+    /// Each page waits for its turn, so that clients who do not read do not block others.
     turns: Arc<Semaphore>,
-    /// Bounds the pages that are kept for such clients.
+    /// Bounds the number of pages kept for such clients.
     _place: OwnedSemaphorePermit,
 }
 
-/// An array of all objects that are selected. The caller has a turn; later pages take others. What fails after the beginning cuts the answer off, so that nobody takes
-/// a part for the whole.
+/// An array of all selected objects. The caller has a turn; later pages take others. A failure after the start cuts the
+/// answer off, so that nobody takes a part for the whole.
 ///
 /// # Errors
-/// The list cannot be begun.
+/// The first page cannot be read.
 pub(crate) async fn array<R: Repository>(
     repository: Arc<R>,
     metrics: Arc<Metrics>,
@@ -67,7 +67,7 @@ impl<R: Repository> Rest<R> {
     async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         // A page before the last may be empty, but a piece of a body may not.
         while let Some(place) = self.page.next.take() {
-            // Bounded by the time that a page may take. Fails only if it was closed, which nobody does.
+            // Bounded by the time that a page may take. Fails only if the semaphore is closed, which never happens.
             let turn = self.turns.acquire().await;
             let page = self.repository.page(self.select, Some(place), self.limit).await;
             drop(turn);
@@ -75,7 +75,7 @@ impl<R: Repository> Rest<R> {
                 Ok(page) => page,
                 Err(failure) => {
                     self.metrics.cut_off.inc();
-                    warn!(%failure, "a list is cut off");
+                    warn!(%failure, "a list was cut off");
                     return Err(failure);
                 }
             };
@@ -87,7 +87,7 @@ impl<R: Repository> Rest<R> {
         Ok(None)
     }
 
-    /// The page's objects after `text`, and the array's end if nothing follows.
+    /// Appends the page's objects to `text`, and the array's end if nothing follows.
     fn write_page(&mut self, mut text: Vec<u8>) -> Bytes {
         let count = self.page.objects.len();
         self.metrics.listed.inc_by(count as u64);
@@ -105,7 +105,7 @@ impl<R: Repository> Rest<R> {
     }
 }
 
-/// So many objects that their text has the right length if they are like the ones before.
+/// The number of objects whose text has the target length if they are like the previous ones.
 fn next_limit(limit: usize, objects: usize, bytes: usize) -> usize {
     if objects == 0 {
         return limit;

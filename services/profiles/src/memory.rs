@@ -9,15 +9,15 @@ use uuid::Uuid;
 use crate::object::{Content, Object, Table};
 use crate::repository::{Failure, Page, Repository, Select};
 
-/// What an object costs beside its name or its users, roughly.
+/// Approximate overhead of an object in addition to its name or users.
 const OBJECT_BYTES: usize = 96;
-/// Objects looked at for one page, so that a search that finds little does not hold up others.
+/// Maximum number of objects examined for one page, so that a search with few matches does not hold up others.
 const LOOKS_MAX: usize = 10_000;
-/// What the objects of one page need.
+/// Maximum memory for the objects of one page.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 const MEGABYTE: usize = 1024 * 1024;
 
-/// Bounded by what its objects need.
+/// Bounded by the memory of its objects.
 #[derive(Debug)]
 pub(crate) struct Memory {
     tables: RwLock<Tables>,
@@ -65,7 +65,7 @@ impl Memory {
         let table = object.content.table();
         let freed = tables.of(table).get(&object.id).map_or(0, cost);
         let bytes = tables.bytes - freed + cost(&object.content);
-        // What makes an object smaller is always possible.
+        // Shrinking an object is always allowed.
         if bytes > tables.bytes && bytes > self.megabytes.saturating_mul(MEGABYTE) {
             return Err(Failure::Full { megabytes: self.megabytes });
         }
@@ -100,7 +100,7 @@ impl Memory {
 }
 
 impl Repository for Memory {
-    /// The id of the last object of the page before.
+    /// The ID of the last object on the previous page.
     type Place = Uuid;
 
     async fn get(&self, table: Table, id: Uuid) -> Result<Option<Object>, Failure> {
@@ -145,7 +145,7 @@ mod tests {
         Object { id: Uuid::from_u128(id), content: Content::users(users) }
     }
 
-    /// All ids of a list, read in pages of `limit`.
+    /// All IDs of a list, read in pages of `limit`.
     fn ids(memory: &Memory, select: Select, limit: usize) -> Vec<u128> {
         let (mut ids, mut from) = (Vec::new(), None);
         loop {

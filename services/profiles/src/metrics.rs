@@ -1,10 +1,10 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `profiles_answers_total{status}` | answers, by the class of their status: `2xx`, `4xx`, `5xx` |
+//! | `profiles_answers_total{status}` | answers by status class: `2xx`, `4xx`, `5xx` |
 //! | `profiles_listed_total` | objects in lists |
-//! | `profiles_lists_cut_off_total` | lists that ended before their end |
+//! | `profiles_lists_cut_off_total` | incomplete lists |
 //! | `profiles_backend_failures_total{backend}` | requests that failed because Cassandra was away |
 //! | `profiles_log_lines_total`, `profiles_log_lines_shipped_total`, `profiles_log_lines_dropped_total`, `profiles_log_lines_unwritten_total` | as for every service |
 
@@ -31,15 +31,9 @@ impl Metrics {
         let [cassandra_failures] = backend_failures(registry, ["cassandra"]);
         let classes = ["2xx", "4xx", "5xx"];
         Arc::new(Self {
-            answers: by_label(
-                registry,
-                "answers",
-                "Answers, by the class of their status",
-                "status",
-                classes,
-            ),
+            answers: by_label(registry, "answers", "Answers by status class", "status", classes),
             listed: counter(registry, "listed", "Objects in lists"),
-            cut_off: counter(registry, "lists_cut_off", "Lists that ended before their end"),
+            cut_off: counter(registry, "lists_cut_off", "Incomplete lists"),
             cassandra_failures,
         })
     }

@@ -1,4 +1,4 @@
-//! What is stored.
+//! The stored objects.
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -12,7 +12,7 @@ pub(crate) enum Table {
 }
 
 impl Table {
-    /// One of its objects, in words.
+    /// The noun for one of its objects.
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Self::Users => "user",
@@ -28,12 +28,12 @@ pub(crate) struct Object {
     pub(crate) content: Content,
 }
 
-/// All of an object but its id.
+/// An object without its ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     /// A user's name. Older clients store users without one.
     Name(Option<Box<str>>),
-    /// A profile's users, in order and each once.
+    /// A profile's users, sorted and without duplicates.
     Users(Box<[Uuid]>),
 }
 

@@ -1,27 +1,27 @@
-//! Where users and profiles are kept.
+//! The storage of users and profiles.
 
 use uuid::Uuid;
 
 use crate::object::{Object, Table};
 
-/// Why something was not read or written.
+/// Why a read or write failed.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Whether a write was carried out is not known. Clients need not know more; the reason is in the log.
+    /// It is unknown whether a write took effect. Clients need not know more; the reason is in the log.
     #[error("the database does not answer, or not in time")]
     Away,
-    /// There is no room for one more.
+    /// There is no room for another object.
     #[error("the memory for users and profiles is full ({megabytes} MB)")]
     Full { megabytes: usize },
 }
 
-/// Which objects are listed.
+/// Which objects to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Select {
     All(Table),
-    /// The objects that come after the one with this id, in the repository's own order. It need not be there any more.
+    /// The objects after the one with this ID, in the repository's own order. That object need not exist any more.
     After(Table, Uuid),
-    /// The profiles that have this user.
+    /// The profiles that contain this user.
     OfUser(Uuid),
 }
 
@@ -34,32 +34,32 @@ impl Select {
     }
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Debug)]
 pub(crate) struct Page<P> {
-    /// There may be none even before the list's end.
+    /// May be empty even before the list's end.
     pub(crate) objects: Vec<Object>,
-    /// Where the next part begins.
+    /// The start of the next page.
     pub(crate) next: Option<P>,
 }
 
-/// Every write may be repeated: it leaves what it left the first time.
+/// Every write is idempotent.
 pub(crate) trait Repository: Send + Sync + 'static {
     /// A place within a list.
     type Place: Send + 'static;
 
     fn get(&self, table: Table, id: Uuid) -> impl Future<Output = Result<Option<Object>, Failure>> + Send;
 
-    /// Stores an object, in place of one with its id.
+    /// Stores an object, replacing one with the same ID.
     fn put(&self, object: &Object) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Removes an object, if it is there.
+    /// Removes an object if it exists.
     fn remove(&self, table: Table, id: Uuid) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Removes all objects of a table.
     fn clear(&self, table: Table) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Some objects of a list, `limit` at most, from its beginning or from where the page before ended.
+    /// At most `limit` objects of a list, from its start or from the end of the previous page.
     fn page(
         &self,
         select: Select,

@@ -1,11 +1,12 @@
-//! What the port answers.
+//! The HTTP routes.
 //!
 //! | path | methods |
 //! |---|---|
-//! | `/users`, `/profiles` | GET: an array of all, or a page of it (`?limit=…`, `&cursor=…`); POST: stores one under a new id |
-//! | `/users/{id}`, `/profiles/{id}` | GET, PUT (makes or replaces it), DELETE |
+//! | `/users`, `/profiles` | GET: an array of all, or a page of it (`?limit=…`, `&cursor=…`); POST: stores one under a
+//! new ID |
+//! | `/users/{id}`, `/profiles/{id}` | GET, PUT (creates or replaces it), DELETE |
 //! | `/users/drop`, `/profiles/drop` | DELETE: removes all |
-//! | `/profiles/user/{id}` | GET: an array of the profiles that have the user |
+//! | `/profiles/user/{id}` | GET: an array of the profiles that contain the user |
 //! | `/`, `/health`, `/openapi.json` | GET: the host's name, nothing, a description of all this |
 
 use std::sync::Arc;
@@ -27,20 +28,20 @@ use crate::object::{Object, Table};
 use crate::repository::{Failure, Repository, Select};
 use crate::{body, listing};
 
-/// Requests that use the repository at a time, and pages of lists that are read from it; the others wait for their turn.
+/// Maximum number of concurrent requests to the repository, including pages of lists; the rest wait for their turn.
 const REQUESTS_AT_A_TIME: usize = 256;
 const PAGES_AT_A_TIME: usize = 16;
-/// Lists of several pages that are being answered, however slowly their clients read: each keeps a page in memory.
+/// Maximum number of concurrent multi-page lists, however slowly their clients read: each keeps a page in memory.
 const LISTS_MAX: usize = 64;
 /// How long a request may wait for its turn, and a long body for its room.
 const TURN_TIMEOUT: Duration = Duration::from_secs(5);
-/// Objects of a page that a client asks for.
+/// Maximum page size that a client may request.
 const LIMIT_MAX: usize = 1000;
 const JSON: &str = "application/json;charset=UTF-8";
 /// The description of this service.
 const OPENAPI: &str = include_str!("openapi.json");
 
-/// What requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(crate) struct App<R> {
     repository: Arc<R>,
@@ -50,11 +51,11 @@ pub(crate) struct App<R> {
     turns: Arc<Semaphore>,
     pages: Arc<Semaphore>,
     lists: Arc<Semaphore>,
-    /// Bytes of long bodies.
+    /// Room for the bytes of long bodies.
     bodies: Semaphore,
 }
 
-/// What settings say about answers.
+/// Settings that affect answers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
     pub(crate) allow_drop: bool,
@@ -76,20 +77,20 @@ impl<R: Repository> App<R> {
     }
 
     async fn turn(&self, of: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Refusal> {
-        // Mostly there is room: nothing to wait for, and no clock to read.
+        // Usually there is room: nothing to wait for, and no clock to read.
         if let Ok(turn) = Arc::clone(of).try_acquire_owned() {
             return Ok(turn);
         }
-        // Fails only if it was closed, which nobody does.
+        // Fails only if the semaphore is closed, which never happens.
         let turn = tokio::time::timeout(TURN_TIMEOUT, Arc::clone(of).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| {
-            let detail = "too many requests at a time";
+            let detail = "too many concurrent requests";
             Refusal::Problem(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail))
         })
     }
 }
 
-/// Why a request is not carried out.
+/// Why a request is rejected.
 enum Refusal {
     Problem(Problem),
     Failure(Failure),
@@ -109,7 +110,7 @@ impl From<Failure> for Refusal {
 
 type Answer = Result<Response, Refusal>;
 type Shared<R> = Arc<App<R>>;
-/// What stands in the path, if it can be read.
+/// The parameter in the path, if it can be parsed.
 type Named = Result<Path<String>, PathRejection>;
 
 pub(crate) fn router<R: Repository>(app: Shared<R>) -> Router {
@@ -144,7 +145,7 @@ pub(crate) fn router<R: Repository>(app: Shared<R>) -> Router {
     });
     both(router, "/profiles/user/{id}", of_user)
         .fallback(async |State(app): State<Shared<R>>| {
-            answered(&app, Err(Problem::not_found("/openapi.json describes what there is").into()))
+            answered(&app, Err(Problem::not_found("/openapi.json describes the paths").into()))
         })
         .method_not_allowed_fallback(async |State(app): State<Shared<R>>| {
             answered(&app, Err(Problem::method_not_allowed().into()))
@@ -152,14 +153,14 @@ pub(crate) fn router<R: Repository>(app: Shared<R>) -> Router {
         .with_state(app)
 }
 
-/// What needs no repository.
+/// Routes that need no repository.
 fn always<R: Repository>(
     answer: impl Fn(&App<R>) -> Response + Clone + Send + Sync + 'static,
 ) -> MethodRouter<Shared<R>> {
     get(move |State(app): State<Shared<R>>| std::future::ready(answered(&app, Ok(answer(&app)))))
 }
 
-/// With and without a slash at the end, as ever.
+/// With and without a trailing slash, for compatibility.
 fn both<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     path: &str,
@@ -168,8 +169,8 @@ fn both<S: Clone + Send + Sync + 'static>(
     router.route(path, methods.clone()).route(&format!("{path}/"), methods)
 }
 
-/// Every answer passes through here once and is counted. A layer of the router would do the same, for some allocations a
-/// request.
+/// Every answer passes through here once and is counted. A layer of the router would do the same, at the cost of some
+/// allocations per request.
 fn answered<R: Repository>(app: &App<R>, answer: Answer) -> Response {
     let response = match answer {
         Ok(response) => response,
@@ -195,7 +196,7 @@ async fn read<R: Repository>(app: &App<R>, table: Table, id: Named) -> Answer {
     Ok(json(&found.ok_or_else(absent)?))
 }
 
-/// Under this id, or under a new one.
+/// Stores under this ID, or under a new one.
 async fn store<R: Repository>(
     app: &App<R>,
     table: Table,
@@ -216,7 +217,7 @@ async fn remove<R: Repository>(app: &App<R>, table: Table, id: Named) -> Answer 
     let id = text(id)?;
     if id == "drop" {
         if !app.rules.allow_drop {
-            let detail = "removing all at once is switched off (ALLOW_DROP=false)";
+            let detail = "removing everything at once is disabled (ALLOW_DROP=false)";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail).into());
         }
         let _turn = app.turn(&app.turns).await?;
@@ -265,7 +266,7 @@ async fn page<R: Repository>(app: &App<R>, table: Table, Paging { limit, cursor 
     app.metrics.listed.inc_by(objects.len() as u64);
     let mut response = ([(header::CONTENT_TYPE, JSON)], listing::array_of(&objects)).into_response();
     if let Some(last) = objects.last().filter(|_| from.is_some()) {
-        // Relative to the path, whatever prefix it has for the client.
+        // Relative to the path, whatever prefix the client sees.
         let next = format!("<?limit={limit}&cursor={}>; rel=\"next\"", last.id);
         let value =
             next.try_into().map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no link"))?;
@@ -274,16 +275,16 @@ async fn page<R: Repository>(app: &App<R>, table: Table, Paging { limit, cursor 
     Ok(response)
 }
 
-/// How a client wants a list in pages.
+/// Paging parameters of a client.
 #[derive(Debug, PartialEq, Eq)]
 struct Paging {
     limit: usize,
-    /// The id of the last object that it has.
+    /// The ID of the last object that the client has.
     cursor: Option<Uuid>,
 }
 
 impl Paging {
-    /// `None`: everything at once. Other keys are ignored.
+    /// `None`: everything at once. Ignores other keys.
     fn read(query: &str) -> Result<Option<Self>, Problem> {
         let value = |wanted: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -294,7 +295,7 @@ impl Paging {
         let Some(limit) = value("limit") else {
             return match cursor {
                 None => Ok(None),
-                Some(_) => Err(bad("cursor: expected a limit beside it".to_owned())),
+                Some(_) => Err(bad("cursor: expected a limit too".to_owned())),
             };
         };
         let number = limit.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));

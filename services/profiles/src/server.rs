@@ -1,4 +1,4 @@
-//! Bringing the service up and running it.
+//! Starts and runs the service.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -19,12 +19,12 @@ use crate::metrics::Metrics;
 use crate::routes::{self, App, Rules};
 use crate::{Error, Settings};
 
-/// Connections at a time.
+/// Maximum number of concurrent connections.
 const CONNECTIONS_MAX: usize = 1024;
-/// The part that `/readyz` calls degraded where the data are not kept.
+/// The part that `/readyz` reports as degraded while data are only in memory.
 const MEMORY: &str = "memory";
 
-/// A server that is bound: requests wait to be served by [`Server::run`].
+/// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -39,10 +39,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's port and the admin port. Cassandra need not be there.
+    /// Binds the service's port and the admin port. Cassandra need not be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         let address = listener.local_addr().map_err(Error::Listen)?;
@@ -65,7 +65,7 @@ impl Server {
             let app = App::new(Arc::clone(cassandra), metrics, pod.clone(), rules);
             routes::router(Arc::new(app))
         } else {
-            readiness.degrade(MEMORY, "the data are in memory: for one replica alone, and lost with it");
+            readiness.degrade(MEMORY, "the data are in memory: for one replica only, and lost with it");
             let memory = Arc::new(Memory::new(settings.memory_limit));
             routes::router(Arc::new(App::new(memory, metrics, pod.clone(), rules)))
         };
@@ -85,22 +85,22 @@ impl Server {
         })
     }
 
-    /// Where requests go, with the real port.
+    /// The address for requests, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// Serves until the shutdown is complete: no request that was accepted is broken off, unless it takes too long.
+    /// Serves until the shutdown is complete: accepted requests are finished, unless they take too long.
     ///
     /// # Errors
     /// The listener cannot be used.
@@ -130,7 +130,7 @@ impl Server {
             if all_answered {
                 info!("ended");
             } else {
-                warn!("ended with requests that are broken off");
+                warn!("ended and cut off requests");
             }
         };
         runtime.block_on(lines.shipped_during(work));

@@ -52,12 +52,12 @@ const SIGTERM_TIMEOUT: Variable = Variable::new(
 const DRAIN_GRACE: Variable =
     Variable::new("DRAIN_GRACE", "10", "How long accepted requests may then take; seconds.");
 
-/// What Cassandra takes without quotes.
+/// Maximum length of an unquoted name in Cassandra.
 const KEYSPACE_CHARS_MAX: usize = 48;
 const CASSANDRA_PORT: u16 = 9042;
 const TIMEOUT_LEAST: Duration = Duration::from_millis(100);
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -69,13 +69,13 @@ pub struct Settings {
     pub cassandra: Option<Cassandra>,
     /// Megabytes of data in memory.
     pub memory_limit: usize,
-    /// Whether all objects of a table can be removed by one request.
+    /// Whether one request may remove all objects of a table.
     pub allow_drop: bool,
-    /// An empty 404 in place of 503.
+    /// Answer with an empty 404 instead of 503.
     pub compat_404: bool,
-    /// How long after the start of a drain requests are still accepted.
+    /// How long to keep accepting requests after a drain starts.
     pub sigterm_timeout: Duration,
-    /// How long those that were accepted may then take.
+    /// How long accepted requests may then take.
     pub drain_grace: Duration,
     /// This replica's name in logs, and what `GET /` answers.
     pub pod_name: Option<String>,
@@ -83,16 +83,16 @@ pub struct Settings {
     pub kafka: Option<kafka::Settings>,
 }
 
-/// Where Cassandra is, and how it is used.
+/// The address of Cassandra and how to use it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cassandra {
-    /// `host:port` of some nodes; the driver learns of the others.
+    /// `host:port` of some nodes; the driver discovers the others.
     pub contact_points: Vec<String>,
     pub keyspace: String,
     pub replication_factor: u32,
     /// User name and password.
     pub login: Option<(String, String)>,
-    /// Of one statement.
+    /// Time limit of one statement.
     pub timeout: Duration,
 }
 
@@ -121,7 +121,7 @@ impl Setting for ContactPoints {
     }
 }
 
-/// With its port.
+/// Adds the default port.
 fn contact_point(text: &str) -> Option<String> {
     let is_host = |host: &str| !host.is_empty() && !host.contains(['/', '@', ' ', '[', ']', ':']);
     let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
@@ -146,10 +146,10 @@ impl Setting for Keyspace {
         let is_name = text.starts_with(|first: char| first.is_ascii_alphabetic())
             && text.chars().all(|char| char.is_ascii_alphanumeric() || char == '_')
             && text.len() <= KEYSPACE_CHARS_MAX;
-        // As Cassandra reads a name without quotes.
+        // Cassandra folds unquoted names to lower case.
         let name = is_name.then(|| Self(text.to_ascii_lowercase()));
         name.ok_or_else(|| {
-            format!("a letter, then letters, digits and _, {KEYSPACE_CHARS_MAX} characters at most")
+            format!("a letter, then letters, digits and _, at most {KEYSPACE_CHARS_MAX} characters")
         })
     }
 }
@@ -209,7 +209,7 @@ impl Settings {
 
 impl Cassandra {
     fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        // All are read, so that a bad value is found even if nothing uses it.
+        // Read all of them, so that a bad value is reported even if nothing uses it.
         let points: Option<ContactPoints> = reader.optional(&CASSANDRA_CONTACT_POINTS);
         let Keyspace(keyspace) = reader.get(&CASSANDRA_KEYSPACE);
         let replication_factor = reader.get(&CASSANDRA_REPLICATION_FACTOR);
@@ -218,7 +218,7 @@ impl Cassandra {
         }
         let timeout = reader.duration(&CASSANDRA_TIMEOUT);
         if timeout < TIMEOUT_LEAST {
-            reader.refuse(&CASSANDRA_TIMEOUT, format!("{timeout:?}"), "100ms at least");
+            reader.refuse(&CASSANDRA_TIMEOUT, format!("{timeout:?}"), "at least 100ms");
         }
         let username: Option<String> = reader.optional(&CASSANDRA_USERNAME);
         let password: Option<String> = reader.optional(&CASSANDRA_PASSWORD);
@@ -226,11 +226,11 @@ impl Cassandra {
             (None, None) => None,
             (Some(username), Some(password)) => Some((username, password)),
             (Some(username), None) => {
-                reader.refuse(&CASSANDRA_USERNAME, username, "CASSANDRA_PASSWORD beside it");
+                reader.refuse(&CASSANDRA_USERNAME, username, "CASSANDRA_PASSWORD too");
                 None
             }
             (None, Some(password)) => {
-                reader.refuse(&CASSANDRA_PASSWORD, password, "CASSANDRA_USERNAME beside it");
+                reader.refuse(&CASSANDRA_PASSWORD, password, "CASSANDRA_USERNAME too");
                 None
             }
         };
@@ -276,8 +276,8 @@ mod tests {
         for part in [
             r#"CASSANDRA_KEYSPACE="a; DROP": expected a letter"#,
             r#"CASSANDRA_REPLICATION_FACTOR="0": expected 1 or more"#,
-            "CASSANDRA_TIMEOUT=\"1ms\": expected 100ms at least",
-            "expected CASSANDRA_USERNAME beside it",
+            "CASSANDRA_TIMEOUT=\"1ms\": expected at least 100ms",
+            "expected CASSANDRA_USERNAME too",
             "MEMORY_LIMIT",
             "ALLOW_DROP",
         ] {

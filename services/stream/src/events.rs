@@ -1,7 +1,7 @@
-//! The body of a stream's answer: an event a second, made when the connection has room for it.
+//! The body of a stream's answer: an event a second, generated when the connection has room for it.
 //!
-//! The connection asks for the next piece when all but a few KiB of what it has is written. A client that does not read is
-//! therefore never asked for: when it reads again it gets the event that is due then, and those in between are skipped.
+//! The connection asks for the next piece when all but a few KiB have been written. A client that does not read
+//! therefore causes no work: when it reads again, it gets the event that is due then, and skips those in between.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,10 +17,10 @@ use crate::locks::{Held, Locks};
 use crate::metrics::{Ended, Metrics};
 use crate::streams::{EVERY, Order, Stream, Streams};
 
-/// A clock that differs by more than this from what it should say was set.
+/// If the clock deviates by more than this, it was set.
 const CLOCK_SLACK_S: i64 = 1;
 
-/// What a stream needs of the service.
+/// What a stream needs from the service.
 #[derive(Debug, Clone)]
 pub(crate) struct Parts {
     pub(crate) feed: Shared,
@@ -35,7 +35,7 @@ pub(crate) struct Parts {
 pub(crate) struct Events {
     parts: Parts,
     stream: Arc<Stream>,
-    /// Released, or left to expire, with the stream.
+    /// Released, or left to expire, when the stream ends.
     held: Held,
     due: Pin<Box<Sleep>>,
     /// The second of the wall clock at turn 0.
@@ -44,7 +44,7 @@ pub(crate) struct Events {
     ended: Ended,
 }
 
-/// What comes next.
+/// The next piece.
 enum Next {
     Event,
     Message(Event),
@@ -63,8 +63,8 @@ impl Events {
         Self { parts, stream, held, due, first_second, next: Next::Event, ended: Ended::Client }
     }
 
-    /// The second of the wall clock that belongs to a turn, so that ids follow each other without gap or repetition
-    /// wherever in a second the turns are. Only when the clock was set, they do what it does.
+    /// The wall-clock second of a turn, so that IDs are consecutive without gaps or repetitions, wherever in a second
+    /// the turns are. They follow the clock only when it was set.
     fn second(&mut self, turn: u32) -> i64 {
         let (now, expected) = (clock::wall().as_second(), self.first_second + i64::from(turn));
         if (now - expected).abs() > CLOCK_SLACK_S {
@@ -74,7 +74,7 @@ impl Events {
         expected
     }
 
-    /// The last words, and why they are.
+    /// The last message, and its reason.
     fn farewell(&mut self, order: Order) -> Bytes {
         self.next = Next::Nothing;
         self.ended = Ended::from(order);
@@ -82,7 +82,7 @@ impl Events {
             return format!(": {}\n\n", order.words()).into();
         }
         self.held.release_at_end();
-        // Those who are sent away together do not come back together.
+        // Clients that are sent away together must not come back together.
         let retry_ms = self.parts.retry_after.mul_f64(rand::random_range(1.0..=1.5)).as_millis();
         format!("retry:{retry_ms}\n: {}\n\n", order.words()).into()
     }
@@ -99,7 +99,7 @@ impl Body for Events {
         let this = &mut *self;
         this.stream.is_asked_by(context.waker());
         let piece = match std::mem::replace(&mut this.next, Next::Event) {
-            // An event that was begun is finished: half of one would be none.
+            // Finish an event that was started: half of one would be useless.
             Next::Message(event) => {
                 this.next = Next::Tail(event.tail);
                 event.message
@@ -127,19 +127,19 @@ impl Body for Events {
 }
 
 impl Events {
-    /// The event that is due, or why there is none any more.
+    /// The event that is due, or why there are no more.
     fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Result<Event, Order>> {
         loop {
             std::task::ready!(self.due.as_mut().poll(context));
             let now = clock::runtime_now();
-            // Of a replica that stood still for long, this may be the first that runs again.
+            // On a replica that was stalled for long, this may be the first code to run.
             if let Some(order) = self.stream.order_at(now) {
                 return Poll::Ready(Err(order));
             }
             let turn = self.stream.turn(now);
             let next: Instant = self.stream.opened + EVERY * turn.saturating_add(1);
             self.due.as_mut().reset(next);
-            // A timer may fire a moment early.
+            // A timer may fire slightly early.
             if turn == 0 {
                 continue;
             }
@@ -155,7 +155,7 @@ impl Events {
 impl Drop for Events {
     fn drop(&mut self) {
         let order = self.stream.order();
-        // One that is cut off had no chance to be told.
+        // A client that is cut off could not be notified.
         if let Some(order) = order.filter(|_| self.ended == Ended::Client) {
             self.ended = Ended::from(order);
             if order.frees_the_pair() {

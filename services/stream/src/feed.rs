@@ -1,4 +1,4 @@
-//! What is sent, made once for all streams.
+//! The content of events, generated once for all streams.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 
-/// How a message begins.
+/// The start of a message.
 const BEGINNING: &str = "Huge message of 1048576+ chars ... ";
-/// The letter that follows is repeated so often.
+/// How often the following letter is repeated.
 const LETTERS: usize = 1_048_576;
-/// Events that are kept: streams have their turns at different moments of a second, some of them late.
+/// Number of recent events to keep: streams have their turns at different moments of a second, some of them late.
 const KEPT: usize = 4;
-/// As the original writes the time.
+/// The time format of the original.
 const FORMAT: &str = "%Y/%m/%d %H:%M:%S";
 
 /// One event in the three pieces in which it is sent. Clones share the bytes.
@@ -50,7 +50,7 @@ impl Feed {
         Self { host, zone, messages, recent: Mutex::default() }
     }
 
-    /// The event of a second of the wall clock, which is its id.
+    /// The event of a wall-clock second, which is its ID.
     pub(crate) fn of(&self, second: i64) -> Event {
         let mut recent = self.recent.lock();
         if let Some((_, event)) = recent.iter().find(|(present, _)| *present == second) {
@@ -68,8 +68,8 @@ impl Feed {
         event
     }
 
-    /// The whole answer to a client that gets no stream. The reason is for people; `EventSource` does not show it. It has no
-    /// id: what the client says when it comes back (`Last-Event-ID`) stays the last event that it got.
+    /// The whole answer to a client that gets no stream. The reason is for people; `EventSource` does not show it. It
+    /// has no ID: what the client sends when it comes back (`Last-Event-ID`) remains the last event that it got.
     pub(crate) fn refusal(&self, reason: &str, second: i64) -> Bytes {
         let reason = reason.replace(['\r', '\n'], " ");
         format!(
@@ -86,7 +86,7 @@ impl Feed {
     }
 }
 
-/// Kept by all who send it.
+/// Shared by all streams.
 pub(crate) type Shared = Arc<Feed>;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The `stream` service: server-sent events for a user and a profile, of which at most one stream is open anywhere.
+//! The `stream` service: server-sent events for a user and a profile, with at most one open stream per pair anywhere.
 //!
 //! ```text
 //!  client ──▶ service::web ──▶ routes ──▶ profiles: are the two bound?
@@ -9,13 +9,13 @@
 //!                              feed          service::sessions: "close your n most idle" from Redis
 //! ```
 //!
-//! An event has a little more than 1 MiB, and none of it is copied for a client: [`feed`] makes the few bytes around the
-//! message once a second for all streams, and the message itself is one of six buffers that live as long as the service.
-//! So a client that does not read holds no memory but what the kernel has for it, and skips what falls due meanwhile.
+//! An event is slightly larger than 1 MiB, and none of it is copied per client: [`feed`] generates the few bytes around
+//! the message once a second for all streams, and the message itself is one of six buffers that live as long as the
+//! service. So a client that does not read uses no memory except the kernel's, and skips events meanwhile.
 //!
-//! Redis alone says whose a pair is and when a lock is over ([`locks`]).
+//! Only Redis decides who has a pair and when a lock expires ([`locks`]).
 //!
-//! [`Settings`] is what can be set, [`metrics`] what is counted.
+//! [`Settings`] lists the settings, [`metrics`] the metrics.
 
 mod events;
 mod feed;
@@ -33,10 +33,10 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete.
+/// Runs the service on this thread and its own threads until `shutdown` is complete.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]).
+/// The service cannot start ([`Server::bind`]).
 pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, shutdown)?.run()
 }

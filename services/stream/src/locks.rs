@@ -1,13 +1,13 @@
 //! Locks and sessions in Redis: `userId:profileId` → the session that has the pair, and `SseSession#{sessionId}` →
 //! `{"userId","sessionId","hostId"}`.
 //!
-//! * A lock is won by `SET … NX` with a life, and is over when Redis says so. It is given a new life while its stream is
-//!   open, all locks of a replica in one batch, and only where it still has the value of its owner
-//!   ([`service::redis::owned`]): one that went to somebody else ends the stream.
-//! * A replica that Redis has not told for most of a lock's life that the lock is still its own ends the stream, because
-//!   it might be open elsewhere by now. When a connection breaks, all locks are asked for as soon as Redis is back.
-//! * A client that goes leaves its lock to expire. A stream that the server ends frees its pair, since its client is meant
-//!   to come back at once.
+//! * A lock is acquired by `SET … NX` with a TTL, and ends when Redis says so. Its TTL is refreshed while its stream is
+//!   open, for all locks of a replica in one batch, and only if it still has its owner's value
+//!   ([`service::redis::owned`]): if another owner has it, the stream ends.
+//! * If Redis has not confirmed a lock for most of its TTL, the replica ends the stream, because it might be open
+//!   elsewhere by now. When a connection breaks, all locks are checked as soon as Redis is back.
+//! * A departing client leaves its lock to expire. A stream that the server ends frees its pair, since the client
+//!   should come back at once.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,39 +27,39 @@ use uuid::Uuid;
 use crate::metrics::Metrics;
 use crate::streams::{Order, Stream, Streams};
 
-/// Beginning of the sessions' keys. The balancer relies on it.
+/// Prefix of the sessions' keys. The balancer relies on it.
 const SESSION: &str = "SseSession#";
-/// The part that `/readyz` calls degraded while Redis is away.
+/// The part that `/readyz` reports as degraded while Redis is away.
 pub(crate) const PART: &str = "redis";
 /// How long changes are collected before they are written.
 const BATCH_EVERY: Duration = Duration::from_millis(20);
 /// Commands in one request.
 const BATCH: usize = 500;
-/// A session's key outlives two refreshes that fail.
+/// A session's key outlives two failed refreshes.
 const REFRESHES_PER_SESSION: u32 = 3;
-/// Changes that wait for Redis; of further ones the keys expire by themselves.
+/// Maximum number of changes that wait for Redis; the keys of further ones expire by themselves.
 const CHANGES_MAX: usize = 20_000;
-/// How long removing the last keys may take at shutdown.
+/// Time limit for removing the last keys at shutdown.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How long locks live, and what becomes of them.
+/// How long locks live, and how they end.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) life: Duration,
     pub(crate) refresh: Duration,
-    /// Whether a client that goes frees its pair.
+    /// Whether a departing client frees its pair.
     pub(crate) release: bool,
 }
 
 impl Terms {
-    /// How long a lock is ours for certain: from when Redis was asked, and less than its life, for the time between two
-    /// looks at the clock and for clocks that are not equally fast.
+    /// How long a lock is certainly ours, counted from the request to Redis: less than its TTL, to allow for the time
+    /// between two clock readings and for clocks of different speed.
     fn certain_for(self) -> Duration {
         self.life * 5 / 6
     }
 }
 
-/// What happened since Redis was last told.
+/// Changes since the last write to Redis.
 #[derive(Debug, Default)]
 struct Changes {
     opened: Vec<Arc<Stream>>,
@@ -76,15 +76,15 @@ pub(crate) struct Locks {
     streams: Arc<Streams>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
-    /// While Redis is there.
+    /// Present while Redis is reachable.
     connection: Mutex<Option<MultiplexedConnection>>,
     changes: Mutex<Changes>,
-    /// Whether the connection might be broken.
+    /// Whether the connection may be broken.
     is_in_doubt: AtomicBool,
     wake: Notify,
 }
 
-/// A lock that was won. When it is dropped, its stream has ended.
+/// An acquired lock. Dropping it means that its stream has ended.
 #[derive(Debug)]
 pub(crate) struct Held {
     stream: Arc<Stream>,
@@ -98,7 +98,7 @@ impl Held {
         &self.stream
     }
 
-    /// The pair is free as soon as the stream has ended.
+    /// Frees the pair as soon as the stream has ended.
     pub(crate) fn release_at_end(&mut self) {
         self.releases = true;
     }
@@ -138,7 +138,8 @@ impl Locks {
         }
     }
 
-    /// Tries to win the lock of a pair for a new stream; `None`: somebody has it. The place goes with the lock.
+    /// Tries to acquire the lock of a pair for a new stream; `None`: somebody else has it. The place goes with the
+    /// lock.
     ///
     /// # Errors
     /// Redis is away.
@@ -149,7 +150,7 @@ impl Locks {
         reset: Reset,
     ) -> Result<Option<Held>, String> {
         let locks = Arc::clone(self);
-        // A client that goes meanwhile cancels the caller, and then what was won must be known nevertheless.
+        // A client that leaves meanwhile cancels the caller, but an acquired lock must be tracked nevertheless.
         let acquiring = tokio::spawn(async move { locks.win(user, profile, place, reset).await });
         acquiring.await.map_err(|error| error.to_string())?
     }
@@ -184,12 +185,12 @@ impl Locks {
         }
     }
 
-    /// A stream has begun.
+    /// Notes that a stream has started.
     pub(crate) fn is_open(&self, stream: &Arc<Stream>) {
         self.note(|changes| changes.opened.push(Arc::clone(stream)));
     }
 
-    /// A connection to Redis broke, perhaps all of them.
+    /// Notes that a connection to Redis broke, perhaps all of them.
     pub(crate) fn is_interrupted(&self) {
         self.is_in_doubt.store(true, Ordering::Relaxed);
         self.wake.notify_one();
@@ -205,7 +206,7 @@ impl Locks {
     }
 
     /// Keeps locks and sessions alive until `gone` says that no stream is left, and then removes the last ones.
-    /// `tried` hears when Redis was reached or not for the first time.
+    /// Notifies `tried` when the first attempt to reach Redis has succeeded or failed.
     pub(crate) async fn keep(
         &self,
         shutdown: &Shutdown,
@@ -247,7 +248,7 @@ impl Locks {
             if self.readiness.degrade(PART, &reason) {
                 warn!(redis = %self.settings, error = %failure, "no stream can be opened: Redis does not answer");
             }
-            // Who waited for it may be gone.
+            // The receiver may be gone.
             let _ = tried.take().map(|tried| tried.send(()));
             tokio::select! {
                 () = tokio::time::sleep(backoff.wait()) => {}
@@ -256,7 +257,7 @@ impl Locks {
         }
     }
 
-    /// Until something fails, or all is over.
+    /// Runs until something fails, or all streams have ended.
     async fn keep_over(
         &self,
         (mut connection, mut watching): (MultiplexedConnection, MultiplexedConnection),
@@ -277,7 +278,7 @@ impl Locks {
                     }
                 }
                 () = &mut ended => {
-                    // Late ones expire by themselves.
+                    // Remaining ones expire by themselves.
                     let last = self.write_changes(&mut connection, &mut watching);
                     let _ = tokio::time::timeout(FAREWELL, last).await;
                     return Ok(());
@@ -296,7 +297,7 @@ impl Locks {
         }
     }
 
-    /// Gives all locks and sessions a new life, and ends the streams whose locks are not theirs.
+    /// Refreshes all locks and sessions, and ends streams that have lost their locks.
     async fn refresh(
         &self,
         connection: &mut MultiplexedConnection,
@@ -333,7 +334,7 @@ impl Locks {
         for part in opened.chunks(BATCH) {
             self.write_sessions(connection, part).await?;
         }
-        // In this order: what came and went in between is gone.
+        // In this order, so that sessions that came and went in between are removed.
         for part in ended.chunks(BATCH) {
             let mut remove = Cmd::new();
             remove.arg("DEL").arg(part.iter().map(|stream| session_key(stream)).collect::<Vec<_>>());
@@ -363,7 +364,7 @@ fn session_key(stream: &Stream) -> String {
     format!("{SESSION}{}", stream.id)
 }
 
-/// A session, as everybody reads it in Redis.
+/// A session as stored in Redis.
 #[derive(Serialize)]
 struct Session<'a> {
     #[serde(rename = "userId")]

@@ -1,14 +1,14 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `users` | streams that are open here; the service's own port has it under `/metrics`, too |
-//! | `stream_opened_total` | streams that were opened |
-//! | `stream_ended_total{by}` | streams that ended: by the `client`, `shed` (another replica has more room), by `shutdown`, `lock_lost` (the lock is another's or nobody's), `lock_unknown` (Redis did not confirm it in time) |
+//! | `users` | streams open here; the service's own port also has it under `/metrics` |
+//! | `stream_opened_total` | opened streams |
+//! | `stream_ended_total{by}` | ended streams: by the `client`, `shed` (another replica has more room), by `shutdown`, `lock_lost` (the lock has another owner or none), `lock_unknown` (Redis did not confirm it in time) |
 //! | `stream_refused_total{reason}` | clients without a stream: `not_bound` (the profile does not have the user), `locked` (the pair is open, or was a moment ago), `profiles` or `redis` (away), `full` (`MAX_STREAMS`), `request` (400) |
-//! | `stream_events_total`, `stream_event_bytes_total` | events that were begun, and their bytes |
-//! | `stream_events_skipped_total` | events that fell due while a client did not read |
-//! | `stream_redis_failures_total`, `stream_profiles_failures_total` | attempts to use them that failed |
+//! | `stream_events_total`, `stream_event_bytes_total` | started events, and their bytes |
+//! | `stream_events_skipped_total` | events that fell due while a client was not reading |
+//! | `stream_redis_failures_total`, `stream_profiles_failures_total` | failed attempts to use them |
 //! | `stream_log_lines_total`, `stream_log_lines_shipped_total`, `stream_log_lines_dropped_total`, `stream_log_lines_unwritten_total` | as for every service |
 
 use std::sync::Arc;
@@ -66,17 +66,17 @@ pub(crate) struct Metrics {
     pub(crate) profiles_failures: Counter,
 }
 
-/// The table is the truth: numbers beside it could drift.
+/// Reads the table, because separate numbers could drift.
 #[derive(Debug)]
 struct Table(Arc<Streams>);
 
 impl Collector for Table {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let users = ConstGauge::new(self.0.count() as i64);
-        let help = "Streams that are open here";
+        let help = "Streams open here";
         users.encode(encoder.encode_descriptor("users", help, None, users.metric_type())?)?;
         let skipped = ConstCounter::new(self.0.skipped(clock::runtime_now()));
-        let help = "Events that fell due while a client did not read";
+        let help = "Events that fell due while a client was not reading";
         let kind = skipped.metric_type();
         skipped.encode(encoder.encode_descriptor("stream_events_skipped", help, None, kind)?)
     }
@@ -90,11 +90,11 @@ impl Metrics {
         let ways = ["client", "shed", "shutdown", "lock_lost", "lock_unknown"];
         let reasons = ["not_bound", "locked", "profiles", "redis", "full", "request"];
         Self {
-            opened: counter(registry, "opened", "Streams that were opened"),
-            ended: by_label(registry, "ended", "Streams that ended, by cause", "by", ways),
+            opened: counter(registry, "opened", "Opened streams"),
+            ended: by_label(registry, "ended", "Ended streams, by cause", "by", ways),
             refused: by_label(registry, "refused", "Clients without a stream, by reason", "reason", reasons),
-            events: counter(registry, "events", "Events that were begun"),
-            event_bytes: counter(registry, "event_bytes", "Bytes of the events that were begun"),
+            events: counter(registry, "events", "Started events"),
+            event_bytes: counter(registry, "event_bytes", "Bytes of started events"),
             redis_failures: counter(registry, "redis_failures", "Failed attempts to use Redis"),
             profiles_failures: counter(registry, "profiles_failures", "Failed attempts to ask profiles"),
         }

@@ -1,4 +1,4 @@
-//! The page that opens a stream and shows it. It is the same for every pair: its script reads the ids from the address,
+//! The page that opens a stream and shows it. It is the same for every pair: its script reads the IDs from the address,
 //! so nothing that a client sent becomes HTML.
 
 use axum::Router;
@@ -13,7 +13,7 @@ const PAGE: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/index.js");
 const STYLE: &str = include_str!("page/index.css");
 
-/// Nothing but the page's own script, style and stream.
+/// Only the page's own script, style and stream.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -38,7 +38,7 @@ fn file(kind: &'static str, text: &'static str) -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // A new release has another page under the same address.
+        // A new release serves another page at the same address.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text).into_response()

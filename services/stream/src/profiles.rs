@@ -1,4 +1,4 @@
-//! Asking `profiles` whether a user and a profile belong together: `GET /profiles/{profileId}` says whom it has.
+//! Asks `profiles` whether a user and a profile belong together: `GET /profiles/{profileId}` lists the profile's users.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +13,15 @@ use uuid::Uuid;
 
 use crate::metrics::Metrics;
 
-/// The part that `/readyz` calls degraded while nobody answers.
+/// The part that `/readyz` reports as degraded while `profiles` does not answer.
 pub(crate) const PART: &str = "profiles";
-/// Questions at a time; the rest wait, within their own time.
+/// Maximum number of concurrent requests; the rest wait, within their own time limit.
 const AT_A_TIME: usize = 64;
-/// How often to see whether it is there, and until it has answered for the first time.
+/// How often to check that `profiles` is reachable, and to retry until its first answer.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 const FIRST_CHECK_EVERY: Duration = Duration::from_millis(100);
 
-/// Where to ask, and how.
+/// The address of `profiles` and how to query it.
 #[derive(Debug)]
 pub(crate) struct Profiles {
     base: Origin,
@@ -31,7 +31,7 @@ pub(crate) struct Profiles {
     readiness: Readiness,
 }
 
-/// Of a profile, what matters here.
+/// The relevant part of a profile.
 #[derive(Debug, Deserialize)]
 struct Profile {
     #[serde(default)]
@@ -46,7 +46,7 @@ impl Profiles {
     /// Whether the profile has the user.
     ///
     /// # Errors
-    /// Nobody knows; why, in words.
+    /// The answer is unknown; says why.
     pub(crate) async fn are_bound(&self, user: Uuid, profile: Uuid) -> Result<bool, String> {
         let outcome = match tokio::time::timeout(self.timeout, self.ask(user, profile)).await {
             Ok(outcome) => outcome,
@@ -60,7 +60,7 @@ impl Profiles {
             }
             Err(error) => {
                 self.metrics.profiles_failures.inc();
-                // It may start later than this; who starts says how long it waits.
+                // It may start later than this service; the caller decides how long to wait for it.
                 if self.readiness.state() != State::Starting && self.readiness.degrade(PART, error) {
                     warn!(profiles = %self.base, %error, "no stream can be opened: profiles does not answer");
                 }
@@ -70,29 +70,29 @@ impl Profiles {
     }
 
     async fn ask(&self, user: Uuid, profile: Uuid) -> Result<bool, String> {
-        // Fails only if it was closed, which nobody does.
+        // Fails only if the semaphore is closed, which never happens.
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
         let url = self.base.at(format_args!("/profiles/{profile}")).map_err(|error| error.to_string())?;
         let answer = http::get(url.clone(), self.timeout).await.map_err(|error| error.to_string())?;
         match answer.status {
             200 => match serde_json::from_str::<Profile>(&answer.body) {
                 Ok(profile) => Ok(profile.users.is_some_and(|users| users.contains(&user))),
-                Err(error) => Err(format!("{url}: the answer is no profile: {error}")),
+                Err(error) => Err(format!("{url}: the answer is not a profile: {error}")),
             },
             404 => Ok(false),
             status => Err(format!("{url} answered {status}")),
         }
     }
 
-    /// Sees for ever whether it answers, for people who look at `/readyz`. `answered` hears when it does for the first time.
+    /// Checks forever whether it answers, for `/readyz`. Notifies `answered` the first time it does.
     pub(crate) async fn watch(&self, answered: oneshot::Sender<()>) {
         let mut answered = Some(answered);
         loop {
-            // Nobody has the nil UUID. What matters is whether that can be said.
+            // Nobody has the nil UUID. What matters is that there is an answer.
             if self.are_bound(Uuid::nil(), Uuid::nil()).await.is_ok()
                 && let Some(answered) = answered.take()
             {
-                // Who waited for it may be gone.
+                // The receiver may be gone.
                 let _ = answered.send(());
             }
             let is_first = answered.is_some();

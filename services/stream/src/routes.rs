@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The HTTP routes.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::page;
 use crate::profiles::Profiles;
 
 const ELSEWHERE: &str = "There is nothing here. Use /index/userId/profileId/ or /stream/userId/profileId/\n";
-/// Which replica answers.
+/// The replica that answers.
 const HOST_NAME: HeaderName = HeaderName::from_static("host-name");
 const ONLY_GET: &str = "Only GET and HEAD do something here.\n";
 
-/// What requests need.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(crate) struct App {
     /// This replica's name.
     pub(crate) host: String,
     pub(crate) parts: Parts,
     pub(crate) profiles: Profiles,
-    /// One for each stream that may be open.
+    /// One permit per stream that may be open.
     pub(crate) places: Arc<Semaphore>,
 }
 
@@ -52,34 +52,34 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|| std::future::ready((StatusCode::METHOD_NOT_ALLOWED, ONLY_GET)))
 }
 
-/// The one number that the original's autoscaler reads here. Everything else is on the admin port.
+/// The only metric that the original's autoscaler reads here. All others are on the admin port.
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let text = format!("users {}\n", app.parts.streams.count());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-/// What is wrong with an address.
+/// A malformed ID in an address.
 #[derive(Debug)]
 pub(crate) struct NoUuid(&'static str);
 
 impl IntoResponse for NoUuid {
     fn into_response(self) -> Response {
         let text =
-            format!("{} is no UUID; expected one such as 0f8fad5b-d9cb-469f-a165-70867728950e\n", self.0);
+            format!("{} is not a UUID; expected one such as 0f8fad5b-d9cb-469f-a165-70867728950e\n", self.0);
         (StatusCode::BAD_REQUEST, text).into_response()
     }
 }
 
-/// A user's and a profile's id, in their usual form.
+/// A user's and a profile's ID, in canonical form.
 pub(crate) fn ids((user, profile): &(String, String)) -> Result<(Uuid, Uuid), NoUuid> {
     let id = |name, text: &str| {
-        // The library reads other forms, too, but none of them has 36 characters.
+        // The library parses other formats too, but none of them has 36 characters.
         (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten().ok_or(NoUuid(name))
     };
     Ok((id("userId", user)?, id("profileId", profile)?))
 }
 
-/// Opens a stream, or says in one event that there is none.
+/// Opens a stream, or sends one event that refuses it.
 async fn open(
     State(app): State<Arc<App>>,
     method: Method,
@@ -94,7 +94,7 @@ async fn open(
             return refusal.into_response();
         }
     };
-    // Who asks for the head alone wants no lock.
+    // A HEAD request does not need a lock.
     if method == Method::HEAD {
         return app.events(Body::empty());
     }
@@ -117,7 +117,7 @@ impl App {
         let headers =
             [(header::CONTENT_TYPE, "text/event-stream;charset=UTF-8"), (header::CACHE_CONTROL, "no-cache")];
         let mut response = (headers, body).into_response();
-        // The first event, which has it too, comes after a second.
+        // The first event, which also has it, comes only after a second.
         if let Ok(host) = HeaderValue::from_str(&self.host) {
             response.headers_mut().insert(HOST_NAME, host);
         }
@@ -131,7 +131,7 @@ impl App {
         match self.profiles.are_bound(pair.0, pair.1).await {
             Ok(true) => {}
             Ok(false) => return Err((Refused::NotBound, "the profile does not have this user".into())),
-            // The log and `/readyz` say why, and where it is.
+            // The log and `/readyz` say why, and where `profiles` is.
             Err(_) => return Err((Refused::Profiles, "profiles does not answer as it should".into())),
         }
         match self.parts.locks.acquire(pair, place, reset).await {

@@ -1,4 +1,4 @@
-//! Bringing a server up, running it, and draining it.
+//! Starts, runs and drains a server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -26,19 +26,19 @@ use crate::settings::Settings;
 use crate::streams::{Order, Streams};
 use crate::{Error, locks, profiles};
 
-/// Connections beside those of streams: health checks, requests, clients that are refused.
+/// Connections in addition to those of streams: health checks, requests, clients that are refused.
 const OTHER_CONNECTIONS_MAX: usize = 4096;
-/// What the kernel may hold for a client that does not read; it doubles this, for its own overhead. Smaller ones cost
-/// more wake-ups for each event.
+/// Send buffer in the kernel for a client that does not read; the kernel doubles it, for its own overhead. Smaller ones
+/// cost more wake-ups per event.
 const SEND_BUFFER_BYTES: usize = 128 * 1024;
-/// Where the balancer's orders come from.
+/// The channel of the balancer's orders.
 const CHANNEL: &str = "drop-persistent-sse-sessions";
-/// How often to look for streams that are to end, at least.
+/// Maximum interval between checks for streams that must end.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Steps in which a drain asks its streams to leave.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
-/// A server that is bound: clients can connect and wait to be served by [`Server::run`].
+/// A bound server: clients can connect and wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -53,10 +53,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's port and the admin port. Neither Redis nor `profiles` nor Kafka needs to be reachable.
+    /// Binds the service's port and the admin port. None of Redis, `profiles` and Kafka needs to be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         limits::raise_open_files();
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
@@ -114,17 +114,17 @@ impl Server {
         Ok(Self { address, admin, readiness, runtime, listener, app, host_id, settings, lines, shutdown })
     }
 
-    /// Where clients connect, with the real port.
+    /// The address for clients, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
@@ -172,13 +172,13 @@ impl Server {
             }
             let left = streams.count();
             if left > 0 {
-                warn!(streams = left, "ended with streams that are cut off");
+                warn!(streams = left, "ended and cut off streams");
             } else {
                 info!("ended");
             }
             accepting.abort();
             others.iter().for_each(tokio::task::JoinHandle::abort);
-            // Nobody waits for the news that it has ended if all waiters are gone.
+            // Fails only if all waiters are gone.
             let _ = end.send(true);
             let _ = keeper.await;
         };
@@ -198,7 +198,7 @@ async fn obey(app: Arc<App>, readiness: Readiness, host_id: String, settings: Se
     let source = orders::Source { redis: settings.redis, channel: CHANNEL, host_id };
     let Parts { streams, locks, .. } = &app.parts;
     let shed = |count| streams.shed(count, clock::runtime_now());
-    // This connection hears at once what the others would notice with their next command.
+    // This connection learns at once what the others would only notice with their next command.
     orders::obey(&source, &readiness, shed, || locks.is_interrupted()).await;
 }
 
@@ -211,8 +211,8 @@ async fn sweep(app: Arc<App>, settings: Settings) {
     }
 }
 
-/// Waits until balancers have noticed, stops accepting, ends the streams in random order over the window, and waits until
-/// their clients have read that.
+/// Waits until balancers have noticed, stops accepting, ends the streams in random order over the window, and waits
+/// until their clients have read the end.
 async fn drain(streams: &Streams, settings: &Settings, accepting: tokio::task::AbortHandle) {
     tokio::time::sleep(settings.sigterm_timeout).await;
     accepting.abort();
@@ -227,7 +227,7 @@ async fn drain(streams: &Streams, settings: &Settings, accepting: tokio::task::A
     }
     let gone = async {
         loop {
-            // Some were let in at the last moment.
+            // Some were admitted at the last moment.
             for stream in streams.all() {
                 stream.end(Order::ShutDown, clock::runtime_now());
             }
@@ -237,11 +237,11 @@ async fn drain(streams: &Streams, settings: &Settings, accepting: tokio::task::A
             tokio::time::sleep(DRAIN_STEP).await;
         }
     };
-    // Those who do not read are cut off after the grace; a look more for that.
+    // Clients that do not read are cut off after the grace period; allow one more sweep for that.
     let _ = tokio::time::timeout(settings.drain_grace + 2 * SWEEP_EVERY, gone).await;
 }
 
-/// How many streams end at a time, and the time between: however few or many there are, they take the whole window.
+/// How many streams to end at a time, and the interval: however many there are, they take the whole window.
 fn pace(streams: usize, window: Duration) -> (usize, Duration) {
     let steps_most = (window.as_millis() / DRAIN_STEP.as_millis()).max(1) as usize;
     let size = streams.div_ceil(steps_most).max(1);

@@ -60,7 +60,7 @@ const DRAIN_GRACE: Variable = Variable::new(
 const LOCK_REFRESH_LEAST: Duration = Duration::from_millis(100);
 const LOCK_TTL_MOST: Duration = Duration::from_hours(1);
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -70,24 +70,24 @@ pub struct Settings {
     pub workers: NonZeroUsize,
     pub profiles: Origin,
     pub profiles_timeout: Duration,
-    /// Streams at a time.
+    /// Maximum number of streams.
     pub streams_max: NonZeroUsize,
     /// How long a lock lives without a refresh.
     pub lock_life: Duration,
     pub lock_refresh: Duration,
-    /// Whether a client that goes frees its pair.
+    /// Whether a departing client frees its pair.
     pub lock_release: bool,
     /// This instance's name in Redis, if it is not an address.
     pub host_id: Option<String>,
     /// When clients that are sent away should come back.
     pub retry_after: Duration,
-    /// How long after the start of a drain streams are still opened.
+    /// How long to keep opening streams after a drain starts.
     pub sigterm_timeout: Duration,
     /// Window over which they are then closed.
     pub drain_spread: Duration,
     /// How long clients may take to read the end.
     pub drain_grace: Duration,
-    /// What orders to move streams must carry; without it there are none on the admin port.
+    /// Required in orders to move streams; without it the admin port accepts none.
     pub shed_token: Option<shed::Token>,
     /// This replica's name in logs and events.
     pub pod_name: Option<String>,
@@ -144,7 +144,7 @@ impl Settings {
             reader.refuse(
                 &MAX_STREAMS,
                 streams_max.to_string(),
-                format!("{} at most", Semaphore::MAX_PERMITS),
+                format!("at most {}", Semaphore::MAX_PERMITS),
             );
         }
         let settings = Self {
@@ -178,9 +178,9 @@ fn lock_times(reader: &mut Reader<'_>) -> (Duration, Duration) {
     let given = |reader: &mut Reader<'_>, variable| reader.optional::<String>(variable).unwrap_or_default();
     if life > LOCK_TTL_MOST || life < LOCK_REFRESH_LEAST * 3 {
         let given = given(reader, &LOCK_TTL);
-        reader.refuse(&LOCK_TTL, given, "300ms at least, and an hour at most");
+        reader.refuse(&LOCK_TTL, given, "at least 300ms, and at most an hour");
     } else if refresh < LOCK_REFRESH_LEAST || refresh > life / 3 {
-        let expected = format!("100ms at least, and a third of LOCK_TTL={life:?} at most");
+        let expected = format!("at least 100ms, and at most a third of LOCK_TTL={life:?}");
         let given = given(reader, &LOCK_REFRESH);
         reader.refuse(&LOCK_REFRESH, if given.is_empty() { format!("{refresh:?}") } else { given }, expected);
     }
@@ -214,7 +214,7 @@ mod tests {
         let text = Settings::from_env(&env).unwrap_err().to_string();
         for part in [
             r#"MAX_STREAMS="0": expected a whole number above 0"#,
-            r#"LOCK_REFRESH="21": expected 100ms at least, and a third of LOCK_TTL=60s at most"#,
+            r#"LOCK_REFRESH="21": expected at least 100ms, and at most a third of LOCK_TTL=60s"#,
             r#"PROFILES_URL="profiles:8080": expected http://HOST or http://HOST:PORT"#,
             r#"PROFILES_TIMEOUT="0": expected a duration above 0"#,
             r#"LOCK_RELEASE="perhaps": expected true or false"#,
@@ -224,7 +224,7 @@ mod tests {
         for bad in ["2h", "0", "200ms"] {
             let env: Env = [("LOCK_TTL", bad)].into_iter().collect();
             let text = Settings::from_env(&env).unwrap_err().to_string();
-            let told = format!(r#"LOCK_TTL="{bad}": expected 300ms at least, and an hour at most"#);
+            let told = format!(r#"LOCK_TTL="{bad}": expected at least 300ms, and at most an hour"#);
             assert!(text.contains(&told), "{text}");
         }
     }

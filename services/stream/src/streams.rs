@@ -1,6 +1,6 @@
-//! Which streams are open here, how far each client has come, and which are to end.
+//! The open streams of this replica: each client's progress, and orders to end.
 //!
-//! A stream is shared between its body, which the client's connection asks for bytes, and this table. The table never
+//! A stream is shared between its body, which the client's connection polls for bytes, and this table. The table never
 //! writes: it leaves an order and wakes the connection.
 
 use std::collections::HashMap;
@@ -14,19 +14,19 @@ use service::web::Reset;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-/// One event in so much time.
+/// The interval between events.
 pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
-/// Why a stream is to end.
+/// Why a stream should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Another replica has more room.
     Shed = 1,
-    /// This replica is going away.
+    /// This replica is shutting down.
     ShutDown = 2,
-    /// The lock is somebody else's, or nobody's.
+    /// The lock has another owner or none.
     LockLost = 3,
-    /// Redis has not said for too long whose the lock is.
+    /// Redis has not confirmed the lock for too long.
     LockUnknown = 4,
 }
 
@@ -36,7 +36,7 @@ impl Order {
         matches!(self, Self::Shed | Self::ShutDown)
     }
 
-    /// As a comment says it to the client.
+    /// The comment for the client.
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Shed => "another replica has more room",
@@ -50,19 +50,19 @@ impl Order {
 /// One stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// Its session's id, which is also the value of its lock.
+    /// Its session's ID, which is also the value of its lock.
     pub(crate) id: String,
     pub(crate) user: Uuid,
     /// The lock's key: `userId:profileId`.
     pub(crate) pair: String,
     pub(crate) opened: Instant,
-    /// The turn of the last event that was begun, and how many were, in 32 bits each: they are read together.
+    /// The turn of the last started event, and the number of started events, in 32 bits each: they are read together.
     progress: AtomicU64,
     /// An [`Order`], or 0.
     order: AtomicU8,
     /// When the order was given: milliseconds since it was opened.
     ordered_ms: AtomicU64,
-    /// Until when the lock is ours for certain: milliseconds since it was opened.
+    /// Until when the lock is certainly ours: milliseconds since the stream was opened.
     certain_until_ms: AtomicU64,
     /// The task that serves the connection.
     connection: Mutex<Option<Waker>>,
@@ -70,7 +70,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// A stream whose lock was asked for at `asked` and has a life of `life`.
+    /// A stream whose lock was requested at `asked` with a TTL of `life`.
     pub(crate) fn new(
         id: String,
         user: Uuid,
@@ -103,19 +103,19 @@ impl Stream {
         u32::try_from(turn).unwrap_or(u32::MAX)
     }
 
-    /// The turn of the last event that was begun, and how many were.
+    /// The turn of the last started event, and the number of started events.
     fn progress(&self) -> (u32, u32) {
         let progress = self.progress.load(Ordering::Relaxed);
         ((progress >> 32) as u32, progress as u32)
     }
 
-    /// The event of a turn was begun.
+    /// Notes that the event of a turn was started.
     pub(crate) fn began(&self, turn: u32) {
         let (_, begun) = self.progress();
         self.progress.store((u64::from(turn) << 32) | u64::from(begun.saturating_add(1)), Ordering::Relaxed);
     }
 
-    /// Events that the client did not take in time. The one that is due now may still be sent.
+    /// Events that the client did not read in time. The one that is due now may still be sent.
     fn skipped(&self, now: Instant) -> u64 {
         let (last, begun) = self.progress();
         let missed = self.turn(now).saturating_sub(last).saturating_sub(1);
@@ -127,7 +127,7 @@ impl Stream {
         self.turn(now).saturating_sub(self.progress().0)
     }
 
-    /// Whose task is to be woken by orders.
+    /// Registers the task that orders must wake.
     pub(crate) fn is_asked_by(&self, connection: &Waker) {
         let mut known = self.connection.lock();
         if !known.as_ref().is_some_and(|known| known.will_wake(connection)) {
@@ -145,7 +145,7 @@ impl Stream {
         }
     }
 
-    /// The order, or the one that the time gives: an event that begins must not be another holder's.
+    /// The order, or the one implied by the time: an event must not start while another holder may have the lock.
     pub(crate) fn order_at(&self, now: Instant) -> Option<Order> {
         if self.order().is_none() && !self.is_certain(now) {
             self.end(Order::LockUnknown, now);
@@ -163,7 +163,7 @@ impl Stream {
         first
     }
 
-    /// Redis has confirmed the lock, asked at `asked`, for `life`.
+    /// Notes that Redis has confirmed the lock for `life`, counted from the request at `asked`.
     pub(crate) fn is_confirmed(&self, asked: Instant, life: Duration) {
         self.certain_until_ms.fetch_max(self.ms(asked + life), Ordering::Relaxed);
     }
@@ -188,7 +188,7 @@ impl Stream {
 #[derive(Debug, Default)]
 struct Table {
     here: HashMap<String, Arc<Stream>>,
-    /// Of the streams that have ended.
+    /// Of ended streams.
     skipped: u64,
 }
 
@@ -217,14 +217,14 @@ impl Streams {
         self.0.lock().here.values().cloned().collect()
     }
 
-    /// Events that clients did not take in time, of all streams there were.
+    /// Events that clients did not read in time, over all streams so far.
     pub(crate) fn skipped(&self, now: Instant) -> u64 {
         let table = self.0.lock();
         table.skipped + table.here.values().map(|stream| stream.skipped(now)).sum::<u64>()
     }
 
-    /// Asks `count` streams to leave: those first whose clients have taken nothing for longest, and among equals the
-    /// oldest. Streams that are leaving already do not count. Returns how many were asked.
+    /// Asks `count` streams to leave: first those whose clients have read nothing for longest, and among equals the
+    /// oldest. Streams that are already leaving do not count. Returns how many were asked.
     pub(crate) fn shed(&self, count: usize, now: Instant) -> usize {
         let mut staying = self.all();
         staying.retain(|stream| stream.order().is_none());
@@ -232,7 +232,8 @@ impl Streams {
         staying.iter().take(count).filter(|stream| stream.end(Order::Shed, now)).count()
     }
 
-    /// Ends streams whose locks are not certain any more, and cuts those off that were told to end longer ago than `grace`.
+    /// Ends streams whose locks are no longer certain, and cuts off those that were told to end longer than `grace`
+    /// ago.
     pub(crate) fn sweep(&self, now: Instant, grace: Duration) {
         for stream in self.all() {
             let was_told = stream.order().is_some();
@@ -313,7 +314,7 @@ mod tests {
         sweep(59);
         assert_eq!(stream.order(), None);
         stream.is_confirmed(start + Duration::from_secs(30), LIFE);
-        // An answer that comes late does not shorten what is certain.
+        // A late confirmation does not shorten the certain time.
         stream.is_confirmed(start + Duration::from_secs(10), LIFE);
         sweep(89);
         assert_eq!(stream.order(), None);
@@ -328,7 +329,7 @@ mod tests {
         let stream = open(&streams, "a", start);
         let at = |seconds| stream.order_at(start + Duration::from_secs(seconds));
         assert_eq!([at(1), at(59)], [None; 2]);
-        // All of it stood still meanwhile.
+        // Everything was stalled meanwhile.
         assert_eq!([at(60), at(1)], [Some(Order::LockUnknown); 2]);
         let told = open(&streams, "b", start);
         told.end(Order::Shed, start);

@@ -1,4 +1,4 @@
-//! What `tcp` does on the backend thread: commands that memcached answers, and broadcasts through Kafka.
+//! The backend side of `tcp`: commands that need memcached, and broadcasts through Kafka.
 //!
 //! Each [`Request`] of a worker comes back exactly once as a [`Completion`] in the worker's inbox.
 
@@ -48,15 +48,15 @@ impl Work {
     }
 }
 
-/// What has become of a request.
+/// The outcome of a request.
 pub(crate) struct Completion {
     pub(crate) handle: Handle,
-    /// The commands behind it waited.
+    /// Later commands of the connection waited for it.
     pub(crate) ordered: bool,
     pub(crate) reply: Reply,
 }
 
-/// Where workers leave their requests.
+/// Workers' handle to the backend thread.
 pub(crate) struct Backend {
     requests: Requests<Request>,
     has_cache: bool,
@@ -64,10 +64,10 @@ pub(crate) struct Backend {
     metrics: Arc<Metrics>,
 }
 
-/// Starts the thread if a backend is configured, or something else is `awaited`; see [`backend::start`].
+/// Starts the thread if a backend is configured or `awaited` is given; see [`backend::start`].
 ///
 /// # Errors
-/// The thread or its runtime cannot be made.
+/// The thread or its runtime cannot be created.
 pub(crate) fn start(
     parts: Parts,
     inboxes: Vec<Arc<Inbox>>,

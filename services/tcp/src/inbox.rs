@@ -1,7 +1,7 @@
-//! What other threads tell a worker.
+//! A worker's inbox, filled by other threads.
 //!
-//! Two kinds of news have two kinds of bounds. Answers to the worker's own requests and control messages are bounded by
-//! what the worker asked for; broadcasts have a limited queue, and Kafka holds the rest.
+//! Its two kinds of contents are bounded differently. Answers to the worker's own requests and control messages are
+//! bounded by the number of requests; broadcasts have a bounded queue, and Kafka holds the rest.
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,27 +16,27 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::backend::Completion;
 
-/// Broadcasts that may wait for a worker.
+/// Maximum number of broadcasts queued for a worker.
 const BROADCASTS_MAX: usize = 1024;
 
-/// News for a worker.
+/// A message to a worker.
 pub(crate) enum News {
-    /// A connection that the accepting worker gives to this one.
+    /// A connection handed over by the accepting worker.
     Connection(TcpStream, SocketAddr),
     /// A request of this worker is done.
     Done(Completion),
-    /// No more connections will come: the drain's notices may begin.
+    /// No more connections will come: the drain's notices may start.
     AcceptingEnded,
-    /// Tell this many connections to reconnect elsewhere; the answer is how many were told.
+    /// Tell this many connections to reconnect elsewhere; answers how many were told.
     Shed(u64, oneshot::Sender<u64>),
 }
 
-/// A broadcast as it is sent: its bytes and one line end, shared by all clients of all workers.
+/// A broadcast ready to send: its bytes and one line end, shared by all clients of all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast(Arc<[u8]>);
 
 impl Broadcast {
-    /// If the value itself ends with a line end, none is added.
+    /// Adds no line end if the value already has one.
     pub(crate) fn new(value: &[u8]) -> Self {
         let value = value.strip_suffix(b"\n").unwrap_or(value);
         let mut bytes = Vec::with_capacity(value.len() + 1);
@@ -65,7 +65,7 @@ impl Inbox {
         Ok(Self { news: Mailbox::new(poll, token)?, broadcasts: Mutex::default(), room: Notify::new() })
     }
 
-    /// Makes the worker look around, for instance at the shutdown's phase.
+    /// Wakes the worker, for instance to check the shutdown's phase.
     pub(crate) fn wake(&self) {
         self.news.wake();
     }
@@ -94,7 +94,7 @@ impl Inbox {
         }
     }
 
-    /// Takes all news into `news`, which must be empty.
+    /// Moves all messages into `news`, which must be empty.
     pub(crate) fn take(&self, news: &mut Vec<News>) {
         self.news.take(news);
     }

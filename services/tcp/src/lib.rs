@@ -7,10 +7,10 @@
 //!             └──────────────────────────────────────────────────┘ inbox └─────────────────────────────────┘
 //! ```
 //!
-//! *Workers* carry the connections. Nothing in a worker waits for anything but its poller: what needs a backend
-//! goes to the *backend* thread through a bounded queue and comes back through the worker's inbox. An idle connection
-//! costs its state and the kernel's socket: no buffer, no timer, no task. With etcd, one more thread keeps the clients of
-//! all servers known to each other. [`Settings`] is what can be set, [`metrics`] what is counted.
+//! *Workers* own the connections. A worker never blocks except in its poller: requests for a backend go to the
+//! *backend* thread through a bounded queue, and their results come back through the worker's inbox. An idle connection
+//! costs its state and the kernel's socket: no buffer, no timer, no task. With etcd, one more thread shares the lists
+//! of clients between servers. [`Settings`] lists the settings, [`metrics`] the metrics.
 //!
 //! [`run`] is the whole service; [`Server::bind`] and [`Server::run`] are its two halves, for callers that need the
 //! real addresses in between.
@@ -29,10 +29,10 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete.
+/// Runs the service on this thread and its own threads until `shutdown` is complete.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]), or a fault of the event loop.
+/// The service cannot start ([`Server::bind`]), or an event loop failed.
 pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, shutdown)?.run()
 }

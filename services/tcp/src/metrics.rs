@@ -1,27 +1,29 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
 //! | `tcp_connections_opened_total` | connections accepted |
 //! | `tcp_connections_closed_total{reason}` | connections ended: `client`, `reset`, `quit`, `idle`, `slow`, `drain`, `forced`, `shed` |
 //! | `tcp_connections` | connections now |
-//! | `tcp_commands_total{command}` | commands by name; `refused` are those with a grammar error, `unknown` the rest |
+//! | `tcp_commands_total{command}` | commands by name; `refused`: with a syntax error, `unknown`: all others |
 //! | `tcp_packets_too_long_total` | packets or lines above `BUFF_SIZE` |
-//! | `tcp_received_bytes_total`, `tcp_sent_bytes_total` | what clients sent and what was written to them |
+//! | `tcp_received_bytes_total`, `tcp_sent_bytes_total` | bytes received from and written to clients |
 //! | `tcp_broadcasts_total` | broadcasts consumed |
 //! | `tcp_broadcast_deliveries_total` | broadcasts written to, or queued for, a client |
 //! | `tcp_broadcast_drops_total` | broadcasts that a client did not get because its queue was full |
 //! | `tcp_accept_pauses_total` | times that accepting paused at the limit on open files |
 //! | `tcp_backend_failures_total{backend}` | commands answered with an error because `cache` or `broadcast` was down |
-//! | `tcp_presence_writes_total` | transactions with this server's clients that etcd has taken |
+//! | `tcp_presence_writes_total` | transactions with this server's clients that etcd committed |
 //! | `tcp_presence_failures_total` | requests to etcd that failed |
 //! | `tcp_presence_servers` | servers whose clients `WHO` knows, this one included; 0 without etcd |
-//! | `tcp_presence_left_out_total{what}` | what was found in etcd among servers' clients and was none of theirs: `key`, `chunk` |
-//! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
-//! | `tcp_log_lines_unwritten_total` | log lines that stderr did not take |
+//! | `tcp_presence_left_out_total{what}` | entries in etcd under the servers' prefix that are not theirs: `key`,
+//! `chunk` |
+//! | `tcp_log_lines_total`, `tcp_log_lines_shipped_total`, `tcp_log_lines_dropped_total` | log lines for Kafka,
+//! delivered lines, and undelivered ones |
+//! | `tcp_log_lines_unwritten_total` | log lines that could not be written to stderr |
 //!
-//! Opened and closed are counters because a gauge hides what happens between two scrapes. Workers count in plain
-//! integers and add them up here once per turn of their loop.
+//! Opened and closed connections are counters because a gauge hides what happens between two scrapes. Workers count in
+//! plain integers and add them to these counters once per turn of their loop.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
@@ -31,7 +33,7 @@ use service::metrics::{add_all, backend_failures, by_label, counter};
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CloseReason {
-    /// The client closed its side and had all its answers.
+    /// The client closed its side and has received all replies.
     Client,
     /// The connection broke: a reset, or a failed read or write.
     Reset,
@@ -57,7 +59,7 @@ impl CloseReason {
     ];
 }
 
-/// A command, as it is counted.
+/// A command, for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommandName {
     Message,
@@ -89,7 +91,7 @@ impl CommandName {
     ];
 }
 
-/// The counters that all workers add to.
+/// Counters shared by all workers.
 pub(crate) struct Metrics {
     opened: Counter,
     closed: [Counter; CloseReason::ALL.len()],
@@ -126,7 +128,7 @@ impl Metrics {
         let names = CommandName::ALL.map(|(_, name)| name);
         let commands = by_label(registry, "commands", "Commands, by name", "command", names);
         let [cache_failures, broadcast_failures] = backend_failures(registry, ["cache", "broadcast"]);
-        let help = "What was found in etcd among servers' clients and was none of theirs";
+        let help = "Entries in etcd under the servers' prefix that are not theirs";
         let presence_left_out = by_label(registry, "presence_left_out", help, "what", ["key", "chunk"]);
         let mut counter = |name, help| counter(registry, name, help);
         Self {
@@ -138,7 +140,7 @@ impl Metrics {
             deliveries: counter("broadcast_deliveries", "Broadcasts written to or queued for a client"),
             drops: counter("broadcast_drops", "Broadcasts a client did not get because its queue was full"),
             accept_pauses: counter("accept_pauses", "Times that accepting paused at the limit on open files"),
-            presence_writes: counter("presence_writes", "Transactions with clients that etcd has taken"),
+            presence_writes: counter("presence_writes", "Transactions with clients that etcd committed"),
             presence_failures: counter("presence_failures", "Requests to etcd that failed"),
             presence_servers,
             presence_left_out,
@@ -151,7 +153,7 @@ impl Metrics {
     }
 }
 
-/// What one worker counted since it last added it up.
+/// A worker's counts since it last added them up.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) opened: u64,
@@ -175,7 +177,7 @@ impl Tally {
         self.closed[reason as usize] += 1;
     }
 
-    /// Adds everything to `metrics` and starts from nothing.
+    /// Adds everything to `metrics` and resets.
     pub(crate) fn settle(&mut self, metrics: &Metrics) {
         let Self {
             opened,

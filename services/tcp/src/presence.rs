@@ -1,4 +1,4 @@
-//! Presence: the clients of all servers, kept in etcd, so that `WHO` speaks for all of them.
+//! Presence: the clients of all servers, kept in etcd so that `WHO` can list them all.
 //!
 //! ```text
 //! /sockets/presence/SERVER         "417", its number of clients      ┐ on the lease of that server: they vanish
@@ -7,20 +7,20 @@
 //!                                  of the server that was there first
 //! ```
 //!
-//! *Writing* ([`registrar`]). A client's place in the roster decides its chunk, and a change rewrites the chunk. Changes
-//! are collected for a fifth of a second and written in one transaction. Each transaction writes `/SERVER` and happens
-//! only if that key is as this server left it: a request that a member held up cannot overwrite a later one.
+//! *Writing* ([`registrar`]). A client's place in the roster determines its chunk, and a change rewrites the chunk.
+//! Changes are collected for a fifth of a second and written in one transaction. Each transaction writes `/SERVER` and
+//! succeeds only if that key is as this server left it: a request delayed in a member cannot overwrite a later one.
 //!
 //! *Reading* ([`watcher`], [`others`]). Each server watches `/sockets/` and keeps what the others wrote, still packed.
 //!
-//! *The total* has one writer, the server whose key is the oldest. All servers see the same keys in the same order, so
-//! they agree on who that is without an election; it watches its total, too, and puts right what anybody else writes.
-//! The total hangs on its lease, so that nothing counts when the last server was killed; the next one writes it again
-//! when it sees the keys of its predecessor vanish.
+//! *The total* has one writer, the server with the oldest key. All servers see the same keys in the same order, so they
+//! agree on the writer without an election; it also watches the total and corrects what others write. The total is
+//! attached to the writer's lease, so it disappears when the last server is killed; its successor writes the total
+//! again when it sees the predecessor's keys vanish.
 //!
-//! *A lease that is lost* while the server lives is replaced, and everything is written again. While etcd is away, the
-//! view of the others is kept for the life of a lease, for as long as it may be right; then it is dropped, and `WHO`
-//! answers as a server without etcd does. `/readyz` and the log say so.
+//! *A lost lease* is replaced while the server lives, and everything is written again. While etcd is away, the view of
+//! the others is kept for the lifetime of a lease, as long as it may be right; then it is dropped, and `WHO` answers as
+//! a server without etcd does. `/readyz` and the log say so.
 
 mod chunk;
 mod others;
@@ -44,27 +44,27 @@ use self::watcher::Watcher;
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 
-/// Everything that is watched.
+/// The prefix to watch.
 const ROOT: &str = "/sockets/";
 /// The total, as existing dashboards read it.
 const TOTAL: &str = "/sockets/client_list_cnt";
-/// What servers write begins with this.
+/// Prefix of the keys that servers write.
 const SERVERS: &str = "/sockets/presence/";
 
-/// The part that awaits the first word from etcd.
+/// The part whose first answer from etcd is awaited.
 pub(crate) const AWAITED: &str = watcher::PART;
 
-/// How long a member has for an answer. All of three members can be asked before a lease runs out.
+/// Minimum time that a member has to answer. All of three members can be tried before a lease expires.
 const ANSWER_LEAST: Duration = Duration::from_millis(500);
 const ANSWER_MOST: Duration = Duration::from_secs(2);
-/// How long giving the lease back may take at the end.
+/// Time limit for revoking the lease at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What makes the registrar look for something to write.
+/// Wakes the registrar when there may be something to write.
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     notify: Notify,
-    /// Write this server's key though nothing has changed.
+    /// Write this server's key even if nothing has changed.
     touch: AtomicBool,
 }
 
@@ -79,11 +79,11 @@ impl Wake {
     }
 }
 
-/// Keeps etcd and the roster's view of the other servers up to date on a thread of its own. `told` gets the word that
-/// etcd was reached or not.
+/// Keeps etcd and the roster's view of the other servers up to date on its own thread. `told` resolves as soon as it is
+/// known whether etcd is reachable.
 ///
 /// # Errors
-/// The thread or its runtime cannot be made.
+/// The thread or its runtime cannot be created.
 pub(crate) fn start(
     settings: &Settings,
     server_id: &str,
@@ -125,7 +125,7 @@ pub(crate) fn start(
         }
         let lease = *registrar.lease.lock();
         if let Some(lease) = lease {
-            // If nobody takes it back, it runs out.
+            // If it cannot be revoked, it expires.
             let _ = tokio::time::timeout(FAREWELL, client.revoke(lease)).await;
         }
     })

@@ -1,7 +1,7 @@
-//! Who is connected, over all workers: the answer to `WHO`, the number of connections, and what [`crate::presence`] has
-//! yet to write.
+//! The connected clients of all workers: the answer to `WHO`, the number of connections, and the changes that
+//! [`crate::presence`] has yet to write.
 //!
-//! Locked when a client comes or goes and when `WHO` is asked, never for a message.
+//! Locked when a client connects or disconnects and for `WHO`, never for a message.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,8 +18,8 @@ use crate::presence::{CHUNK_CLIENTS_MAX, Others, Packed, View};
 /// up to date.
 const SMALL_CLIENTS_MAX: usize = 1000;
 const RENDER_INTERVAL: Duration = Duration::from_millis(100);
-/// A list that is longer than this is rendered less often, as many times as it is longer: clients that read slowly hold
-/// on to what was rendered for them, all of which together must not grow with the square of the clients.
+/// A list longer than this is rendered proportionally less often: clients that read slowly hold on to the list rendered
+/// for them, and the memory of all these lists must not grow with the square of the clients.
 const LONG_CLIENTS: usize = 20_000;
 
 /// A client's place in the roster.
@@ -30,7 +30,7 @@ pub(crate) struct Place(u32);
 struct Inner {
     clients: Slab<SocketAddr>,
     rendered: Option<Rendered>,
-    /// Chunks that changed since they were taken. Only with [`Roster::others`].
+    /// Chunks that changed since the last [`Self::take_changes`]. Only with [`Roster::others`].
     changed: BTreeSet<u32>,
     /// All chunks that ever had a client.
     chunks: u32,
@@ -39,11 +39,11 @@ struct Inner {
 struct Rendered {
     text: Arc<[u8]>,
     at: Instant,
-    /// How many clients it lists.
+    /// Number of clients in the list.
     clients: usize,
-    /// Nobody here has come or gone since.
+    /// No client of this server has come or gone since.
     current: bool,
-    /// What was known about other servers.
+    /// The version of the view of other servers.
     others_version: u64,
 }
 
@@ -103,18 +103,18 @@ impl Roster {
         (inner.clients.len(), chunks)
     }
 
-    /// These chunks have yet to be written.
+    /// Marks chunks as not yet written.
     pub(crate) fn mark(&self, chunks: impl Iterator<Item = u32>) {
         self.inner.lock().changed.extend(chunks);
     }
 
-    /// Everything has yet to be written.
+    /// Marks everything as not yet written.
     pub(crate) fn mark_all(&self) {
         let mut inner = self.inner.lock();
         inner.changed = (0..inner.chunks).collect();
     }
 
-    /// The answer to `WHO` followed by a line end, shared by all who ask while it is valid.
+    /// The answer to `WHO` and a line end, shared by all clients that ask while it is valid.
     pub(crate) fn render(&self, now: Instant) -> Arc<[u8]> {
         let mut inner = self.inner.lock();
         let others_version = self.others.as_ref().map_or(0, |others| others.version());
@@ -137,8 +137,8 @@ impl Roster {
         text
     }
 
-    /// Without a view of the others this is the answer of a server without etcd: a reader of the third line of `socketz`
-    /// sees by its absence that the total is not known.
+    /// Without a view of the others, this is the answer of a server without etcd: in the dialect `socketz`, a missing
+    /// third line shows that the total is unknown.
     fn text(&self, clients: &Slab<SocketAddr>, view: Option<&View>) -> (Vec<u8>, usize) {
         let own = clients.iter().map(|(_, client)| *client);
         let (mut text, listed) = match view {
@@ -172,7 +172,7 @@ mod tests {
         Roster::new(Dialect::Playground, None)
     }
 
-    /// A roster that knows of these clients of another server.
+    /// A roster that knows these clients of another server.
     fn with_others(dialect: Dialect, ports: std::ops::Range<u16>) -> (Roster, Arc<Others>) {
         let others = Arc::new(Others::new("own"));
         let entries = ports.clone().step_by(CHUNK_CLIENTS_MAX).map(|first| Entry {

@@ -1,4 +1,4 @@
-//! Bringing a server up and running it.
+//! Starts and runs a server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use crate::roster::Roster;
 use crate::settings::Settings;
 use crate::worker::{INBOX, Shared, Worker};
 
-/// The kernel doubles it and may exceed it by a segment. Behind a gateway a client that never reads then costs less than
-/// 256 KiB in three sockets.
+/// The kernel doubles it and may exceed it by a segment. A client behind a gateway that never reads then costs less
+/// than 256 KiB in three sockets.
 const REPLY_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Asks each worker for its share, since connections are spread evenly over them.
+/// Asks each worker for an equal share, since connections are spread evenly.
 async fn shed(inboxes: Vec<Arc<Inbox>>, count: u64) -> u64 {
     let (share, rest) = (count / inboxes.len() as u64, count % inboxes.len() as u64);
     let mut shed = 0;
@@ -38,7 +38,7 @@ async fn shed(inboxes: Vec<Arc<Inbox>>, count: u64) -> u64 {
     shed
 }
 
-/// A server that is bound: clients can connect and wait to be served by [`Server::run`].
+/// A bound server: clients can connect and wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -50,11 +50,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's port and the admin port, and makes the backends' clients and the event loops. Backends need
-    /// not be reachable.
+    /// Binds the service's port and the admin port, and creates the backends' clients and the event loops. Backends
+    /// need not be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         listen::bound_buffers_at(&listener, REPLY_BUFFER_BYTES).map_err(Error::Listen)?;
@@ -121,17 +121,17 @@ impl Server {
         Ok(Self { address, admin, readiness, workers, backend: running, presence, shared })
     }
 
-    /// Where clients connect, with the real port.
+    /// The address for clients, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
@@ -144,7 +144,7 @@ impl Server {
     /// Serves until the shutdown is complete. The first worker runs on this thread.
     ///
     /// # Errors
-    /// An event loop failed, or a thread could not be made.
+    /// An event loop failed, or a thread could not be created.
     pub fn run(self) -> Result<(), Error> {
         let workers = self.workers.into_iter().map(|worker| || worker.run());
         let outcome = workers::run(workers, &self.shared.shutdown);
@@ -152,7 +152,7 @@ impl Server {
             Ok(()) => info!(server = %self.shared.server_id, phase = ?self.shared.shutdown.phase(), "ended"),
             Err(error) => tracing::error!(%error, "ended"),
         }
-        // First, so that other servers do not count clients that are gone while log lines are shipped.
+        // First, so that other servers do not count departed clients while log lines are shipped.
         for background in self.presence.into_iter().chain(self.backend) {
             background.end();
         }

@@ -49,25 +49,25 @@ pub(crate) const IDLE_TIMEOUT: Variable =
 pub(crate) const IDLE_CHECK: Variable =
     Variable::new("IDLE_CHECK", "120", "How often to look for silent clients; seconds, at least 10ms.");
 
-/// The least write queue: room for a packet, its reply and the notices of a drain.
+/// Minimum write queue: room for a packet, its reply and the notices of a drain.
 const WRITE_QUEUE_BYTES_MIN: usize = 8192;
 
 /// Checking every connection more often than this would keep a worker busy with nothing else.
 const IDLE_CHECK_LEAST: Duration = Duration::from_millis(10);
 
-/// Everything that can be set. [`Settings::default`] has every variable unset: no backend is used.
+/// All settings. [`Settings::default`] leaves every variable unset: no backend is used.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
     pub port: u16,
     pub admin_host: Host,
     pub admin_port: u16,
-    /// The longest packet or line, in bytes, without its line end.
+    /// Maximum length of a packet or line in bytes, without its line end.
     pub packet_bytes_max: usize,
     pub dialect: Dialect,
     /// I/O threads.
     pub workers: NonZeroUsize,
-    /// How long after the start of a drain connections are still accepted.
+    /// How long to keep accepting connections after a drain starts.
     pub sigterm_timeout: Duration,
     /// Window over which the `reconnect` notices of a drain are spread.
     pub drain_spread: Duration,
@@ -83,7 +83,7 @@ pub struct Settings {
     pub idle_check: Duration,
     /// Total time limit of a command that needs memcached.
     pub cache_timeout: Duration,
-    /// What orders to shed connections must carry; without it there are none.
+    /// Required in orders to shed connections; without it there are none.
     pub shed_token: Option<shed::Token>,
     /// This replica's name in logs.
     pub pod_name: Option<String>,
@@ -95,7 +95,7 @@ pub struct Settings {
     pub etcd: Option<etcd::Settings>,
 }
 
-/// A dialect, as a setting.
+/// A dialect as a setting.
 struct DialectSetting(Dialect);
 
 impl settings::Setting for DialectSetting {

@@ -1,11 +1,11 @@
-//! One I/O thread: a poller, the connections it carries and everything that happens to them.
+//! One I/O thread: a poller and its connections.
 //!
-//! Registration is edge-triggered: after an edge a connection is read until a read comes back short; it waits for room
-//! to write only after a write would have blocked. One read buffer and one reply buffer serve all connections; a
-//! connection owns memory only while part of a line or of a reply waits.
+//! Registration is edge-triggered: after an edge, a connection is read until a read comes back short; writability is
+//! watched only after a write would have blocked. One read buffer and one reply buffer serve all connections; a
+//! connection owns memory only while part of a line or reply is pending.
 //!
-//! A connection's commands wait while one of them is with a backend (so that replies keep their order) and while output
-//! is queued for it (so that the queue is bounded). Other connections do not wait for it.
+//! A connection's commands wait while one of them is with a backend (to keep replies in order) and while output is
+//! queued (to bound the queue). Other connections are not affected.
 //!
 //! There are no timers: each turn of the loop asks what is due ([`Worker::timeout`]), and lists hold only the
 //! connections for which something is due.
@@ -41,18 +41,18 @@ use crate::metrics::{CloseReason, Metrics, Tally};
 use crate::roster::Roster;
 use crate::settings::Settings;
 
-/// The shared read buffer: what one read returns at most.
+/// The shared read buffer: the maximum size of one read.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
-/// Replies of one pass are written when they reach this size, and at its end.
+/// Replies of one pass are written when they reach this size, and at the end of the pass.
 const REPLY_BUFFER_BYTES: usize = 16 * 1024;
-/// Reads of one connection in one turn; more wait until the others have had theirs.
+/// Reads per connection and turn; the rest waits until the others have been served.
 const READS_PER_TURN: usize = 4;
 const EVENTS_PER_TURN: usize = 1024;
 
 const LISTENER: Token = Token(usize::MAX);
 pub(crate) const INBOX: Token = Token(usize::MAX - 1);
 
-/// What all workers of a server share.
+/// State shared by all workers of a server.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) roster: Arc<Roster>,
@@ -71,7 +71,7 @@ pub(crate) struct Worker {
     /// This worker's place among [`Shared::inboxes`].
     number: usize,
     shared: Arc<Shared>,
-    /// The first worker accepts, for all.
+    /// Only in the first worker, which accepts for all.
     acceptor: Option<Acceptor>,
     connections: Slab<Connection>,
     generation: u32,
@@ -94,23 +94,23 @@ struct Buffers {
     replies: Vec<u8>,
 }
 
-/// Connections for which something will be due.
+/// Connections with something due later.
 #[derive(Default)]
 struct Lists {
-    /// Output is queued for them.
+    /// With queued output.
     stalled: Vec<Handle>,
-    /// They sent a packet above the limit and are not quiet yet.
+    /// Sent a packet above the limit and are not quiet yet.
     noisy: Vec<Handle>,
-    /// Their sending side is (about to be) closed; at the time given they are dropped.
+    /// The sending side is (about to be) closed; dropped at the given time.
     lingering: VecDeque<(Instant, Handle)>,
-    /// They were told to reconnect elsewhere; at the time given they are closed.
+    /// Told to reconnect elsewhere; closed at the given time.
     shed: VecDeque<(Instant, Handle)>,
     next_stall_check: Option<Instant>,
     next_quiet_check: Option<Instant>,
     next_idle_check: Option<Instant>,
 }
 
-/// The time of a turn, taken once.
+/// The time of a turn, read once.
 #[derive(Debug, Clone, Copy)]
 struct Clock {
     origin: Instant,
@@ -173,10 +173,10 @@ impl Worker {
         })
     }
 
-    /// Carries connections until the drain is over or the end is forced.
+    /// Serves connections until the drain is over or the end is forced.
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        // The phase may have moved on before there was a waker to tell.
+        // The phase may have changed before the waker was registered.
         self.follow_shutdown();
         while !self.is_done() {
             let timeout = self.timeout();
@@ -209,8 +209,8 @@ impl Worker {
     }
 
     fn connection_ready(&mut self, index: usize, event: &Event) {
-        // An event of a connection that ended in this turn may hit its successor at the same index. That is
-        // harmless: reads and writes will find nothing.
+        // An event of a connection that ended in this turn may hit its successor at the same index. That is harmless:
+        // reads and writes do nothing.
         let Some(connection) = self.connections.get_mut(index) else {
             return;
         };
@@ -233,12 +233,12 @@ impl Worker {
                 News::Done(completion) => self.complete(completion),
                 News::AcceptingEnded => self.begin_notices(),
                 News::Shed(count, answer) => {
-                    // The client that asked may have gone.
+                    // The client that asked may be gone.
                     let _ = answer.send(self.shed(count));
                 }
             }
         }
-        // Keeps its capacity for the next time.
+        // Keeps its capacity for next time.
         self.news = news;
         self.follow_shutdown();
     }
@@ -264,7 +264,7 @@ impl Worker {
     /// Ends a connection at once.
     fn close(&mut self, index: usize, reason: CloseReason) {
         let connection = self.connections.remove(index);
-        // A connection that is being closed keeps its reason.
+        // A closing connection keeps its reason.
         let reason = match connection.life {
             Life::Open => reason,
             Life::Closing(first) | Life::Lingering(first) => first,

@@ -1,14 +1,14 @@
-//! How long a reply may be, so that nobody can use a forged address to make this service flood somebody else.
+//! Limits the length of replies, so that nobody can use a forged address to make this service flood somebody else.
 
 use protocol::limits::{BRIEF_BYTES_MAX, VALUE_BYTES_MAX};
 
-/// The longest reply to a request of `request_bytes` that has no token, or one that does not exist: a brief error, or
-/// as much as was sent.
+/// Maximum length of a reply to a request of `request_bytes` without a token, or with a nonexistent one: a short error,
+/// or as much as was sent.
 pub(crate) fn unproven(request_bytes: usize) -> usize {
     request_bytes.max(BRIEF_BYTES_MAX)
 }
 
-/// The longest reply to a request of `request_bytes` with a token that exists.
+/// Maximum length of a reply to a request of `request_bytes` with an existing token.
 pub(crate) fn proven(request_bytes: usize) -> usize {
     request_bytes + VALUE_BYTES_MAX
 }

@@ -1,4 +1,4 @@
-//! What `udp` does on the backend thread: commands that memcached answers.
+//! The backend side of `udp`: commands that need memcached.
 //!
 //! Each [`Request`] of a worker comes back exactly once as a [`Completion`] in the worker's mailbox.
 
@@ -15,7 +15,7 @@ use service::mailbox::Mailbox;
 use crate::amplification;
 use crate::metrics::Metrics;
 
-/// The value is itself a request. Two servers could then be made to answer each other for ever: each would take the
+/// The value is itself a request. Two servers could otherwise be made to answer each other forever, each taking the
 /// other's reply for a client's request.
 const VALUE_IS_A_REQUEST: Refusal = b"error: value is a request";
 
@@ -39,14 +39,14 @@ pub(crate) enum Work {
     Fetch { token: Token, key: Box<[u8]> },
 }
 
-/// What has become of a request.
+/// The outcome of a request.
 #[derive(Debug)]
 pub(crate) struct Completion {
     pub(crate) peer: SocketAddr,
     pub(crate) reply: Reply,
 }
 
-/// Where workers leave their requests.
+/// Workers' handle to the backend thread.
 pub(crate) struct Backend {
     requests: Requests<Request>,
     has_cache: bool,
@@ -56,7 +56,7 @@ pub(crate) struct Backend {
 /// Starts the thread if a backend is configured; see [`backend::start`].
 ///
 /// # Errors
-/// The thread or its runtime cannot be made.
+/// The thread or its runtime cannot be created.
 pub(crate) fn start(
     parts: Parts,
     mailboxes: Vec<Arc<Mailbox<Completion>>>,

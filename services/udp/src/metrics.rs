@@ -1,19 +1,21 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `udp_packets_received_total` | packets that a worker received; the autoscaler's metric is its rate |
-//! | `udp_packets_answered_total` | replies that the kernel took |
-//! | `udp_packets_dropped_total{reason}` | not answered: `kernel`: never received, the receive queue was full; `unknown`: no command of this service; `send`: the kernel did not take the reply |
-//! | `udp_commands_total{command}` | commands by name; `refused` are those with a grammar error |
+//! | `udp_packets_received_total` | packets that workers received; the autoscaler uses its rate |
+//! | `udp_packets_answered_total` | replies that the kernel accepted |
+//! | `udp_packets_dropped_total{reason}` | not answered: `kernel`: never received, because the receive queue was full; `unknown`: not a command of this service; `send`: the kernel did not accept the reply |
+//! | `udp_commands_total{command}` | commands by name; `refused`: with a syntax error |
 //! | `udp_packets_too_long_total` | packets above `BUFF_SIZE` |
-//! | `udp_received_bytes_total`, `udp_sent_bytes_total` | what was received (of packets that are too long, what was kept) and sent |
+//! | `udp_received_bytes_total`, `udp_sent_bytes_total` | bytes received (for packets that are too long, the part that
+//! was kept) and sent |
 //! | `udp_backend_failures_total{backend}` | commands answered with an error because `cache` was down |
-//! | `udp_log_lines_total`, `udp_log_lines_shipped_total`, `udp_log_lines_dropped_total` | log lines for Kafka, those it has taken, and those that did not reach it |
-//! | `udp_log_lines_unwritten_total` | log lines that stderr did not take |
+//! | `udp_log_lines_total`, `udp_log_lines_shipped_total`, `udp_log_lines_dropped_total` | log lines for Kafka,
+//! delivered lines, and undelivered ones |
+//! | `udp_log_lines_unwritten_total` | log lines that could not be written to stderr |
 //!
-//! What was received and is neither answered nor dropped is with the cache. Workers count in plain integers and add
-//! them up here once per turn of their loop; the kernel is asked at each scrape.
+//! Received packets that are neither answered nor dropped are waiting for the cache. Workers count in plain integers
+//! and add them to these counters once per turn of their loop; the kernel's counter is read at each scrape.
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -23,7 +25,7 @@ use prometheus_client::registry::Registry;
 use service::metrics::{add_all, backend_failures, by_label, counter};
 use udp_drops::KernelDrops;
 
-/// A command, as it is counted.
+/// A command, for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CommandName {
     Message,
@@ -37,7 +39,7 @@ impl CommandName {
         [(Self::Message, "msg"), (Self::Store, "mcset"), (Self::Fetch, "mcget"), (Self::Refused, "refused")];
 }
 
-/// The counters that all workers add to.
+/// Counters shared by all workers.
 pub(crate) struct Metrics {
     received: Counter,
     answered: Counter,
@@ -76,7 +78,7 @@ impl Metrics {
     }
 }
 
-/// Packets that were not answered, by reason; the kernel's are looked up at each scrape.
+/// Packets that were not answered, by reason; the kernel's count is read at each scrape.
 #[derive(Debug)]
 struct Drops {
     kernel: KernelDrops,
@@ -100,7 +102,7 @@ impl Collector for Drops {
     }
 }
 
-/// What one worker counted since it last added it up.
+/// A worker's counts since it last added them up.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) received: u64,
@@ -119,7 +121,7 @@ impl Tally {
         self.commands[name as usize] += 1;
     }
 
-    /// Adds everything to `metrics` and starts from nothing.
+    /// Adds everything to `metrics` and resets.
     pub(crate) fn settle(&mut self, metrics: &Metrics) {
         let Self { received, answered, unknown, unsent, commands, too_long, received_bytes, sent_bytes } =
             std::mem::take(self);

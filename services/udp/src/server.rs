@@ -1,4 +1,4 @@
-//! Bringing a server up and running it.
+//! Starts and runs a server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::worker::{MAILBOX, Shared, Worker};
 
-/// How long a stuck network may hold up a worker before replies are dropped.
+/// How long a stalled network may hold up a worker before replies are dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A bound server: packets wait to be answered by [`Server::run`].
@@ -34,11 +34,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the service's port and the admin port, and makes the backends' clients and the event loops. Backends need
-    /// not be reachable.
+    /// Binds the service's port and the admin port, and creates the backends' clients and the event loops. Backends
+    /// need not be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let options = UdpOptions {
             sockets: settings.workers.get(),
@@ -46,7 +46,7 @@ impl Server {
             write_timeout: WRITE_TIMEOUT,
         };
         let sockets = listen::udp(settings.host, settings.port, options).map_err(Error::Listen)?;
-        // The settings have at least one worker.
+        // The settings guarantee at least one worker.
         let address = sockets[0].local_addr().map_err(Error::Listen)?;
         let admin_listener =
             listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
@@ -85,17 +85,17 @@ impl Server {
         Ok(Self { address, admin, workers, backend: running, shared })
     }
 
-    /// Where packets are sent to, with the real port.
+    /// The address for packets, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.shared.readiness
     }
@@ -103,7 +103,7 @@ impl Server {
     /// Serves until the shutdown is complete. The first worker runs on this thread.
     ///
     /// # Errors
-    /// An event loop failed, or a thread could not be made.
+    /// An event loop failed, or a thread could not be created.
     pub fn run(self) -> Result<(), Error> {
         let workers = self.workers.into_iter().map(|worker| || worker.run());
         let outcome = workers::run(workers, &self.shared.shutdown);

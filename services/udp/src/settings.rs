@@ -11,8 +11,11 @@ use service::{cache, kafka, logs};
 
 pub(crate) const PORT: Variable =
     Variable::new("PORT", "50000", "UDP port of the service; 0 is any free one.");
-pub(crate) const BUFF_SIZE: Variable =
-    Variable::new("BUFF_SIZE", "512", "Longest packet in bytes, not counting a trailing line end.");
+pub(crate) const BUFF_SIZE: Variable = Variable::new(
+    "BUFF_SIZE",
+    "512",
+    "Maximum length of a packet in bytes, not counting a trailing line end.",
+);
 pub(crate) const RECEIVE_BUFFER: Variable = Variable::new(
     "RECEIVE_BUFFER",
     "4194304",
@@ -24,25 +27,25 @@ pub(crate) const SIGTERM_TIMEOUT: Variable = Variable::new(
     "How long to keep answering packets after SIGTERM, so that balancers can notice; seconds.",
 );
 
-/// Memory for a batch of the longest packets stays small up to here.
+/// Up to here, memory for a batch of the longest packets stays small.
 const PACKET_BYTES_LIMIT: usize = 8192;
 /// The kernel's own minimum is a little lower.
 const RECEIVE_BUFFER_BYTES_MIN: usize = 4096;
 
-/// Everything that can be set. [`Settings::default`] has every variable unset: no backend is used.
+/// All settings. [`Settings::default`] leaves every variable unset: no backend is used.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
     pub port: u16,
     pub admin_host: Host,
     pub admin_port: u16,
-    /// The longest packet, in bytes, not counting a trailing line end.
+    /// Maximum length of a packet in bytes, not counting a trailing line end.
     pub packet_bytes_max: usize,
-    /// I/O threads, each with a socket of its own.
+    /// I/O threads, each with its own socket.
     pub workers: NonZeroUsize,
     /// Bytes of packets that may wait in each socket.
     pub receive_buffer: usize,
-    /// How long after the start of a drain packets are still answered.
+    /// How long to keep answering packets after a drain starts.
     pub sigterm_timeout: Duration,
     /// Total time limit of a command that needs memcached.
     pub cache_timeout: Duration,
@@ -110,7 +113,7 @@ impl Default for Settings {
     }
 }
 
-/// A number of bytes within bounds; `None` (and a noted problem) if it is not.
+/// A number of bytes within bounds; otherwise `None`, and the problem is noted.
 fn bytes(reader: &mut Reader<'_>, variable: &Variable, least: usize, most: usize) -> Option<usize> {
     let bytes: usize = reader.get(variable);
     if (least..=most).contains(&bytes) {

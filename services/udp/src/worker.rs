@@ -1,8 +1,8 @@
-//! One I/O thread: a socket, what comes in at it and what goes out.
+//! One I/O thread: receives packets on a socket and answers them.
 //!
-//! Readiness is edge-triggered: the socket is read until a batch shows that it is empty. Sending waits for room in the
-//! socket's send buffer (up to its write time-out): meanwhile requests wait in the kernel's queue, and those that do
-//! not fit are dropped and counted.
+//! Readiness is edge-triggered: the socket is read until a batch shows that it is empty. Sending blocks until there is
+//! room in the socket's send buffer (up to the write time-out); meanwhile requests wait in the kernel's queue, and
+//! those that do not fit are dropped and counted.
 
 use std::io;
 use std::net::{SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -23,10 +23,10 @@ use crate::backend::{Backend, Completion, Request, Work};
 use crate::metrics::{CommandName, Metrics, Tally};
 use crate::settings::Settings;
 
-/// Batches in one turn of the loop, before a look at the mailbox.
+/// Batches per turn of the loop, before the mailbox is checked.
 const BATCHES_PER_TURN: usize = 16;
-/// If this many came at once, more have usually arrived by the time they are answered: the socket is read again without
-/// waiting for its edge, which saves a system call. With fewer it would waste one.
+/// If this many arrived at once, more have usually arrived by the time they are answered: the socket is read again
+/// without waiting for an edge, which saves a system call. With fewer, the extra read would be wasted.
 const BUSY: usize = 8;
 /// A trailing line end does not count.
 const LINE_END_BYTES: usize = 2;
@@ -34,7 +34,7 @@ const LINE_END_BYTES: usize = 2;
 const SOCKET: Token = Token(0);
 pub(crate) const MAILBOX: Token = Token(1);
 
-/// What all workers of a server share.
+/// State shared by all workers of a server.
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
@@ -54,10 +54,10 @@ pub(crate) struct Worker {
     tally: Tally,
     /// There may be more to read.
     readable: bool,
-    /// Requests that are with the backend.
+    /// Requests with the backend.
     awaited: usize,
     completions: Vec<Completion>,
-    /// When the drain is over.
+    /// The end of the drain.
     ends: Option<Instant>,
 }
 
@@ -88,11 +88,11 @@ impl Worker {
 
     fn serve<P: Peer>(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(8);
-        // One byte more than the longest packet with its line end reveals packets that are too long.
+        // One byte more than the longest packet with its line end, to detect packets that are too long.
         let mut inbound = Inbound::<P>::new(self.shared.settings.packet_bytes_max + LINE_END_BYTES + 1);
         let mut outbound = Outbound::new();
         loop {
-            // The phase may have moved on before there was a mailbox to tell.
+            // The phase may have changed before the mailbox was registered.
             self.follow_shutdown();
             if self.is_done() {
                 break;
@@ -109,7 +109,7 @@ impl Worker {
             self.tally.settle(&self.shared.metrics);
         }
         if self.shared.shutdown.phase() != Phase::Forced {
-            // Answer what came before the end.
+            // Answer what arrived before the end.
             self.readable = true;
             self.answer_waiting(&mut inbound, &mut outbound);
             self.tally.settle(&self.shared.metrics);
@@ -188,7 +188,7 @@ impl Worker {
         None
     }
 
-    /// Hands work to the backend; answers at once if there is no such backend.
+    /// Hands work to the backend; answers at once if there is none.
     fn submit<P: Peer>(&mut self, datagram: Datagram<'_, P>, work: Work) -> Option<&'static [u8]> {
         let (worker, peer, bytes) = (self.number, datagram.peer.address(), datagram.bytes.len());
         let request = Request { worker, peer, bytes, received: clock::now(), work };
@@ -201,14 +201,14 @@ impl Worker {
         }
     }
 
-    /// Sends what the backend has answered.
+    /// Sends the backend's answers.
     fn send_completions<P: Peer>(&mut self, outbound: &mut Outbound<P>) {
         let mut completions = std::mem::take(&mut self.completions);
         self.shared.mailboxes[self.number].take(&mut completions);
         for chunk in completions.chunks(BATCH) {
             let mut replies = outbound.batch();
             for completion in chunk {
-                // They came from this very socket, so they are of its family.
+                // They arrived on this very socket, so they are of its family.
                 if let Some(peer) = P::of(completion.peer) {
                     let _fits = replies.push(completion.reply.bytes(), peer);
                 }
@@ -218,7 +218,7 @@ impl Worker {
         }
         self.awaited -= completions.len();
         completions.clear();
-        // Keeps its capacity for the next time.
+        // Keeps its capacity for next time.
         self.completions = completions;
     }
 
@@ -233,12 +233,12 @@ impl Worker {
             self.shared.readiness.draining();
             let timeout = self.shared.settings.sigterm_timeout;
             self.ends = Some(clock::now() + timeout);
-            info!(worker = self.number, seconds = timeout.as_secs_f64(), "draining, answers go on");
+            info!(worker = self.number, seconds = timeout.as_secs_f64(), "draining, still answering");
         }
     }
 
-    /// The end of the drain does not wait for packets, which may never stop, and waits for the backend no longer than a
-    /// command may take.
+    /// The drain does not wait for packets, which may never stop, and waits for the backend no longer than a command
+    /// may take.
     fn is_done(&self) -> bool {
         let now = clock::now();
         let drained = |ends| now >= ends && (self.awaited == 0 || now >= self.backend_ends(ends));

@@ -1,11 +1,11 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `ws_client_users` | users that are connected, connecting or waiting to come back |
-//! | `ws_client_connects_total` | sessions that were opened |
-//! | `ws_client_failures_total` | attempts that failed |
-//! | `ws_client_closed_total` | sessions that the server ended |
+//! | `ws_client_users` | users that are connected, connecting or waiting to reconnect |
+//! | `ws_client_connects_total` | opened sessions |
+//! | `ws_client_failures_total` | failed attempts |
+//! | `ws_client_closed_total` | sessions ended by the server |
 
 use std::sync::Arc;
 
@@ -27,12 +27,12 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
         let registry = registry.sub_registry_with_prefix("ws_client");
         let users = Gauge::default();
-        registry.register("users", "Users that are connected or try to be", users.clone());
+        registry.register("users", "Users that are connected or trying to connect", users.clone());
         Arc::new(Self {
             users,
-            connects: counter(registry, "connects", "Sessions that were opened"),
-            failures: counter(registry, "failures", "Attempts that failed"),
-            closed: counter(registry, "closed", "Sessions that the server ended"),
+            connects: counter(registry, "connects", "Opened sessions"),
+            failures: counter(registry, "failures", "Failed attempts"),
+            closed: counter(registry, "closed", "Sessions ended by the server"),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The HTTP routes.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ use tower_http::cors::{Any, CorsLayer};
 
 use crate::users::{Told, TooMany, Users};
 
-/// The longest body of a request: ten thousand users with names of the longest kind.
+/// Maximum length of a request body: ten thousand users with names of maximum length.
 const BODY_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// The longest name of a user, as `ws` has it.
+/// Maximum length of a user name, as in `ws`.
 const USER_BYTES_MAX: usize = 128;
 
 pub(crate) fn router(users: Arc<Users>) -> Router {
@@ -39,8 +39,9 @@ struct Batch {
 
 async fn connect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> Response {
     if let Some(user) = batch.user_ids.iter().find(|user| !is_user(user)) {
-        let text =
-            format!("{user:?} is no user: expected 1 to {USER_BYTES_MAX} bytes without control characters\n");
+        let text = format!(
+            "{user:?} is not a valid user: expected 1 to {USER_BYTES_MAX} bytes without control characters\n"
+        );
         return (StatusCode::BAD_REQUEST, text).into_response();
     }
     if users.connect(&batch.user_ids) == Err(TooMany) {

@@ -1,4 +1,4 @@
-//! Bringing the service up and running it.
+//! Starts and runs the service.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use crate::user::Rules;
 use crate::users::Users;
 use crate::{Error, Settings, routes};
 
-/// Requests at a time.
+/// Maximum number of concurrent connections.
 const CONNECTIONS_MAX: usize = 256;
 
-/// A server that is bound: requests wait to be served by [`Server::run`].
+/// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -32,7 +32,7 @@ impl Server {
     /// Binds the service's port and the admin port.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let Settings { host, port, server_host, server_port, .. } = settings;
         let listener = listen::tcp(host, port).map_err(Error::Listen)?;
@@ -53,22 +53,22 @@ impl Server {
         Ok(Self { address, admin, readiness, runtime, listener, users, shutdown })
     }
 
-    /// Where requests go, with the real port.
+    /// The address for requests, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
-    /// Serves until the shutdown is complete: all users have left.
+    /// Serves until the shutdown is complete and all users have left.
     ///
     /// # Errors
     /// The listener cannot be used.

@@ -24,7 +24,7 @@ const RETURN_AFTER: Variable = Variable::new(
 const USERS_MAX: Variable =
     Variable::new("USERS_MAX", "10000", "Maximum number of users; a batch that exceeds it gets 429.");
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -34,9 +34,9 @@ pub struct Settings {
     /// Where users connect.
     pub server_host: String,
     pub server_port: u16,
-    /// Between the connects of two users.
+    /// Interval between the connects of two users.
     pub connect_every: Duration,
-    /// When a user who was closed comes back.
+    /// When a closed user reconnects.
     pub return_after: Duration,
     pub users_max: NonZeroUsize,
     pub pod_name: Option<String>,
@@ -84,7 +84,7 @@ impl Settings {
     }
 }
 
-/// The value of a variable or of its other name. Different values are an error.
+/// The value of a variable or its alias. Different values are an error.
 fn either<T>(reader: &mut Reader<'_>, variable: &Variable, other: &Variable) -> T
 where
     T: service::settings::Setting + PartialEq + std::fmt::Display,

@@ -1,4 +1,4 @@
-//! One user: connects, stays, comes back when closed.
+//! One user: connects, stays connected, reconnects when closed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,13 +25,13 @@ use crate::metrics::Metrics;
 /// How long opening and closing a session may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// The subprotocol by which the server is asked to say, in the reason of a close, when to come back.
+/// The subprotocol that asks the server to say in a close reason when to reconnect.
 const RETRY_HINT: &str = "retry-hint";
 /// Where the hint begins in the reason.
 const HINT_WORDS: &str = "; retry in ";
-/// A hint beyond this is not believed.
+/// A longer hint is ignored.
 const HINT_MAX: Duration = Duration::from_mins(10);
-/// The longest message that is read, and what is read at once.
+/// Maximum length of a message, and of one read.
 const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 const BUFFER_BYTES: usize = 1024;
 
@@ -43,11 +43,11 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 pub(crate) enum State {
     Connecting,
     Connected,
-    /// Until it comes back.
+    /// Waiting to reconnect.
     Waiting,
 }
 
-/// What is told about a user.
+/// A user's state, as shown to clients.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Status {
@@ -72,7 +72,7 @@ pub(crate) struct Rules {
     pub(crate) metrics: Arc<Metrics>,
 }
 
-/// Connects and comes back until `leave` is true, then closes.
+/// Connects and reconnects until `leave` is true, then closes.
 pub(crate) async fn live(
     user: Arc<str>,
     rules: Arc<Rules>,
@@ -89,7 +89,7 @@ pub(crate) async fn live(
         () = leaving => {}
     }
     if let Some(mut socket) = socket {
-        // A server that does not answer in time is left.
+        // A server that does not answer in time is abandoned.
         let _ = timeout(CLOSE_TIMEOUT, say_goodbye(&mut socket)).await;
     }
 }
@@ -108,7 +108,7 @@ async fn come_back_for_ever(user: &str, rules: &Rules, status: &Mutex<Status>, s
         let (reason, hint) = match open(user, rules).await {
             Ok(opened) => {
                 rules.metrics.connects.inc();
-                // Why the session before ended stays told.
+                // Keep showing why the previous session ended.
                 status.lock().state = State::Connected;
                 let ended = stay(socket.insert(opened)).await;
                 *socket = None;
@@ -131,7 +131,7 @@ async fn come_back_for_ever(user: &str, rules: &Rules, status: &Mutex<Status>, s
 async fn open(user: &str, rules: &Rules) -> Result<Socket, String> {
     let server = &rules.server;
     let mut opened = try_open(user, rules, true).await;
-    // A server that does not know the subprotocol does not choose one, which is not what the library expects.
+    // A server that does not know the subprotocol selects none, which the library does not expect.
     if let Ok(Err(tungstenite::Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) = opened {
         opened = try_open(user, rules, false).await;
     }
@@ -168,7 +168,7 @@ async fn try_open(
     timeout(OPEN_TIMEOUT, opening).await
 }
 
-/// Reads until the session ends; says why.
+/// Reads until the session ends; returns why.
 async fn stay(socket: &mut Socket) -> String {
     let mut reason = "the connection was closed".to_owned();
     while let Some(message) = socket.next().await {
@@ -178,7 +178,7 @@ async fn stay(socket: &mut Socket) -> String {
             Err(error) => {
                 if let Some(code) = fault(&error) {
                     let frame = CloseFrame { code, reason: "".into() };
-                    // A server that breaks the protocol may not read it either.
+                    // A server that breaks the protocol may not read this either.
                     let _ = timeout(CLOSE_TIMEOUT, socket.send(Message::Close(Some(frame)))).await;
                 }
                 return error.to_string();
@@ -188,7 +188,7 @@ async fn stay(socket: &mut Socket) -> String {
     reason
 }
 
-/// The code that tells a server what it did against the protocol (RFC 6455, section 7.4.1); `None`: it is gone.
+/// The code that tells a server how it violated the protocol (RFC 6455, section 7.4.1); `None`: it is gone.
 fn fault(error: &tungstenite::Error) -> Option<CloseCode> {
     match error {
         tungstenite::Error::Capacity(_) => Some(CloseCode::Size),
@@ -199,14 +199,14 @@ fn fault(error: &tungstenite::Error) -> Option<CloseCode> {
     }
 }
 
-/// When to come back, if the reason says so.
+/// When to reconnect, if the reason says so.
 fn hint_in(reason: &str) -> Option<Duration> {
     let (_, hint) = reason.rsplit_once(HINT_WORDS)?;
     let milliseconds = hint.strip_suffix(" ms")?.parse().ok()?;
     Some(Duration::from_millis(milliseconds)).filter(|hint| *hint <= HINT_MAX)
 }
 
-/// A user's name as a part of a path.
+/// A user's name as a path segment.
 fn encoded(user: &str) -> String {
     use std::fmt::Write as _;
     user.bytes().fold(String::new(), |mut path, byte| {

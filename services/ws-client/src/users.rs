@@ -1,4 +1,4 @@
-//! The users: who is there, who connects next, who leaves.
+//! The users: who exists, who connects next, who leaves.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ struct Entry {
     leave: watch::Sender<bool>,
 }
 
-/// What is told about a user.
+/// All users, as shown to clients.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Told {
@@ -25,7 +25,7 @@ pub(crate) struct Told {
     status: Status,
 }
 
-/// There would be more users than there may be.
+/// There would be more users than allowed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
@@ -45,7 +45,7 @@ impl Users {
         Self { max, connect_every, rules: Arc::new(rules), table: Mutex::default(), turn: Turn::new(()) }
     }
 
-    /// Lets users connect, one after the other. Those who are there already stay as they are.
+    /// Connects users, one after another. Does not affect users that exist already.
     pub(crate) fn connect(self: &Arc<Self>, users: &[String]) -> Result<(), TooMany> {
         let mut table = self.table.lock();
         let mut new: Vec<&String> = users.iter().filter(|user| !table.contains_key(user.as_str())).collect();
@@ -90,7 +90,7 @@ impl Users {
         self.rules.metrics.users.dec();
     }
 
-    /// Lets users leave. Names that are not there are ignored.
+    /// Disconnects users. Ignores unknown names.
     pub(crate) fn disconnect(&self, users: &[String]) {
         let mut table = self.table.lock();
         for user in users {
@@ -100,7 +100,7 @@ impl Users {
         }
     }
 
-    /// Lets everybody leave, and waits until they have.
+    /// Disconnects all users, and waits until they have left.
     pub(crate) async fn disconnect_all(&self) {
         let leaving: Vec<Entry> = std::mem::take(&mut *self.table.lock()).into_values().collect();
         for entry in leaving {

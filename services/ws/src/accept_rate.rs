@@ -1,6 +1,6 @@
-//! How many new sessions a second are accepted: the rest wait for their turn.
+//! Limits the rate of new sessions: the rest wait for their turn.
 //!
-//! After a replica was killed all its clients come to the others at once. Spread over time they cost the survivors no
+//! After a replica is killed, all its clients come to the others at once. Spread over time, they cost the survivors no
 //! more than their share, and nobody has to be refused.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,19 +10,19 @@ use tokio::sync::Mutex;
 
 use crate::clock::Clock;
 
-/// Timers are a little late, and what that cost is made up for. A machine that stalls for longer does not let the
-/// crowd in at once afterwards: in any second at most so much more than the rate is accepted.
+/// Timers are slightly late, and the lost time is made up for. A machine that stalls for longer does not let the crowd
+/// in at once afterwards: in any second, at most this much more than the rate is accepted.
 const CATCH_UP_NS: u64 = 10_000_000;
 
-/// Turns at equal distances, in the order in which clients came. All numbers are nanoseconds of the caller's clock.
+/// Turns at equal intervals, in the order in which clients came. All numbers are nanoseconds of the caller's clock.
 #[derive(Debug)]
 pub(crate) struct AcceptRate {
-    /// Between two turns; zero: no limit.
+    /// Interval between two turns; zero: no limit.
     interval: u64,
     wait_max: u64,
-    /// Clients that wait for a turn, or have it just now.
+    /// Clients that are waiting for a turn or taking it.
     waiting: AtomicU64,
-    /// When the next turn is. Only the holder of the lock changes it.
+    /// The time of the next turn. Only the holder of the lock changes it.
     next: AtomicU64,
     turn: Mutex<()>,
 }
@@ -30,11 +30,11 @@ pub(crate) struct AcceptRate {
 /// The queue is longer than anybody should wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany {
-    /// After this there is a turn.
+    /// A turn is available after this.
     pub(crate) come_back_after: Duration,
 }
 
-/// One of those who wait, until it is dropped.
+/// Counts as waiting until it is dropped.
 struct Waiting<'a>(&'a AtomicU64);
 
 impl Drop for Waiting<'_> {
@@ -44,7 +44,7 @@ impl Drop for Waiting<'_> {
 }
 
 impl AcceptRate {
-    /// `per_second` of 0 is no limit. Who would have to wait longer than `wait_max` is refused.
+    /// `per_second` of 0: no limit. Clients that would wait longer than `wait_max` are refused.
     pub(crate) fn new(per_second: u32, wait_max: Duration) -> Self {
         Self {
             interval: 1_000_000_000_u64.checked_div(per_second.into()).unwrap_or(0),
@@ -77,7 +77,7 @@ impl AcceptRate {
         Ok(())
     }
 
-    /// Until the next turn.
+    /// Time until the next turn.
     fn wait(&self, now_ns: u64) -> u64 {
         self.next.load(Ordering::Relaxed).saturating_sub(now_ns)
     }
@@ -99,7 +99,7 @@ mod tests {
     const MILLISECOND: u64 = 1_000_000;
     const SECOND: u64 = 1000 * MILLISECOND;
 
-    /// How many turns are taken by somebody who looks at these moments.
+    /// How many turns a caller gets who asks at these moments.
     fn taken(rate: &AcceptRate, moments: impl Iterator<Item = u64>) -> u64 {
         let mut taken = 0;
         for now_ns in moments {
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(rate.turn(clock).await, Ok(()));
         let TooMany { come_back_after } = rate.turn(clock).await.unwrap_err();
         assert!(come_back_after <= Duration::from_secs(1), "{come_back_after:?}");
-        // A client that waits is counted, and no longer when it went away.
+        // A waiting client counts only until it leaves.
         let patient = AcceptRate { wait_max: u64::MAX, ..AcceptRate::new(1, Duration::ZERO) };
         assert_eq!(patient.turn(clock).await, Ok(()));
         let mut waits = Box::pin(patient.turn(clock));

@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-/// When the service started; copies agree.
+/// The service's start; copies agree.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock(Instant);
 

@@ -9,11 +9,11 @@
 //!                                       service::sessions: "close your n most idle" from Redis
 //! ```
 //!
-//! An idle session has one task, a read buffer of 1 KiB and no timer: one sweep a second finds the peers that must be
-//! pinged or given up. Redis is a copy of [`sessions`], never the other way round: while it is away sessions go on, and
-//! when it is back all of them are written again. Its keys expire, so the sessions of a killed instance vanish.
+//! An idle session has one task, a read buffer of 1 KiB and no timer: one sweep a second finds the peers to ping or to
+//! drop. Redis is a copy of [`sessions`], never the other way round: while it is away, sessions continue, and when it
+//! is back, all of them are written again. Its keys expire, so the sessions of a killed instance vanish.
 //!
-//! [`Settings`] is what can be set, [`metrics`] what is counted.
+//! [`Settings`] lists the settings, [`metrics`] the metrics.
 
 mod accept_rate;
 mod clock;
@@ -30,10 +30,10 @@ pub use service::Error;
 use service::Shutdown;
 pub use settings::Settings;
 
-/// Runs the service on this thread and those it starts until `shutdown` is complete.
+/// Runs the service on this thread and its own threads until `shutdown` is complete.
 ///
 /// # Errors
-/// What kept it from starting ([`Server::bind`]).
+/// The service cannot start ([`Server::bind`]).
 pub fn run(settings: Settings, shutdown: Shutdown) -> Result<(), Error> {
     Server::bind(settings, shutdown)?.run()
 }

@@ -1,14 +1,15 @@
-//! What is counted, under which names.
+//! The metrics and their names.
 //!
 //! | metric | meaning |
 //! |---|---|
-//! | `ws_sessions` | sessions that are connected here |
-//! | `ws_sessions_opened_total` | sessions that were opened |
-//! | `ws_sessions_ended_total{by}` | sessions that ended: by the `client`, `rebalanced` (4001), by `shutdown` (1001), `lost` (no answer to a ping, or not reading), `refused` (a message that is too long or not text, or frames against the protocol) |
-//! | `ws_sessions_left_out{key}` | values in Redis under `WsSession#` that were no sessions when all were last asked for |
+//! | `ws_sessions` | current sessions |
+//! | `ws_sessions_opened_total` | opened sessions |
+//! | `ws_sessions_ended_total{by}` | ended sessions: by the `client`, `rebalanced` (4001), by `shutdown` (1001), `lost` (no answer to a ping, or not reading), `refused` (a message that is too long or not text, or a protocol violation) |
+//! | `ws_sessions_left_out{key}` | values in Redis under `WsSession#` that were not sessions in the last listing of all
+//! sessions |
 //! | `ws_refused_total{reason}` | clients without a session: `full` (1013), `rate` (503), `request` (400) |
-//! | `ws_messages_total` | text messages that were echoed |
-//! | `ws_redis_failures_total` | attempts to write to or read from Redis that failed |
+//! | `ws_messages_total` | echoed text messages |
+//! | `ws_redis_failures_total` | failed attempts to write to or read from Redis |
 //! | `ws_log_lines_total`, `ws_log_lines_shipped_total`, `ws_log_lines_dropped_total`, `ws_log_lines_unwritten_total` | as for every service |
 
 use std::sync::Arc;
@@ -45,23 +46,19 @@ pub(crate) struct Metrics {
     pub(crate) refused_request: Counter,
     pub(crate) messages: Counter<u64, AtomicU64>,
     pub(crate) redis_failures: Counter,
-    /// What is listed and is no session.
+    /// Listed values that are not sessions.
     pub(crate) left_out: Noticed,
 }
 
-/// The table is the truth: a gauge beside it could drift.
+/// Reads the table, because a separate gauge could drift.
 #[derive(Debug)]
 struct Count(Arc<Sessions>);
 
 impl Collector for Count {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let gauge = ConstGauge::new(self.0.count() as i64);
-        let encoder = encoder.encode_descriptor(
-            "ws_sessions",
-            "Sessions that are connected here",
-            None,
-            gauge.metric_type(),
-        )?;
+        let encoder =
+            encoder.encode_descriptor("ws_sessions", "Current sessions", None, gauge.metric_type())?;
         gauge.encode(encoder)
     }
 }
@@ -82,12 +79,12 @@ impl Metrics {
         let [left_out] = Noticed::register(registry, [PREFIX]);
         Self {
             left_out,
-            opened: counter(registry, "sessions_opened", "Sessions that were opened"),
-            ended: by_label(registry, "sessions_ended", "Sessions that ended, by cause", "by", ways),
+            opened: counter(registry, "sessions_opened", "Opened sessions"),
+            ended: by_label(registry, "sessions_ended", "Ended sessions, by cause", "by", ways),
             refused_full,
             refused_rate,
             refused_request,
-            messages: counter(registry, "messages", "Text messages that were echoed"),
+            messages: counter(registry, "messages", "Echoed text messages"),
             redis_failures: counter(registry, "redis_failures", "Failed attempts to use Redis"),
         }
     }

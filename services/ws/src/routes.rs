@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The HTTP routes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,19 +23,19 @@ use crate::session::{self, Rules};
 use crate::sessions::Sessions;
 use crate::store::Store;
 
-/// The subprotocol by which a client asks to be told, in the reason of a close, when to come back.
+/// The subprotocol by which a client asks for a hint in the close reason when to reconnect.
 pub(crate) const RETRY_HINT: &str = "retry-hint";
 
 /// Read buffers are allocated with the connection, and most connections are idle.
 const READ_BUFFER: usize = 1024;
-/// A message is written at once.
+/// Messages are written at once.
 const WRITE_BUFFER: usize = 0;
-/// The longest name of a user.
+/// Maximum length of a user name.
 const USER_BYTES_MAX: usize = 128;
-/// The longest body of a request.
+/// Maximum length of a request body.
 const BODY_BYTES_MAX: usize = 4096;
 
-/// What requests need.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) host_id: String,
@@ -77,8 +77,7 @@ async fn open(
         Ok(accepted) => accepted,
         Err(error) => {
             app.metrics.refused_request.inc();
-            return (StatusCode::BAD_REQUEST, format!("not the request of a WebSocket: {error}\n"))
-                .into_response();
+            return (StatusCode::BAD_REQUEST, format!("not a WebSocket request: {error}\n")).into_response();
         }
     };
     if !is_user(&user) {
@@ -93,7 +92,7 @@ async fn open(
         return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, seconds.to_string())], text)
             .into_response();
     }
-    // So that a client knows where it is.
+    // Tells a client where it is.
     if let Ok(host_id) = HeaderValue::from_str(&app.host_id) {
         accepted.headers_mut().insert("Host-Id", host_id);
     }
@@ -105,7 +104,7 @@ async fn open(
     }
     tokio::spawn(async move {
         let Ok(upgraded) = on_upgrade.await else { return };
-        // `WRITE_TIMEOUT` says when a session is too slow.
+        // `WRITE_TIMEOUT` decides when a session is too slow.
         reader.allow();
         let config = app.socket_config();
         let socket =
@@ -131,7 +130,7 @@ impl App {
         WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
-            // Room for one message that is not written yet, with its head.
+            // Room for one unwritten message, with its header.
             .max_write_buffer_size(self.message_bytes_max + 1024)
             .max_message_size(Some(self.message_bytes_max))
             .max_frame_size(Some(self.message_bytes_max))
@@ -145,7 +144,7 @@ fn wants_hint(headers: &HeaderMap) -> bool {
     offers.flat_map(|offer| offer.split(',')).any(|offer| offer.trim() == RETRY_HINT)
 }
 
-/// Between one and one and a half times as long: those who are sent away together do not come back together.
+/// Between once and one and a half times the duration: clients that are sent away together do not come back together.
 fn jittered(duration: Duration) -> Duration {
     duration.mul_f64(rand::random_range(1.0..=1.5))
 }
@@ -159,13 +158,13 @@ async fn all(State(app): State<Arc<App>>) -> Response {
     match app.store.all().await {
         Ok(sessions) => Json(sessions).into_response(),
         Err(error) => {
-            let text = format!("the sessions of the other instances are not known: {error}\n");
+            let text = format!("the sessions of the other instances are unknown: {error}\n");
             (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "5")], text).into_response()
         }
     }
 }
 
-/// The ids of the sessions here.
+/// The IDs of the sessions here.
 async fn runtime(State(app): State<Arc<App>>) -> Json<Vec<String>> {
     let mut ids: Vec<String> = app.sessions.all().iter().map(|session| session.id.to_string()).collect();
     ids.sort_unstable();
@@ -183,14 +182,14 @@ fn one() -> usize {
     1
 }
 
-/// Closes the sessions that are idle longest, if the host is this one.
+/// Closes the longest idle sessions, if the host is this one.
 async fn drop_sessions(State(app): State<Arc<App>>, Path(host): Path<String>, body: String) -> Response {
     let text = if body.trim().is_empty() { "{}" } else { &body };
     match serde_json::from_str::<Drop>(text) {
         Ok(Drop { count }) => {
             if host == app.host_id {
                 let shed = app.sessions.shed(count);
-                tracing::info!(ordered = count, shed, "sessions are moved to other instances");
+                tracing::info!(ordered = count, shed, "moving sessions to other instances");
             }
             StatusCode::NO_CONTENT.into_response()
         }

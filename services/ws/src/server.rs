@@ -1,4 +1,4 @@
-//! Bringing a server up, running it, and draining it.
+//! Starts, runs and drains a server.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use crate::sessions::{Sessions, shut_down};
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// Connections beside those of sessions: health checks, requests, clients that wait for their turn.
+/// Connections in addition to those of sessions: health checks, requests, clients waiting for their turn.
 const OTHER_CONNECTIONS_MAX: usize = 4096;
-/// How often to look for silent peers, and for sessions that are left in a drain.
+/// How often to look for silent peers, and for remaining sessions during a drain.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
-/// Where the balancer's orders come from.
+/// The channel of the balancer's orders.
 const CHANNEL: &str = "drop-persistent-sessions";
 /// Steps in which a drain asks its sessions to leave.
 const DRAIN_STEP: Duration = Duration::from_millis(50);
 
-/// A server that is bound: clients can connect and wait to be served by [`Server::run`].
+/// A bound server: clients can connect and wait for [`Server::run`] to serve them.
 pub struct Server {
     address: SocketAddr,
     admin: Admin,
@@ -50,7 +50,7 @@ impl Server {
     /// Binds the service's port and the admin port. Neither Redis nor Kafka needs to be reachable.
     ///
     /// # Errors
-    /// What kept it from starting: see [`Error`].
+    /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
         listen::bound_buffers(&listener).map_err(Error::Listen)?;
@@ -99,17 +99,17 @@ impl Server {
         Ok(Self { address, admin, readiness, runtime, listener, app, settings, lines, shutdown })
     }
 
-    /// Where clients connect, with the real port.
+    /// The address for clients, with the real port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where the admin port is, with the real port.
+    /// The address of the admin port, with the real port.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address()
     }
 
-    /// What `/readyz` says.
+    /// The state that `/readyz` reports.
     pub fn readiness(&self) -> &Readiness {
         &self.readiness
     }
@@ -151,14 +151,14 @@ impl Server {
             }
             let left = app.sessions.count();
             if left > 0 {
-                warn!(sessions = left, "ended with sessions that are cut off");
+                warn!(sessions = left, "ended and cut off sessions");
             } else {
                 info!("ended");
             }
             for task in [accepting, orders, peers] {
                 task.abort();
             }
-            // Nobody waits for the news that it has ended if all waiters are gone.
+            // Fails only if all waiters are gone.
             let _ = end.send(true);
             let _ = mirror.await;
         };
@@ -184,8 +184,8 @@ async fn check_peers(app: Arc<App>, ping_interval: Duration) {
     }
 }
 
-/// Waits until balancers have noticed, stops accepting, asks all to leave in random order over the window, and waits
-/// until they have.
+/// Waits until balancers have noticed, stops accepting, asks all sessions to leave in random order over the window, and
+/// waits until they have.
 async fn drain(app: &App, settings: &Settings, accepting: tokio::task::AbortHandle) {
     tokio::time::sleep(settings.sigterm_timeout).await;
     accepting.abort();
@@ -199,13 +199,13 @@ async fn drain(app: &App, settings: &Settings, accepting: tokio::task::AbortHand
         }
         tokio::time::sleep(DRAIN_STEP).await;
     }
-    // Some were let in at the last moment.
+    // Some were admitted at the last moment.
     for session in app.sessions.all() {
         shut_down(&session);
     }
     let gone = async {
         while app.sessions.count() > 0 {
-            // Each session that ends is a change, which the copy in Redis may take first.
+            // Each session that ends is a change; let the copy in Redis take it first.
             tokio::time::sleep(DRAIN_STEP).await;
         }
     };

@@ -1,4 +1,4 @@
-//! One session: echo what comes, answer and send pings, close when told to.
+//! One session: echoes messages, answers and sends pings, closes on orders.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -22,22 +22,22 @@ use crate::sessions::{Admitted, Order, Session};
 /// A client's connection after the upgrade.
 pub(crate) type WebSocket = WebSocketStream<TokioIo<Upgraded>>;
 
-/// The close code of a session that should be opened again elsewhere.
+/// The close code of a session that should reconnect elsewhere.
 const REBALANCE_CODE: CloseCode = CloseCode::Library(4001);
 const REBALANCE_REASON: &str = "Server Rebalancing";
 const FULL_REASON: &str = "Maximum connections per host reached";
 
-/// A close has room for 123 bytes, and the hint when to come back takes at most 40 of them.
+/// A close reason has room for 123 bytes; the hint when to reconnect takes at most 40 of them.
 const REASON_BYTES_MAX: usize = 80;
 /// How long a peer may take to answer a close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a session needs of the service.
+/// What a session needs from the service.
 #[derive(Debug, Clone)]
 pub(crate) struct Rules {
     pub(crate) clock: Clock,
     pub(crate) write_timeout: Duration,
-    /// When clients should come back. They are told so if they asked for it ([`crate::routes::RETRY_HINT`]).
+    /// When clients should reconnect. Sent only if they asked for it ([`crate::routes::RETRY_HINT`]).
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -51,7 +51,7 @@ pub(crate) async fn serve(
 ) -> Ended {
     let session = &*admitted.session;
     loop {
-        // A session that is always busy must hear orders too.
+        // A session that is always busy must receive orders too.
         let next = tokio::select! {
             biased;
             () = session.woken() => None,
@@ -85,7 +85,7 @@ pub(crate) async fn serve(
                 finish(&mut socket).await;
                 return Ended::Client;
             }
-            // Raw frames are only written.
+            // The library produces raw frames only for writing.
             Some(Ok(Message::Frame(_))) => {}
             Some(Err(error)) => {
                 let Some((code, reason)) = fault(&error) else { return Ended::Client };
@@ -97,7 +97,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// What the client did against the protocol (RFC 6455, section 7.4.1); `None`: it is gone.
+/// How the client violated the protocol (RFC 6455, section 7.4.1); `None`: it is gone.
 fn fault(error: &Error) -> Option<(CloseCode, Cow<'static, str>)> {
     match error {
         Error::Capacity(_) => Some((CloseCode::Size, "Message too long".into())),
@@ -108,7 +108,7 @@ fn fault(error: &Error) -> Option<(CloseCode, Cow<'static, str>)> {
     }
 }
 
-/// As much of a reason as fits into a close, beside the hint when to come back.
+/// As much of a reason as fits into a close frame beside the hint when to reconnect.
 fn clipped(mut reason: String) -> String {
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     reason
@@ -125,7 +125,7 @@ enum Attended {
     Stalls,
 }
 
-/// Does what the session was woken for.
+/// Handles the session's wake-up.
 async fn attend(socket: &mut WebSocket, session: &Session, rules: &Rules) -> Attended {
     match session.order() {
         Some(Order::Rebalance) => {
@@ -154,19 +154,19 @@ fn stalled(reset: &Reset) -> Ended {
     Ended::Lost
 }
 
-/// Whether the message could be written in time.
+/// Returns whether the message was written in time.
 async fn send(socket: &mut WebSocket, message: Message, rules: &Rules) -> bool {
     matches!(timeout(rules.write_timeout, socket.send(message)).await, Ok(Ok(())))
 }
 
-/// Closes, and waits for the peer's answer.
+/// Closes and waits for the peer's answer.
 async fn close(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) {
     if tell(socket, code, reason, rules).await {
         finish(socket).await;
     }
 }
 
-/// Whether the close could be written in time.
+/// Returns whether the close was written in time.
 async fn tell(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) -> bool {
     let reason = match rules.retry_after {
         Some(after) => format!("{reason}; retry in {} ms", after.as_millis()).into(),
@@ -175,7 +175,7 @@ async fn tell(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rul
     send(socket, Message::Close(Some(CloseFrame { code, reason })), rules).await
 }
 
-/// Closes after what cannot be read any further. What the client sends meanwhile is taken and thrown away: with unread
+/// Closes after input that cannot be parsed further. Reads and discards what the client sends meanwhile: with unread
 /// bytes the kernel would reset the connection, and the client might never see why.
 async fn fail(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rules) {
     if !tell(socket, code, reason, rules).await {
@@ -193,6 +193,6 @@ async fn fail(socket: &mut WebSocket, code: CloseCode, reason: &str, rules: &Rul
 /// Reads until the closing handshake is over.
 async fn finish(socket: &mut WebSocket) {
     let rest = async { while let Some(Ok(_)) = socket.next().await {} };
-    // Who does not answer is cut off.
+    // A client that does not answer is cut off.
     let _ = timeout(CLOSE_TIMEOUT, rest).await;
 }

@@ -1,4 +1,4 @@
-//! Who is connected here: admission up to the limit, activity, and who is to be closed.
+//! The sessions here: admission up to the limit, activity, and orders to close.
 //!
 //! A session is shared between its task, which owns the socket, and this table. The table never touches a socket: it
 //! leaves an order and wakes the task. Times are milliseconds of the caller's clock.
@@ -11,15 +11,15 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-/// Users who were turned away in one batch of changes; further ones are left out.
+/// Maximum number of refused users in one batch of changes; further ones are left out.
 const REFUSED_MAX: usize = 1000;
 
-/// Why a session is to end.
+/// Why a session should end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Another instance has more room.
     Rebalance = 1,
-    /// This instance is going away.
+    /// This instance is shutting down.
     ShutDown = 2,
     /// The peer has not answered a ping.
     Lost = 3,
@@ -53,13 +53,13 @@ impl Session {
         }
     }
 
-    /// The client did something.
+    /// Notes that the client did something.
     pub(crate) fn is_active(&self, now_ms: u64) {
         self.active_ms.store(now_ms, Ordering::Relaxed);
         self.is_alive(now_ms);
     }
 
-    /// The client's machine answered.
+    /// Notes that the client's machine answered.
     pub(crate) fn is_alive(&self, now_ms: u64) {
         self.heard_ms.store(now_ms, Ordering::Relaxed);
     }
@@ -78,12 +78,13 @@ impl Session {
         }
     }
 
-    /// Whether a ping is due; it is then taken care of.
+    /// Whether a ping is due; the caller must then send it.
     pub(crate) fn takes_ping(&self) -> bool {
         self.ping.swap(false, Ordering::Relaxed)
     }
 
-    /// Orders the end. The first order stands, except that a lost peer cannot be told anything any more.
+    /// Orders the end. The first order stands, except that a lost peer replaces it: it cannot be told anything any
+    /// more.
     fn end(&self, order: Order) -> bool {
         let replaces = |present: u8| (present == 0 || order == Order::Lost).then_some(order as u8);
         let first = self.order.fetch_update(Ordering::AcqRel, Ordering::Acquire, replaces) == Ok(0);
@@ -92,12 +93,12 @@ impl Session {
     }
 }
 
-/// What changed in the table since it was last copied.
+/// Changes of the table since it was last copied.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     pub(crate) added: Vec<Arc<Session>>,
     pub(crate) removed: Vec<Uuid>,
-    /// Users who were turned away.
+    /// Users who were refused.
     pub(crate) refused: Vec<Box<str>>,
 }
 
@@ -130,7 +131,7 @@ impl Sessions {
         Self { max, table: Mutex::default(), changed: Notify::new() }
     }
 
-    /// Takes a client in, until the guard is dropped.
+    /// Admits a client until the guard is dropped.
     pub(crate) fn admit(self: &Arc<Self>, user: &str, now_ms: u64) -> Result<Admitted, Full> {
         let mut table = self.table.lock();
         if table.here.len() >= self.max {
@@ -151,7 +152,7 @@ impl Sessions {
     fn remove(&self, id: Uuid) {
         let mut table = self.table.lock();
         table.here.remove(&id);
-        // What was never copied need not be removed from the copy.
+        // A session that was never copied need not be removed from the copy.
         let before = table.changes.added.len();
         table.changes.added.retain(|session| session.id != id);
         if table.changes.added.len() == before {
@@ -174,23 +175,24 @@ impl Sessions {
         self.changed.notified().await;
     }
 
-    /// What changed since the last call.
+    /// Changes since the last call.
     pub(crate) fn take_changes(&self) -> Changes {
         std::mem::take(&mut self.table.lock().changes)
     }
 
-    /// What was taken by [`Self::take_changes`] and could not be copied. Sessions that are here are copied anyway.
+    /// Returns changes from [`Self::take_changes`] that could not be copied. Sessions that still exist are copied
+    /// anyway.
     pub(crate) fn give_back(&self, changes: Changes) {
         self.table.lock().changes.removed.extend(changes.removed);
     }
 
-    /// Asks `count` sessions to leave, those that have been idle longest. Sessions that are leaving already do not
-    /// count. Returns how many were asked.
+    /// Asks the `count` longest idle sessions to leave. Sessions that are already leaving do not count. Returns how
+    /// many were asked.
     pub(crate) fn shed(&self, count: usize) -> usize {
         let mut staying: Vec<_> = self.all();
         staying.retain(|session| session.order().is_none());
         let count = count.min(staying.len());
-        // By id among equals, so that equal states shed the same ones.
+        // Ties are broken by ID, so that equal states shed the same sessions.
         let idle = |session: &Arc<Session>| (session.active_ms.load(Ordering::Relaxed), session.id);
         if count < staying.len() {
             staying.select_nth_unstable_by_key(count, idle);
@@ -198,7 +200,7 @@ impl Sessions {
         staying[..count].iter().filter(|session| session.end(Order::Rebalance)).count()
     }
 
-    /// Pings the peers that have been silent for `interval_ms`, and gives up those silent for two of them.
+    /// Pings peers that have been silent for `interval_ms`, and drops those silent for twice as long.
     pub(crate) fn check_peers(&self, now_ms: u64, interval_ms: u64) {
         for session in self.all() {
             let silent_ms = now_ms.saturating_sub(session.heard_ms.load(Ordering::Relaxed));
@@ -224,7 +226,7 @@ impl Drop for Admitted {
     }
 }
 
-/// Asks a session to leave because this instance goes away.
+/// Asks a session to leave because this instance is shutting down.
 pub(crate) fn shut_down(session: &Session) {
     session.end(Order::ShutDown);
 }
@@ -257,7 +259,7 @@ mod tests {
     fn those_are_shed_that_were_idle_longest_and_none_twice() {
         let (sessions, admitted) = with_users(10, 5);
         admitted[0].session.is_active(100);
-        // An answer to a ping is no activity.
+        // An answer to a ping does not count as activity.
         admitted[1].session.is_alive(200);
         assert_eq!(sessions.shed(2), 2);
         assert_eq!(leaving(&admitted), [1, 2]);

@@ -17,7 +17,7 @@ const MAX_CONNECTIONS_PER_HOST: Variable = Variable::new(
 const MAX_MESSAGE: Variable = Variable::new(
     "MAX_MESSAGE",
     "65536",
-    "Longest message in bytes; a longer one closes the session with 1009.",
+    "Maximum length of a message in bytes; a longer one closes the session with 1009.",
 );
 const ACCEPT_RATE: Variable = Variable::new(
     "ACCEPT_RATE",
@@ -62,10 +62,10 @@ const DRAIN_GRACE: Variable =
     Variable::new("DRAIN_GRACE", "5", "How long clients may take to answer the last close; seconds.");
 
 const SESSION_REFRESH_LEAST: Duration = Duration::from_millis(100);
-/// What a frame's length may be at most where it is still sensible to hold it in memory.
+/// Bounds of `MAX_MESSAGE`: what is sensible to hold in memory.
 const MESSAGE_BYTES: std::ops::RangeInclusive<usize> = 125..=16 * 1024 * 1024;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub host: Host,
@@ -73,7 +73,7 @@ pub struct Settings {
     pub admin_host: Host,
     pub admin_port: u16,
     pub workers: NonZeroUsize,
-    /// Sessions at a time.
+    /// Maximum number of sessions.
     pub sessions_max: NonZeroUsize,
     /// This instance's name in Redis, if it is not an address.
     pub host_id: Option<String>,
@@ -88,13 +88,13 @@ pub struct Settings {
     pub retry_after: Duration,
     /// How often all sessions are written to Redis.
     pub session_refresh: Duration,
-    /// How long after the start of a drain sessions are still accepted.
+    /// How long to keep accepting sessions after a drain starts.
     pub sigterm_timeout: Duration,
     /// Window over which they are then closed.
     pub drain_spread: Duration,
     /// How long clients may take to answer the close.
     pub drain_grace: Duration,
-    /// What orders to move sessions must carry; without it there are none on the admin port.
+    /// Required in orders to move sessions; without it the admin port accepts none.
     pub shed_token: Option<shed::Token>,
     /// This replica's name in logs.
     pub pod_name: Option<String>,
@@ -149,7 +149,7 @@ impl Settings {
         }
         let session_refresh = reader.duration(&SESSION_REFRESH);
         if session_refresh < SESSION_REFRESH_LEAST {
-            reader.refuse(&SESSION_REFRESH, format!("{session_refresh:?}"), "100ms at least");
+            reader.refuse(&SESSION_REFRESH, format!("{session_refresh:?}"), "at least 100ms");
         }
         let ping_interval = reader.duration(&PING_INTERVAL);
         if ping_interval.is_zero() {

@@ -1,9 +1,9 @@
-//! Sessions in Redis: `WsSession#{sessionId}` → `{"userId","sessionId","hostId"}`, kept alive by writing them again.
+//! Sessions in Redis: `WsSession#{sessionId}` → `{"userId","sessionId","hostId"}`, kept alive by rewriting them.
 //!
-//! Redis is a copy of [`Sessions`]. Changes are written together, at most every [`BATCH_EVERY`], and everything is
-//! written again every `SESSION_REFRESH`, so ten thousand sessions cost a few dozen requests. A key lives for three
-//! refreshes: what a killed instance leaves vanishes by itself. After a failure everything is written again, and what ended
-//! meanwhile is removed: a Redis that comes back may have kept it.
+//! Redis is a copy of [`Sessions`]. Changes are batched, at most one batch every [`BATCH_EVERY`], and everything is
+//! rewritten every `SESSION_REFRESH`, so ten thousand sessions cost a few dozen requests. A key lives for three
+//! refreshes, so the keys of a killed instance vanish by themselves. After a failure everything is rewritten, and
+//! sessions that ended meanwhile are removed: a Redis that comes back may have kept them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,24 +21,25 @@ use tracing::{info, warn};
 use crate::metrics::Metrics;
 use crate::sessions::{Changes, Session, Sessions};
 
-/// Beginning of the keys. Other readers of Redis rely on it.
+/// Prefix of the keys. Other readers of Redis rely on it.
 pub(crate) const PREFIX: &str = "WsSession#";
-/// Beginning of the keys of users who were turned away for lack of room; the balancer counts them as well.
+/// Prefix of the keys of refused users; the balancer counts them too.
 const REFUSED: &str = "WsRefused#";
-/// The part that `/readyz` calls degraded while Redis is away.
+/// The part that `/readyz` reports as degraded while Redis is away.
 pub(crate) const PART: &str = "redis";
 /// How long changes are collected before they are written.
 const BATCH_EVERY: Duration = Duration::from_millis(20);
 /// Commands in one request.
 const BATCH: usize = 500;
-/// A key outlives two refreshes that fail.
+/// A key outlives two failed refreshes.
 const REFRESHES_PER_LIFE: u32 = 3;
-/// Requests for the sessions of all instances that are answered at a time; the rest wait. Each holds all of them.
+/// Maximum number of concurrent requests for the sessions of all instances; the rest wait. Each holds all of them in
+/// memory.
 const READS_AT_A_TIME: usize = 4;
 /// How long removing the last sessions may take at shutdown.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A session, as everybody reads it in Redis.
+/// A session as stored in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stored {
     #[serde(rename = "userId")]
@@ -49,20 +50,20 @@ pub(crate) struct Stored {
     pub(crate) host: String,
 }
 
-/// Copies the sessions of this instance to Redis, and reads those of all.
+/// Copies the sessions of this instance to Redis, and reads those of all instances.
 #[derive(Debug)]
 pub(crate) struct Store {
     settings: redis::Settings,
     host_id: String,
     refresh: Duration,
-    /// How long a user who was turned away counts: until one and a half times the delay, when he should be back, and as
-    /// long again.
+    /// How long a refused user counts: until one and a half times the delay, when they should be back, and as long
+    /// again.
     refused_for_ms: u64,
     sessions: Arc<Sessions>,
     metrics: Arc<Metrics>,
     readiness: Readiness,
     reads: Semaphore,
-    /// While Redis is there.
+    /// Present while Redis is reachable.
     connection: Mutex<Option<MultiplexedConnection>>,
 }
 
@@ -90,8 +91,8 @@ impl Store {
         }
     }
 
-    /// Keeps Redis up to date until `gone` says that no session is left, and then removes the last ones. A write that
-    /// has begun is finished, since nobody would know what it left.
+    /// Keeps Redis up to date until `gone` says that no session is left, and then removes the last ones. Finishes a
+    /// write that has started, since its effect would otherwise be unknown.
     pub(crate) async fn mirror(&self, shutdown: &Shutdown, gone: impl Future<Output = ()>) {
         let ended = async {
             tokio::select! {
@@ -117,7 +118,7 @@ impl Store {
             self.metrics.redis_failures.inc();
             let reason = format!("Redis at {}: {failure}", self.settings);
             if self.readiness.degrade(PART, &reason) {
-                warn!(redis = %self.settings, error = %failure, "sessions are not written to Redis");
+                warn!(redis = %self.settings, error = %failure, "cannot write sessions to Redis");
             }
             tokio::select! {
                 () = tokio::time::sleep(backoff.wait()) => {}
@@ -126,7 +127,7 @@ impl Store {
         }
     }
 
-    /// Writes until something fails, or all is over.
+    /// Writes until something fails, or all sessions have ended.
     async fn mirror_over(
         &self,
         mut connection: MultiplexedConnection,
@@ -149,7 +150,7 @@ impl Store {
                 }
                 () = &mut ended => {
                     let changes = self.sessions.take_changes();
-                    // Late ones expire by themselves.
+                    // Remaining ones expire by themselves.
                     let _ = tokio::time::timeout(FAREWELL, self.write(&mut connection, &changes)).await;
                     return Ok(());
                 }
@@ -163,7 +164,7 @@ impl Store {
                 *shared = Some(connection.clone());
                 backoff.reset();
                 if self.readiness.restore(PART) {
-                    info!(redis = %self.settings, "sessions are written to Redis again");
+                    info!(redis = %self.settings, "writing sessions to Redis again");
                 }
             }
         }
@@ -218,7 +219,7 @@ impl Store {
     /// # Errors
     /// Redis is away.
     pub(crate) async fn all(&self) -> Result<Vec<Stored>, String> {
-        // Fails only if it was closed, which nobody does.
+        // Fails only if the semaphore is closed, which never happens.
         let _turn = self.reads.acquire().await.map_err(|error| error.to_string())?;
         let connection = self.connection.lock().clone();
         let Some(mut connection) = connection else {

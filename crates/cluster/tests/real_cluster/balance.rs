@@ -220,7 +220,7 @@ fn connections_are_counted_and_shed_at_the_pods_own_ports() {
     let snapshot = stranger.snapshot().unwrap();
     assert!(snapshot.services[0].replicas.iter().all(|replica| replica.connections.is_none()));
     let problems = snapshot.problems.join("\n");
-    assert!(problems.contains(&format!("the connections of {} are not known", names[0])), "{problems}");
+    assert!(problems.contains(&format!("the connections of {} are unknown", names[0])), "{problems}");
     assert!(problems.contains("/metrics has no gauge users"), "{problems}");
     // An administrator outside finds the token where the pod gets it.
     let error = namespace.admin().shed("chat", &names[0], &order).unwrap_err().to_string();

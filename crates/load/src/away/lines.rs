@@ -16,9 +16,9 @@ use serde::{Serialize, de::DeserializeOwned};
 
 /// The first word of each line.
 const MARK: &str = "playctl-load";
-/// Of a line's text, so much is data.
+/// Maximum bytes of data per line.
 const DATA_BYTES: usize = 4096;
-/// A longer message is none of ours: reports are bounded by their histograms.
+/// A longer message is not ours: histograms bound the reports.
 const MESSAGE_MAX: u64 = 16 * 1024 * 1024;
 const LINES_MAX: usize = MESSAGE_MAX as usize / DATA_BYTES;
 
@@ -52,20 +52,20 @@ impl Encoder {
     }
 }
 
-/// What a line was.
+/// The meaning of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Taken<T> {
     Message(T),
-    /// A part of a message, or of one that was known.
+    /// A part of a message, new or already known.
     Part,
     /// Not one of ours.
     Other,
 }
 
-/// Puts the messages of one worker together.
+/// Reassembles the messages of one worker.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
-    /// The message that is being put together, or comes next.
+    /// The message being reassembled, or the next one.
     number: u64,
     /// Its parts so far, in order.
     data: String,
@@ -74,7 +74,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    /// How many messages did not come whole.
+    /// How many messages did not arrive complete.
     pub(super) fn lost(&self) -> u64 {
         self.lost
     }
@@ -89,7 +89,7 @@ impl Decoder {
             return Taken::Part;
         }
         if line.part > self.parts {
-            // The rest of it is of no use; the next message counts it as lost.
+            // The rest of it is useless; the next message counts it as lost.
             return Taken::Part;
         }
         self.data.push_str(line.data);
@@ -172,7 +172,7 @@ mod tests {
         lines.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
     }
 
-    /// Text that cannot be compressed much, of a length that takes several lines.
+    /// Text that hardly compresses, long enough for several lines.
     fn text() -> impl Strategy<Value = String> {
         (0_usize..30_000, any::<u64>()).prop_map(|(length, seed)| {
             let mut state = seed | 1;
@@ -201,7 +201,7 @@ mod tests {
                 let at = at.index(log.len());
                 log.insert(at, words);
             }
-            // Followed again, from any line before.
+            // Followed again, from any earlier line.
             let mut read = Vec::new();
             let mut at = 0;
             for (until, back) in again {
@@ -232,7 +232,7 @@ mod tests {
             let (came, lost) = messages(&log);
             let mut expected = all.clone();
             expected.remove(number);
-            // Nobody misses a message that ends the log.
+            // A lost message at the end of the log goes unnoticed.
             let is_last = number == all.len() - 1;
             prop_assert_eq!(came, expected);
             prop_assert!(lost == 1 || (is_last && !damage), "{} lost", lost);

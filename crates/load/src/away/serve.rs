@@ -22,11 +22,11 @@ use crate::{
     worker::{Command, Commands, Report, Spec},
 };
 
-/// A worker that gets no orders ends after this long.
+/// A worker without orders ends after this long.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// How often it looks whether it is to stop before it has begun.
+/// How often it checks for a stop before it has started.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// Lines that were read and not yet obeyed.
+/// Lines read but not yet obeyed.
 const QUEUE: usize = 64;
 
 /// Ends a worker cleanly, from any thread: connections are closed and the result is reported.
@@ -65,7 +65,7 @@ pub fn serve_away(
     // Not joined: it waits for input that may never come, and ends with the process.
     thread::Builder::new().name("load-told".to_owned()).spawn(move || read(input, &reading))?;
     let worked = work(told, stop, &mut voice);
-    // Until here, so that the end of the input is no end of what could be told.
+    // Kept until here, so that the end of the input does not end the channel.
     drop(sender);
     if let Err(error) = &worked {
         voice.say(&Word::Failed(error.to_string()))?;
@@ -77,7 +77,7 @@ pub fn serve_away(
 fn read(input: impl BufRead, told: &mpsc::SyncSender<Result<Told, LoadError>>) {
     for line in input.lines() {
         let Ok(line) = line else { break };
-        // Written after a connection that broke.
+        // Written after a broken connection.
         if line.trim().is_empty() {
             continue;
         }
@@ -117,7 +117,7 @@ fn work(
     let commands = Arc::clone(&stop.commands);
     let obeyed = Arc::clone(&commands);
     thread::Builder::new().name("load-commands".to_owned()).spawn(move || {
-        // What cannot be read is of another version, and not fatal while the load is running.
+        // Unreadable orders come from another version, and are not fatal while the load is running.
         for told in told.into_iter().flatten() {
             if let Told::Do(command) = told {
                 obeyed.obey(command);
@@ -127,7 +127,7 @@ fn work(
     let (reports, received) = mpsc::sync_channel(REPORTS_QUEUED);
     let worker = spawn_worker(spec, commands, reports)?;
     report(received, stop, voice)?;
-    // It has nothing more to say: its reports are at their end.
+    // It has nothing more to say: its reports have ended.
     let _ = worker.join();
     Ok(())
 }
@@ -156,7 +156,7 @@ fn wait_for<T>(
     Err(LoadError::Protocol(format!("nobody told it what to do within {} s", PATIENCE.as_secs())))
 }
 
-/// Looks the targets up, and sees whether this machine allows that many connections.
+/// Resolves the targets, and checks whether this machine allows that many connections.
 fn prepared(spec: Spec, targets: &[String]) -> Result<Spec, LoadError> {
     if spec.workers == 0 || spec.worker >= spec.workers || targets.is_empty() || spec.tick_ms == 0 {
         return Err(LoadError::Protocol("the specification makes no sense".to_owned()));
@@ -164,7 +164,7 @@ fn prepared(spec: Spec, targets: &[String]) -> Result<Spec, LoadError> {
     let protocol = spec.scenario.protocol;
     let targets = targets.iter().map(|text| resolve(text, protocol)).collect::<Result<Vec<_>, _>>()?;
     let mut share = spec.scenario.clone();
-    // Those who join are among them.
+    // Users who join are included.
     share.actions.clear();
     share.phases.ramp.connections = spec.share() as u64;
     let layout = limits::lay_out(&share, &targets, 1, limits::raise_open_files(), false)?;

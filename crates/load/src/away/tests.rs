@@ -11,7 +11,7 @@ use scenario::{Every, Hold, Scenario};
 use super::*;
 use crate::{Options, run};
 
-/// Answers every line with what follows its first colon, as `msg:` is answered.
+/// Answers every line with the part after its first colon, as `msg:` is answered.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -30,7 +30,7 @@ fn server() -> SocketAddr {
     address
 }
 
-/// Workers on threads, whose logs lose messages, or which end, as a test wants.
+/// Workers on threads, whose logs lose messages, or which end, as a test requires.
 struct Pods {
     stops: Vec<Stop>,
     inputs: Vec<Mutex<PipeWriter>>,
@@ -53,7 +53,7 @@ impl Pods {
             let told = told.clone();
             thread::spawn(move || {
                 for line in BufReader::new(log).lines().map_while(Result::ok) {
-                    // A log that is followed again repeats what was there.
+                    // A log that is followed again repeats its contents.
                     for _ in 0..2 {
                         let _ = told.send((worker, Heard::Line(line.clone())));
                     }
@@ -135,7 +135,7 @@ fn workers_elsewhere_share_one_load() {
 
 #[test]
 fn reports_that_a_log_lost_are_missing_nowhere_in_the_result() {
-    // The end of the ramp and a report, of all workers; the load has to end all the same.
+    // The end of the ramp and a report, of all workers; the load must end all the same.
     let pods = Pods::new(2, &[2, 3], None);
     let (result, events) = load(&pods, vec![server().to_string()], &Control::new());
     whole(&result.unwrap());

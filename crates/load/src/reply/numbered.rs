@@ -1,7 +1,7 @@
-//! Messages that carry their session and their sequence number.
+//! Messages with their session and sequence number.
 //!
-//! Both are eight hexadecimal digits, after the `msg:` of our protocol or before any other payload. Because the number of digits
-//! is fixed, answers are found in a stream without frames as well: [`super::Matcher`] does that.
+//! Both are eight hexadecimal digits, after the `msg:` of our protocol or before any other payload. The fixed number of
+//! digits makes answers recognisable even in a stream without frames: [`super::Matcher`] does that.
 
 use std::ops::Range;
 
@@ -18,33 +18,33 @@ pub(crate) struct Tag {
     pub(crate) number: u32,
 }
 
-/// What a message of a server is.
+/// The kind of a server's message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Message {
-    /// Not all of it is here.
+    /// Incomplete so far.
     Partial,
     Answer(Tag),
     Wrong,
 }
 
-/// What messages and their answers look like.
+/// The format of messages and their answers.
 #[derive(Debug)]
 pub(crate) struct Numbered {
     message: Vec<u8>,
-    /// Where a message's tag is.
+    /// The position of a message's tag.
     at: usize,
-    /// Right answers, and where their tags are.
+    /// Correct answers, and the positions of their tags.
     replies: Vec<(Vec<u8>, Range<usize>)>,
 }
 
-/// How far an answer has been read.
+/// Progress of reading an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     tag: u64,
     matched: u32,
-    /// Bytes since the last answer or notice that belong to none.
+    /// Bytes since the last answer or notice that belong to neither.
     pub(super) rubbish: u16,
-    /// One bit per reply that still agrees.
+    /// One bit per reply that still matches.
     alive: u8,
 }
 
@@ -55,7 +55,7 @@ impl Default for Reading {
 }
 
 impl Reading {
-    /// At a new beginning, behind bytes that a notice may explain.
+    /// At a new start, after bytes that a notice may explain.
     pub(super) fn after(rubbish: u32) -> Self {
         Self { rubbish: u16::try_from(rubbish).unwrap_or(u16::MAX), ..Self::default() }
     }
@@ -93,7 +93,7 @@ impl Numbered {
         message
     }
 
-    /// Takes a byte. Returns whether some answer still agrees.
+    /// Processes a byte. Returns whether some answer still matches.
     pub(super) fn step(&self, reading: &mut Reading, byte: u8) -> bool {
         let at = reading.matched as usize;
         let digit = char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_uppercase());
@@ -120,7 +120,7 @@ impl Numbered {
         reading.alive & ((1 << self.replies.len()) - 1) != 0
     }
 
-    /// The answer that is whole.
+    /// The complete answer.
     pub(super) fn whole(&self, reading: &Reading) -> Option<Tag> {
         let is_whole = self.replies.iter().enumerate().any(|(index, (reply, _))| {
             reading.alive & (1 << index) != 0 && reply.len() == reading.matched as usize
@@ -128,7 +128,7 @@ impl Numbered {
         is_whole.then_some(Tag { session: (reading.tag >> 32) as u32, number: reading.tag as u32 })
     }
 
-    /// Reads the next piece of a message that has a length; `ends`: the last one.
+    /// Reads the next piece of a message with a length; `ends`: the last one.
     pub(crate) fn feed_message(&self, reading: &mut Reading, piece: &[u8], ends: bool) -> Message {
         for byte in piece {
             self.step(reading, *byte);
@@ -193,7 +193,7 @@ mod tests {
     }
 
     proptest! {
-        /// However a stream is cut, all answers and the notice are found in it and nothing else is.
+        /// However a stream is cut, all answers and the notice are found in it, and nothing else.
         #[test]
         fn cuts_change_nothing(
             tags in prop::collection::vec(any::<(u32, u32)>(), 1..5),

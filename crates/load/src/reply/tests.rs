@@ -50,7 +50,7 @@ fn a_greeting_is_no_answer_however_late_it_comes() {
     assert_eq!(feed_all(&echo("msg:12345"), &[b"use of it", b"12345"]).0[0], Answer::Wrong);
 }
 
-/// In every order, cut anywhere, and with the message sent anywhere before its reply.
+/// In every order, cut anywhere, and with the message sent at any point before its reply.
 #[test]
 fn a_reply_and_what_comes_beside_it_are_told_apart_however_they_come() {
     let greeting = [GREETING, b"\n"].concat();
@@ -143,7 +143,7 @@ fn pieces<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
 }
 
 proptest! {
-    /// However the network cuts a reply and a notice, in either order, both are seen and nothing else is.
+    /// However the network cuts a reply and a notice, in either order, both are found and nothing else.
     #[test]
     fn cuts_change_nothing(
         content in "[a-z0-9]{1,24}",
@@ -151,7 +151,7 @@ proptest! {
         line_mode: bool,
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
-        // A reply that begins like the notice can only be told apart once it ends; one that is part of it, never.
+        // A reply that starts like the notice is only distinguishable once it ends; one that is part of it, never.
         prop_assume!(!content.starts_with('r'));
         let matcher = echo(&format!("msg:{content}"));
         let end: &[u8] = if line_mode { b"\n" } else { b"" };
@@ -171,7 +171,7 @@ proptest! {
         let whole = feed_all(&matcher, &[&stream]);
         let cut = feed_all(&matcher, &pieces(&stream, &cuts));
         prop_assert_eq!(&whole.0, &cut.0);
-        // One piece reports at most one notice, however often it says so.
+        // One piece reports at most one notice, however often it contains it.
         prop_assert_eq!(whole.1 > 0, cut.1 > 0);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     worker::{Command, Join, Leave, Task},
 };
 
-/// What was begun and has no outcome yet, by the number of its order.
+/// Started orders without an outcome, by number.
 pub(super) struct Groups {
     workers: u32,
     /// The number of the next user to join.
@@ -42,13 +42,13 @@ enum Stage {
     },
 }
 
-/// Those who can be sent away.
+/// Users who can be sent away.
 pub(super) struct Holding {
     /// The replica, if it is one.
     pub(super) replica: Option<String>,
-    /// What it calls itself; `None`: whichever replica.
+    /// Its name for itself; `None`: any replica.
     pub(super) own: Option<Vec<String>>,
-    /// How many each worker has.
+    /// Number of users per worker.
     pub(super) by_worker: Vec<u64>,
 }
 
@@ -57,7 +57,7 @@ impl Groups {
         Self { workers, next_user: ramp, pending: BTreeMap::new() }
     }
 
-    /// A worker has reported its state for an order. Once all have, it is carried out.
+    /// A worker has reported its state for an order. Once all have, the order is carried out.
     pub(super) fn mustered(
         &mut self,
         id: u32,
@@ -94,7 +94,7 @@ impl Groups {
         None
     }
 
-    /// A worker's users of a group have all come.
+    /// All of a worker's users of a group have arrived.
     pub(super) fn joined(&mut self, id: u32, step: Step, open: u64) -> Option<EventKind> {
         if !self.pending.get_mut(&id)?.answered(self.workers) {
             return None;
@@ -122,7 +122,7 @@ impl Groups {
         Some(outcome(step, outcome_words, failed))
     }
 
-    /// Orders that never came to an end.
+    /// Orders that never finished.
     pub(super) fn unfinished(&self) -> impl Iterator<Item = u32> {
         self.pending.keys().copied()
     }
@@ -159,7 +159,7 @@ fn shares(users: Users, by_worker: &[u64]) -> Vec<u64> {
 }
 
 impl Merge {
-    /// Whom an order to leave is about.
+    /// The users that an order to leave refers to.
     fn holding(&mut self, of: Option<&Subject>) -> Result<Holding, String> {
         let pick = of.map_or(&Pick::Unnamed, |of| &of.replica);
         if *pick == Pick::Unnamed {

@@ -1,4 +1,4 @@
-//! Who held which pair when, as the clients saw it: never two at the same time.
+//! Who held which pair when, as seen by the clients: never two at the same time.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -6,17 +6,17 @@ use scenario::Scenario;
 
 use crate::worker::Held;
 
-/// How many of each pair's latest times are kept. They are compared when they end, so each with those that ended while
-/// it lasted, and these are the latest ones.
+/// Number of the latest periods kept per pair. They are compared when they end, so each with those that ended during
+/// it, and these are the latest ones.
 const KEPT: usize = 16;
 
-/// The latest times at which each pair was held.
+/// The latest periods in which each pair was held.
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     by_pair: HashMap<u64, VecDeque<Held>>,
-    /// How often two had a pair at the same time.
+    /// How often two clients held a pair at the same time.
     pub(super) twice: u64,
-    /// The first time, in words, until somebody has asked for them.
+    /// The first time, in words, until it has been reported.
     pub(super) first: Option<String>,
 }
 
@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn times_of_one_pair_must_not_overlap_in_whatever_order_they_are_told() {
         assert_eq!(twice(&[(1, 0, 10), (1, 20, 30), (2, 0, 30), (1, 10, 20)]), 0);
-        // The end within, the beginning within, all of it within, one event within, and the same time.
+        // The end within, the start within, all of it within, one event within, and the same period.
         for (from, to) in [(0, 11), (19, 30), (5, 30), (15, 16), (10, 20)] {
             assert_eq!(twice(&[(1, 10, 20), (1, from, to)]), 1, "{from} to {to}");
             assert_eq!(twice(&[(1, from, to), (1, 10, 20)]), 1, "{from} to {to}");

@@ -8,15 +8,15 @@ use uuid::Uuid;
 use super::{ReplicaNames, holdings::Holdings};
 use crate::{histogram::Distributions, worker::Measured};
 
-/// How replicas are called that do not say who they are.
+/// The name of replicas that do not identify themselves.
 const UNKNOWN: &str = "unknown";
 
 #[derive(Default)]
 pub(super) struct Merge {
     names: Names,
-    /// The latest of each worker.
+    /// The latest measurements of each worker.
     latest: Vec<Measured>,
-    /// Workers that reported regularly since the last tick, and those that are done.
+    /// Workers that have reported regularly since the last tick, and those that are done.
     fresh: Vec<bool>,
     done: Vec<bool>,
     ramps_done: u32,
@@ -26,7 +26,7 @@ pub(super) struct Merge {
     run: Distributions,
     holdings: Holdings,
     open_max: u64,
-    /// When the most were open.
+    /// The counts when most connections were open.
     fullest: BTreeMap<String, u64>,
 }
 
@@ -47,7 +47,7 @@ impl Merge {
         for measured in &self.latest {
             totals += measured.totals;
         }
-        // A refused broadcast is owed to nobody: neither getting it nor missing it is an error.
+        // A refused broadcast is not expected: neither receiving nor missing it is an error.
         for number in 0..self.latest.iter().map(|measured| measured.broadcasts.len()).max().unwrap_or(0) {
             let of_all = self.latest.iter().filter_map(|measured| measured.broadcasts.get(number));
             let refused = of_all.clone().any(|broadcast| broadcast.refused);
@@ -64,7 +64,7 @@ impl Merge {
         totals
     }
 
-    /// That a pair was held by two at once, when it is heard of first.
+    /// Reports, once, that two clients held a pair at the same time.
     pub(super) fn held_twice(&mut self) -> Option<String> {
         self.holdings.first.take()
     }
@@ -73,7 +73,7 @@ impl Merge {
         self.latest.iter().map(|measured| measured.open).sum()
     }
 
-    /// Takes in a report. Returns the tick that it completes, if every worker has had its turn.
+    /// Merges a report. Returns the tick that it completes, if every worker has reported.
     pub(super) fn progress(&mut self, worker: u32, measured: Measured, regular: bool) -> Option<LoadTick> {
         self.take(worker, measured);
         if !regular {
@@ -87,7 +87,7 @@ impl Merge {
         Some(self.tick())
     }
 
-    /// The state as it is now, and the latencies since the last time.
+    /// The current state, and the latencies since the last call.
     pub(super) fn tick(&mut self) -> LoadTick {
         let by_replica = self.by_replica();
         let tick = LoadTick {
@@ -117,7 +117,7 @@ impl Merge {
         self.took_ms = self.took_ms.max(at_ms);
     }
 
-    /// A worker is gone, and its connections with it. Returns how many they were, of how many workers.
+    /// A worker is gone, with its connections. Returns how many they were, and the number of workers.
     pub(super) fn lose(&mut self, worker: u32) -> (u64, usize) {
         self.done[worker as usize] = true;
         let latest = &mut self.latest[worker as usize];
@@ -132,7 +132,7 @@ impl Merge {
         self.run.merge(&measured.distributions);
         self.latest[worker as usize] = measured;
         let open = self.open();
-        // Also at the same height: the later one has had more time to say who serves it.
+        // Also with equal counts: the later state has had more time to learn which replica serves whom.
         if open >= self.open_max && open > 0 {
             self.fullest = self.by_replica();
         }
@@ -169,7 +169,7 @@ impl Merge {
         self.latest.iter().map(|measured| measured.open).collect()
     }
 
-    /// What each replica that has connections calls itself, and how many each worker has on it.
+    /// Each replica's names for itself, and how many connections each worker has on it.
     pub(super) fn known_replicas(&mut self) -> BTreeMap<String, (Vec<String>, Vec<u64>)> {
         let mut known: BTreeMap<String, (Vec<String>, Vec<u64>)> = BTreeMap::new();
         for (worker, measured) in self.latest.iter().enumerate() {
@@ -186,8 +186,8 @@ impl Merge {
         known
     }
 
-    /// The most connections that a replica took in a second. Of several workers the sum of their own maxima, which may not
-    /// have coincided.
+    /// The most connections that a replica accepted in a second. With several workers, the sum of their own maxima,
+    /// which may not have coincided.
     fn busiest_second(&self) -> u64 {
         let mut all: BTreeMap<Option<&str>, u64> = BTreeMap::new();
         for (own, most) in self.latest.iter().flat_map(|measured| &measured.busiest) {
@@ -244,7 +244,7 @@ impl Merge {
     }
 }
 
-/// Over the replicas that are known by name; a target that does not say has no skew.
+/// Over the replicas known by name; a target that does not identify them has no skew.
 fn skew(by_replica: &BTreeMap<String, u64>) -> Option<Skew> {
     Skew::of(by_replica.iter().filter(|(name, _)| *name != UNKNOWN).map(|(_, count)| *count))
 }
@@ -266,7 +266,7 @@ impl Names {
                 self.known.insert(own.to_owned(), name.clone());
                 name
             }
-            // The beginning of a UUID tells them apart.
+            // The start of a UUID distinguishes them.
             None => own
                 .parse::<Uuid>()
                 .map_or_else(|_| own.to_owned(), |uuid| uuid.simple().to_string()[..8].to_owned()),

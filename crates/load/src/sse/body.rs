@@ -1,15 +1,15 @@
-//! The body of an answer: in chunks (RFC 9112 section 7.1), of a known length, or up to the connection's end.
+//! The body of an answer: in chunks (RFC 9112 section 7.1), with a known length, or up to the connection's end.
 
-/// Most digits of a chunk's size.
+/// Maximum number of digits in a chunk's size.
 const DIGITS_MAX: u8 = 15;
-/// Extensions of a chunk's size, and trailers, have at most this many bytes.
+/// Maximum length of extensions of a chunk's size, and of trailers.
 const ASIDE_MAX: u16 = 4096;
 
-/// How far a body has been read.
+/// Progress of reading a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Body {
     at: At,
-    /// Bytes of the chunk, or of the whole, that are still to come; or the size as far as it is known.
+    /// Remaining bytes of the chunk, or of the whole body; or the size as far as known.
     left: u64,
     digits: u8,
     aside: u16,
@@ -21,27 +21,27 @@ enum At {
     Counted,
     /// The size of a chunk, in hexadecimal digits.
     Size,
-    /// What may follow the size, up to the line's end.
+    /// The optional rest of the line after the size.
     Extension,
     Data,
-    /// The line's end behind the data.
+    /// The line end after the data.
     DataEnd,
-    /// The line behind the last chunk; `true`: it has a byte already.
+    /// The line after the last chunk; `true`: it already has a byte.
     Trailer(bool),
     Over,
 }
 
-/// What a body gives.
+/// The next part of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
     Data(&'a [u8]),
-    /// There is no more without more bytes, and all of the input is taken.
+    /// More bytes are needed; all of the input is consumed.
     More,
     /// The body is complete.
     Over,
 }
 
-/// Bytes that are no chunks.
+/// The bytes are not valid chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Broken;
 
@@ -62,12 +62,12 @@ impl Body {
         Self::new(At::Unbounded, 0)
     }
 
-    /// It is known beforehand when it is over, so it is an answer and no stream that lasts.
+    /// Its end is known in advance, so it is an answer and not a lasting stream.
     pub(crate) fn has_length(&self) -> bool {
         matches!(self.at, At::Counted | At::Over)
     }
 
-    /// Takes the next part off `input`.
+    /// Takes the next part from `input`.
     pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Part<'a>, Broken> {
         loop {
             match self.at {
@@ -100,7 +100,7 @@ impl Body {
         data
     }
 
-    /// Takes a byte between the data.
+    /// Processes a byte between the data.
     fn step(&mut self, byte: u8) -> Result<(), Broken> {
         match (self.at, byte) {
             (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') if self.digits < DIGITS_MAX => {

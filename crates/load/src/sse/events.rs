@@ -1,32 +1,32 @@
 //! Events in a stream, as the HTML standard defines them: lines of fields, and an empty line after each event.
 //!
-//! Only the beginning of a line is kept, so an event of a megabyte costs no memory, and a connection at most 180 bytes.
+//! Only the start of a line is kept, so an event of a megabyte costs no memory, and a connection at most 180 bytes.
 
 use std::time::Duration;
 
 use crate::websocket::close::HINT_MAX;
 
-/// Of a line, so much is kept: enough for a host, and the beginning of a message behind it.
+/// Bytes of a line to keep: enough for a host, and the start of a message after it.
 const KEPT: usize = 128;
-/// A longer id is not remembered.
+/// A longer ID is not remembered.
 const ID_MAX: usize = 20;
-/// The message of the one event that a client without a lock gets.
+/// The message of the only event for a client without a lock.
 const REFUSAL: &[u8] = b"\"message\":\"Unable to acquire lock\"";
 const HOST: &[u8] = b"\"host\":\"";
-/// A longer name of a server counts as none.
+/// A longer server name is ignored.
 pub(crate) const HOST_MAX: usize = 80;
 
-/// How far a stream has been read.
+/// Progress of reading a stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader {
     line: [u8; KEPT],
     /// Bytes of the line that are kept.
     kept: u8,
-    /// The line has more.
+    /// The line was longer.
     is_cut: bool,
     /// The last byte was a carriage return, which a line feed may follow.
     after_return: bool,
-    /// What the event has so far.
+    /// The contents of the event so far.
     event: Seen,
     id: [u8; ID_MAX],
     id_bytes: u8,
@@ -53,21 +53,21 @@ impl Default for Reader {
     }
 }
 
-/// What a stream says.
+/// The contents of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Said {
     /// An event with data is complete.
     Event,
-    /// The same, and it says that there will be no others.
+    /// The same, but announcing that no more will follow.
     Refusal,
     /// When to come back.
     Retry(Duration),
-    /// Who sends. Said with each event that has it.
+    /// The sender. Reported with each event that names it.
     Host(String),
 }
 
 impl Reader {
-    /// The id of the last event.
+    /// The ID of the last event.
     pub(crate) fn last_id(&self) -> Option<&[u8]> {
         Some(&self.id[..usize::from(self.id_bytes)]).filter(|id| !id.is_empty())
     }
@@ -77,12 +77,12 @@ impl Reader {
         std::str::from_utf8(self.last_id()?).ok()?.parse().ok()
     }
 
-    /// Another connection begins, which continues after the last event.
+    /// Starts another connection, which continues after the last event.
     pub(crate) fn begin(&mut self) {
         *self = Self { id: self.id, id_bytes: self.id_bytes, ..Self::default() };
     }
 
-    /// Takes in the next piece up to something that is said; `None`: nothing is said in the rest, which is taken.
+    /// Consumes input up to the next item; `None`: the rest, which is consumed, contains none.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Option<Said> {
         while let Some(first) = input.first() {
             if std::mem::take(&mut self.after_return) && *first == b'\n' {
@@ -150,7 +150,7 @@ impl Reader {
     }
 }
 
-/// Of our own service's data.
+/// From our own service's data.
 fn host(data: &[u8]) -> Option<String> {
     let begin = data.windows(HOST.len()).position(|window| window == HOST)? + HOST.len();
     let host =
@@ -222,7 +222,7 @@ data:{"host":"a-host-name-of-sixty-three-characters-which-is-the-longest-dns-has
             assert_eq!(reader.last_id(), id, "{text}");
             reader.begin();
             assert_eq!(reader.last_id(), id);
-            // What was begun is not part of what follows.
+            // The unfinished part does not belong to what follows.
             assert_eq!(reader.next(&mut &b"\n"[..]), None);
         }
     }

@@ -8,27 +8,27 @@ use super::body::Body;
 use super::events::HOST_MAX;
 use crate::{recognise, websocket::close::HINT_MAX};
 
-/// A longer head is not read.
+/// A longer head is rejected.
 pub(crate) const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
-/// Of a line that is shown.
+/// Maximum length of a line in a message.
 const SHOWN: usize = 120;
 const HTTP: &[u8] = b"HTTP/1.";
 
-/// How a request was answered.
+/// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Not all of it has come.
+    /// Incomplete so far.
     Partial,
-    /// What comes after `length` bytes is the stream. `host`: who answers, escaped, if it says so.
+    /// The stream follows after `length` bytes. `host`: who answers, escaped, if named.
     Stream { length: usize, body: Body, host: Option<String> },
-    /// With another status than 200. `line` is escaped.
+    /// With a status other than 200. `line` is escaped.
     Refused { status: u16, line: String, retry: Option<Duration> },
-    /// This is no stream of events. Why, in words.
+    /// Not a stream of events; says why.
     Wrong(String),
 }
 
-/// `last`: the id of the last event that came, if there was one.
+/// `last`: the ID of the last event, if there was one.
 pub(crate) fn request(host: &str, path: &str, last: Option<&[u8]>) -> Vec<u8> {
     let mut request = format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n"
@@ -43,7 +43,7 @@ pub(crate) fn request(host: &str, path: &str, last: Option<&[u8]>) -> Vec<u8> {
     request
 }
 
-/// Reads an answer, as far as it is here.
+/// Parses an answer, as far as it has arrived.
 pub(crate) fn read(head: &[u8]) -> Answer {
     let begun = head.len().min(HTTP.len());
     if head[..begun] != HTTP[..begun] {

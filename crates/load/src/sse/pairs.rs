@@ -10,13 +10,13 @@ use scenario::Scenario;
 
 use crate::LoadError;
 
-/// How long one of them may take.
+/// Time limit for each of them.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Makes each pair of a scenario at a `profiles` service, whether or not it is there already.
+/// Creates each pair of a scenario in a `profiles` service, whether or not it exists.
 ///
 /// # Errors
-/// One of them was not made.
+/// One of them was not created.
 pub fn bind(profiles: SocketAddr, scenario: &Scenario) -> Result<(), LoadError> {
     for number in 0..scenario.pairs() {
         let (user, profile) = Scenario::pair(number);

@@ -6,35 +6,35 @@ use scenario::escape;
 
 use super::frames::Violation;
 
-/// By this side, as planned.
+/// Closed by this side, as planned.
 pub(crate) const NORMAL: u16 = 1000;
-/// By this side, because the other one broke the protocol.
+/// Closed by this side, because the other one violated the protocol.
 pub(crate) const PROTOCOL_ERROR: u16 = 1002;
-/// A close that says no code.
+/// A close without a code.
 pub(crate) const NO_CODE: u16 = 1005;
-/// No close came before the end.
+/// No close preceded the end.
 pub(crate) const ABNORMAL: u16 = 1006;
-/// There is no room now.
+/// There is no room at present.
 pub(crate) const TRY_AGAIN: u16 = 1013;
-/// Codes with which a server asks its client to come back: it goes away, restarts, has no room, or moves the session.
+/// Codes with which a server asks its client to reconnect: it goes away, restarts, has no room, or moves the session.
 const COME_BACK: [u16; 4] = [1001, 1012, TRY_AGAIN, 4001];
-/// How the hint of the subprotocol `retry-hint` stands at the end of a reason.
+/// The hint of the subprotocol `retry-hint` at the end of a reason.
 const HINT: &str = "; retry in ";
-/// A hint beyond that is not obeyed.
+/// A longer hint is ignored.
 pub(crate) const HINT_MAX: Duration = Duration::from_hours(1);
 
-/// What a close says.
+/// The contents of a close.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: u16,
     /// Escaped, and without the hint.
     pub(crate) reason: String,
-    /// When to come back.
+    /// When to reconnect.
     pub(crate) retry: Option<Duration>,
 }
 
 impl Close {
-    /// Reads the payload of a close.
+    /// Parses the payload of a close.
     pub(crate) fn read(payload: &[u8]) -> Result<Self, Violation> {
         let (code, reason) = match payload {
             [] => (NO_CODE, &[][..]),
@@ -57,7 +57,7 @@ impl Close {
         Ok(Self { code, reason, retry })
     }
 
-    /// The client is to open its session again.
+    /// Whether the client should reopen its session.
     pub(crate) fn asks_back(&self) -> bool {
         COME_BACK.contains(&self.code)
     }

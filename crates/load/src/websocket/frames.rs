@@ -1,4 +1,4 @@
-//! Frames: read as they come, in pieces, and written.
+//! Frames: parsed as they arrive, in pieces, and written.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ const RESERVED: u8 = 0x70;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
-/// Lengths that say how many bytes of length follow: two, or eight.
+/// Length codes that announce two, or eight, bytes of length.
 const SHORT: u8 = 0x7e;
 const LONG: u8 = 0x7f;
 const CONTINUATION: u8 = 0x0;
@@ -16,25 +16,25 @@ pub(crate) const BINARY: u8 = 0x2;
 pub(crate) const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 pub(crate) const PONG: u8 = 0xa;
-/// The longest payload of a close, a ping or a pong.
+/// Maximum length of the payload of a close, a ping or a pong.
 pub(crate) const CONTROL_MAX: usize = 125;
-/// The longest head of a frame without a mask.
+/// Maximum length of the head of an unmasked frame.
 const HEAD_MAX: usize = 10;
 
-/// How far a connection's frames have been read.
+/// Progress of reading a connection's frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Reader {
-    /// Bytes of the payload that are still to come.
+    /// Remaining bytes of the payload.
     left: u64,
     head: [u8; HEAD_MAX],
-    /// Bytes of the head that have come.
+    /// Bytes of the head received so far.
     head_bytes: u8,
     in_payload: bool,
     /// The last data frame was not the last of its message.
     in_message: bool,
 }
 
-/// What a frame carries.
+/// The contents of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Of a message, text or binary.
@@ -49,19 +49,19 @@ pub(crate) enum Kind {
 pub(crate) struct Part<'a> {
     pub(crate) kind: Kind,
     pub(crate) data: &'a [u8],
-    /// It is the last piece.
+    /// The last piece.
     pub(crate) ends: bool,
 }
 
-/// What the protocol does not allow a server.
+/// A violation of the protocol by a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Violation {
     Reserved,
     Opcode(u8),
     Masked,
-    /// A control frame that is not the only one of its kind, or too long.
+    /// A fragmented or oversized control frame.
     Control,
-    /// A continuation of nothing.
+    /// A continuation without a start.
     Continuation,
     /// A new message within another.
     Interrupted,
@@ -85,7 +85,7 @@ impl fmt::Display for Violation {
 }
 
 impl Reader {
-    /// Takes the next part off `input`; `None`: there is none without more bytes, and all of `input` is taken.
+    /// Takes the next part from `input`; `None`: more bytes are needed, and all of `input` is consumed.
     pub(crate) fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Part<'a>>, Violation> {
         while !self.in_payload {
             let wanted = self.head_length() - usize::from(self.head_bytes);
@@ -130,7 +130,7 @@ impl Reader {
         }
     }
 
-    /// The head is whole: a payload begins, if the protocol allows it.
+    /// The head is complete: starts the payload, if the protocol allows it.
     fn begin(&mut self) -> Result<(), Violation> {
         let [first, second, extended @ ..] = self.head;
         let (opcode, is_final) = (first & OPCODE, first & FIN != 0);
@@ -161,7 +161,7 @@ impl Reader {
     }
 }
 
-/// Appends a frame of its own, masked as a client has to.
+/// Appends a frame, masked as required of a client.
 pub(crate) fn write(output: &mut Vec<u8>, opcode: u8, payload: &[u8], mask: [u8; 4]) {
     output.push(FIN | opcode);
     match payload.len() {
@@ -185,10 +185,10 @@ mod tests {
 
     use super::*;
 
-    /// A message or a control frame, put together.
+    /// A reassembled message or control frame.
     type Whole = (Kind, Vec<u8>);
 
-    /// Reads all pieces; the kinds that were cut are put together by kind, as control frames stand within messages.
+    /// Reads all pieces and reassembles cut ones by kind, since control frames occur within messages.
     fn read_all(pieces: &[&[u8]]) -> Result<Vec<Whole>, Violation> {
         let mut reader = Reader::default();
         let (mut message, mut control, mut all) = (Vec::new(), Vec::new(), Vec::new());
@@ -243,7 +243,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Messages in fragments, with control frames in between, come whole and in order however they are cut.
+        /// Fragmented messages, with control frames in between, arrive complete and in order however they are cut.
         #[test]
         fn cuts_and_fragments_change_nothing(
             messages in prop::collection::vec(
@@ -267,7 +267,7 @@ mod tests {
             prop_assert_eq!(read_all(&cut(&stream, &cuts)), Ok(expected));
         }
 
-        /// Any bytes, cut anywhere, are read as they are in one piece.
+        /// Any bytes, cut anywhere, are read as in one piece.
         #[test]
         fn rubbish_is_read_alike_however_it_is_cut(
             stream in prop::collection::vec(
@@ -277,7 +277,7 @@ mod tests {
             prop_assert_eq!(read_all(&cut(&stream, &cuts)), read_all(&[&stream]));
         }
 
-        /// What is written is what a server unmasks.
+        /// A server unmasks what is written.
         #[test]
         fn frames_are_masked(length in prop_oneof![0_usize..300, 65_500_usize..65_600], byte: u8, mask: [u8; 4]) {
             let payload: Vec<u8> = (0..length).map(|at| byte.wrapping_add(at as u8)).collect();

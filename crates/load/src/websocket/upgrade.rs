@@ -1,4 +1,4 @@
-//! The handshake: a request of HTTP and its answer.
+//! The handshake: an HTTP request and its answer.
 
 use std::time::Duration;
 
@@ -9,29 +9,29 @@ use scenario::escape;
 use super::close::HINT_MAX;
 use crate::recognise;
 
-/// The subprotocol by which this side asks to be told, in the reason of a close, when to come back.
+/// The subprotocol that asks the server to say in a close reason when to reconnect.
 const RETRY_HINT: &str = "retry-hint";
-/// What a server proves with that it understood, RFC 6455 section 1.3.
+/// The server proves with it that it understood the request, RFC 6455 section 1.3.
 const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// A longer head is not read.
+/// A longer head is rejected.
 pub(crate) const HEAD_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
-/// Of a line that is shown.
+/// Maximum length of a line in a message.
 const SHOWN: usize = 120;
-/// A longer name of a server counts as none.
+/// A longer server name is ignored.
 const HOST_ID_MAX: usize = 128;
 const HTTP: &[u8] = b"HTTP/1.";
 
-/// How an upgrade was answered.
+/// The answer to an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// Not all of it has come.
+    /// Incomplete so far.
     Partial,
-    /// What comes after `length` bytes are frames.
+    /// Frames follow after `length` bytes.
     Accepted { length: usize, host: Option<String> },
-    /// With another status than 101. `line` is escaped.
+    /// With a status other than 101. `line` is escaped.
     Refused { status: u16, line: String, retry: Option<Duration> },
-    /// This is no WebSocket server, or none that understands. Why, in words.
+    /// Not a WebSocket server, or not a correct one; says why.
     Wrong(String),
 }
 
@@ -50,7 +50,7 @@ fn accept(key: [u8; 16]) -> String {
     STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
-/// Reads an answer, as far as it is here.
+/// Parses an answer, as far as it has arrived.
 pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
     let begun = head.len().min(HTTP.len());
     if head[..begun] != HTTP[..begun] {
@@ -130,7 +130,7 @@ mod tests {
 
     use super::*;
 
-    /// The one of RFC 6455 section 1.3: `the sample nonce`.
+    /// From RFC 6455 section 1.3: `the sample nonce`.
     const KEY: [u8; 16] = *b"the sample nonce";
     const ACCEPTED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: keep-alive, \
                             Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nHost-Id: 10.1.2.3\r\n\r\n";

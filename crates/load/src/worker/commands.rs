@@ -12,10 +12,10 @@ use rustix::event::{EventfdFlags, eventfd};
 use scenario::Rate;
 use serde::{Deserialize, Serialize};
 
-/// More tasks than actions there are never wait.
+/// Maximum number of pending tasks: more than there are actions.
 const TASKS_MAX: usize = 1024;
 
-/// Something that a client is to send beside its messages.
+/// Something that a client sends in addition to its messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Order {
     /// Repeated in the report of its outcome.
@@ -24,16 +24,16 @@ pub(crate) struct Order {
     pub(crate) client: u64,
     /// With `{token}` in it, and escapes.
     pub(crate) payload: String,
-    /// What the answer has to contain, with `{connections}` in it.
+    /// What the answer must contain, with `{connections}` in it.
     pub(crate) answer: Option<String>,
-    /// The number of the broadcast that it is: every worker gets the order and looks out for it.
+    /// The number of the broadcast: every worker receives the order and watches for it.
     pub(crate) broadcast: Option<u16>,
 }
 
-/// Users who join. Each worker has those whose numbers are its own.
+/// Users who join. Each worker handles those with its own numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Join {
-    /// Repeated in the report that they have all come.
+    /// Repeated in the report that all of them have arrived.
     pub(crate) id: u32,
     /// The first one's number in the run, from 0.
     pub(crate) first: u64,
@@ -45,15 +45,15 @@ pub(crate) struct Join {
 /// Users who leave.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Leave {
-    /// Repeated in the report of how many went.
+    /// Repeated in the report of how many left.
     pub(crate) id: u32,
     /// Users of these replicas, by the replicas' own names; `None`: any users.
     pub(crate) of: Option<Vec<String>>,
-    /// How many of each worker's, at most.
+    /// Maximum number from each worker.
     pub(crate) shares: Vec<u64>,
 }
 
-/// Something that a worker does for an action, in the order received.
+/// A worker's part of an action, in the order received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Task {
@@ -64,16 +64,16 @@ pub(crate) enum Task {
     Leave(Leave),
 }
 
-/// What a worker can be told.
+/// Commands to a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
-    /// Close the connections at that time of the run, unless an earlier one was said.
+    /// Close the connections at that time of the run, unless an earlier one was set.
     CloseAt(u32),
     Task(Task),
     /// Close them now. Outstanding messages may still be answered.
     Stop,
-    /// Not even that.
+    /// Close without waiting even for those.
     StopAtOnce,
 }
 
@@ -116,8 +116,8 @@ impl Commands {
                 self.close_at_ms.store(0, Ordering::Release);
             }
         }
-        // Fails only when the counter is full, and then the worker is being woken anyway. The worker never reads
-        // it: registered edge-triggered, each write wakes it once.
+        // Fails only if the counter is full, and then the worker is being woken anyway. The worker never reads it:
+        // registered edge-triggered, each write wakes it once.
         let _ = rustix::io::write(&self.waker, &1_u64.to_ne_bytes());
     }
 
@@ -133,7 +133,7 @@ impl Commands {
         self.close_at_ms.load(Ordering::Acquire)
     }
 
-    /// The close does not wait even for outstanding answers.
+    /// Whether the close does not wait even for outstanding answers.
     pub(crate) fn is_at_once(&self) -> bool {
         self.at_once.load(Ordering::Acquire)
     }

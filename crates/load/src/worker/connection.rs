@@ -1,4 +1,4 @@
-//! The state of one connection, as small as it gets: the socket's own memory in the kernel is what counts.
+//! The state of one connection, as small as possible: the socket's memory in the kernel dominates.
 
 use std::os::fd::OwnedFd;
 
@@ -7,11 +7,11 @@ use crate::{clock::MS, reply::Progress};
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum State {
-    /// Not started yet, or ended and not coming back.
+    /// Not started yet, or ended for good.
     #[default]
     Absent,
     Connecting,
-    /// Connected; the upgrade to WebSocket is not answered yet.
+    /// Connected; the WebSocket upgrade is not answered yet.
     Upgrading,
     /// Open; asked which replica serves it.
     Identifying,
@@ -27,24 +27,24 @@ pub(super) struct Connection {
     pub(super) state: State,
     /// Was open at least once.
     pub(super) opened_before: bool,
-    /// Its first attempt came to an end, whichever.
+    /// Its first attempt has ended, with any outcome.
     pub(super) resolved: bool,
-    /// Got a `reconnect` notice.
+    /// Received a `reconnect` notice.
     pub(super) noticed: bool,
     /// Its user leaves for good.
     pub(super) leaving: bool,
-    /// The first byte of this connection has come.
+    /// The first byte of this connection has arrived.
     pub(super) answered: bool,
-    /// A message, or what an action had it send, is outstanding.
+    /// A message, or an action's request, is outstanding.
     pub(super) awaiting: bool,
-    /// A request is written in part; the rest goes when the socket takes it.
+    /// A request is partly written; the rest follows when the socket accepts it.
     pub(super) writing: bool,
     /// Consecutive attempts to reconnect that did not lead to a lasting connection.
     pub(super) failures: u8,
     /// Index into the worker's replicas.
     pub(super) replica: u16,
     pub(super) progress: Progress,
-    /// Bytes of the current request that are written.
+    /// Written bytes of the current request.
     pub(super) written: u32,
     /// When message 0 of this connection was due.
     pub(super) base_ms: u32,
@@ -52,11 +52,11 @@ pub(super) struct Connection {
     pub(super) sequence: u32,
     /// When the outstanding message was due.
     pub(super) due_ms: u32,
-    /// When the outstanding request was begun.
+    /// When the outstanding request was started.
     pub(super) sent_ms: u32,
     /// The tick of its valid entry in the wheel.
     pub(super) wake_ms: u32,
-    /// When the present attempt began.
+    /// When the current attempt started.
     pub(super) started_ns: u64,
     /// When the previous connection ended; 0: there was none.
     pub(super) ended_ns: u64,
@@ -76,17 +76,17 @@ impl Connection {
         ((now_ns / MS) as u32).saturating_sub(self.base_ms)
     }
 
-    /// On its way to being open.
+    /// Whether it is being opened.
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.state, State::Connecting | State::Upgrading)
     }
 
-    /// Nothing is in flight in either direction.
+    /// Whether nothing is in flight in either direction.
     pub(super) fn is_idle(&self) -> bool {
         self.state == State::Open && !self.awaiting && !self.writing
     }
 
-    /// A request is outstanding or not even written.
+    /// Whether a request is outstanding or not even written.
     pub(super) fn is_waiting_for_peer(&self) -> bool {
         self.is_open() && !self.is_idle()
     }

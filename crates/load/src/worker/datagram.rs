@@ -31,7 +31,7 @@ pub(crate) struct Datagram {
     form: Form,
     outgoing: Outgoing,
     incoming: Incoming,
-    /// When the stages of the profile begin that have not been reported. One worker reports for all.
+    /// Start times of the profile's stages that have not been reported. One worker reports for all.
     stages_ms: Vec<u32>,
     stage: usize,
 }
@@ -94,7 +94,7 @@ impl Transport for Datagram {
 
     /// Reports the stages of the profile that begin.
     fn turn(worker: &mut Worker<Self>, now_ms: u32) {
-        // What is ordered is sent over TCP only.
+        // Orders are only for TCP.
         drop(worker.commands.take_tasks());
         while !worker.is_closing()
             && worker.clock.until_origin_ns() == 0
@@ -126,7 +126,7 @@ impl Transport for Datagram {
             || worker.transport.peers.iter().all(|peer| peer.outstanding() == 0)
     }
 
-    /// Closes all sockets, after asking the kernel what it dropped at them.
+    /// Closes all sockets, after reading the kernel's drop counts.
     fn finish(worker: &mut Worker<Self>) {
         let sockets = worker.transport.peers.iter().filter_map(|peer| peer.socket.as_ref());
         match KernelDrops::of(sockets).and_then(|drops| drops.count()) {

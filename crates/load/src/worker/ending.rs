@@ -1,4 +1,4 @@
-//! How connections end, and which come back.
+//! How connections end, and which reconnect.
 
 use platform::event::EventKind;
 use rand::RngExt as _;
@@ -17,19 +17,19 @@ use crate::{
 pub(super) enum End {
     /// The other side closed it.
     Eof,
-    /// The same over WebSocket, with a close before.
+    /// The same over WebSocket, preceded by a close.
     Close,
     Reset,
-    /// By this side, as planned, or because a notice asked for it.
+    /// By this side, as planned, or because of a notice.
     Planned,
-    /// By this side, since an answer did not come in time.
+    /// By this side, because an answer did not come in time.
     GivenUp,
-    /// By this side, since the server broke the protocol.
+    /// By this side, because the server violated the protocol.
     Violation,
 }
 
 impl Worker<Stream> {
-    /// Ends an open connection. It comes back later unless the run is closing.
+    /// Ends an open connection. It reconnects later unless the run is closing.
     pub(super) fn end(&mut self, index: u32, end: End) {
         if end == End::Planned || end == End::GivenUp {
             self.send_close(index, close::NORMAL);
@@ -55,7 +55,7 @@ impl Worker<Stream> {
             self.tally.ended_by_code(close::ABNORMAL, "no close before the end");
         }
         let connection = &mut self.transport.connections[index as usize];
-        // Closing the socket also takes it out of epoll.
+        // Closing the socket also removes it from epoll.
         connection.socket = None;
         connection.ended_ns = now_ns;
         let totals = &mut self.tally.totals;
@@ -69,7 +69,7 @@ impl Worker<Stream> {
         }
         if connection.state == State::Open {
             let now_ms = u32::try_from(now_ns / MS).unwrap_or(u32::MAX);
-            // What fell due while the load closed was not to be sent.
+            // Messages that fell due while the load was closing should not be sent.
             let until_ms = self.closing_ms.unwrap_or(now_ms).min(now_ms);
             let due =
                 self.spec.messages_due(connection.base_ms, until_ms).max(u64::from(connection.sequence));
@@ -121,7 +121,7 @@ impl Worker<Stream> {
         self.come_back(index);
     }
 
-    /// Plans the next attempt of a connection that is none.
+    /// Schedules the next attempt of a connection that is closed.
     pub(super) fn come_back(&mut self, index: u32) {
         let closing = self.is_closing();
         let Stream { connections, random, websocket, sse, .. } = &mut self.transport;
@@ -156,7 +156,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// Finds what waited for too long.
+    /// Finds connections that have waited for too long.
     pub(super) fn sweep(&mut self, now_ms: u32) {
         for at in 0..self.reached() {
             let connection = &self.transport.connections[at];
@@ -179,7 +179,7 @@ impl Worker<Stream> {
             } else if connection.is_waiting_for_peer()
                 && now_ms.saturating_sub(connection.sent_ms) > self.spec.message_timeout_ms()
             {
-                // Percentiles are of what was answered; this is counted beside them.
+                // Percentiles cover only answered messages; this is counted separately.
                 if !self.give_up_broadcast(index) {
                     self.end(index, End::GivenUp);
                 }
@@ -187,7 +187,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// Counts those that should be open and are not.
+    /// Counts the connections that should be open but are not.
     pub(super) fn count_absent(&mut self) {
         let absent = |connection: &&Connection| {
             connection.opened_before && !connection.is_open() && !connection.leaving
@@ -195,12 +195,12 @@ impl Worker<Stream> {
         self.tally.totals.stayed_away = self.transport.connections.iter().filter(absent).count() as u64;
     }
 
-    /// Closes the next few connections. Those with an outstanding message are left until it is answered or times
-    /// out, or, with a stop at once, not left at all.
+    /// Closes the next few connections. Those with an outstanding message are left until it is answered or times out;
+    /// with a stop at once, they are closed too.
     pub(super) fn close_some(&mut self, at_once: bool) {
         let reached = self.reached();
         if at_once && self.transport.close_cursor >= reached && self.tally.open() > 0 {
-            // No more waiting for answers: once more from the start.
+            // No more waiting for answers: start over once more.
             self.transport.close_cursor = 0;
         }
         let end = (self.transport.close_cursor + BATCH).min(reached);

@@ -8,14 +8,14 @@ use rustix::{
 use super::{Stream, Worker, connection::State, ending::End, opening::WHERE};
 use crate::{clock::MS, reply::Answer};
 
-/// Consecutive reads of one connection: a server that never stops talking does not starve the others.
+/// Consecutive reads of one connection: a server that never stops sending must not starve the others.
 const READS: usize = 16;
 /// Consecutive messages on one connection that expects no answers.
 const SENDS: usize = 16;
 
 impl Worker<Stream> {
-    /// Sends what is due on a connection, or notes when the next message is. `behind`: an earlier message was
-    /// outstanding until now.
+    /// Sends a connection's due messages, or schedules the next one. `behind`: an earlier message was outstanding until
+    /// now.
     pub(super) fn advance(&mut self, index: u32, behind: bool) {
         if self.send_ordered(index) {
             return;
@@ -98,9 +98,9 @@ impl Worker<Stream> {
         }
     }
 
-    /// Reads what a connection has. `to_the_end`: its end is known to have come, so read up to that.
+    /// Reads available input. `to_the_end`: its end is known to have arrived, so read up to that.
     pub(super) fn read(&mut self, index: u32, to_the_end: bool) {
-        // Taken out and put back: what is read is judged while the worker changes.
+        // Taken out and put back: the input is judged while the worker changes.
         let mut buffer = std::mem::take(&mut self.transport.buffer);
         self.read_into(index, to_the_end, &mut buffer);
         self.transport.buffer = buffer;
@@ -115,7 +115,7 @@ impl Worker<Stream> {
                 Ok((0, _)) => return self.end(index, End::Eof),
                 Ok((read, _)) => {
                     self.received(index, &buffer[..read]);
-                    // Less than there was room for: the socket is empty, and what comes next is a new event.
+                    // Less than there was room for: the socket is empty, and later input brings a new event.
                     if read < buffer.len() && !to_the_end {
                         return;
                     }
@@ -188,7 +188,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// A whole answer to the outstanding message has come.
+    /// Handles a complete answer to the outstanding message.
     pub(super) fn answered(&mut self, index: u32, answer: Answer, shown: &[u8]) {
         let connection = &mut self.transport.connections[index as usize];
         connection.awaiting = false;
@@ -211,7 +211,7 @@ impl Worker<Stream> {
         self.transport.connections[index as usize].noticed = true;
     }
 
-    /// Continues once nothing is outstanding: leaves, closes, or, where a message is `over`, sends what is due.
+    /// Continues once nothing is outstanding: leaves, closes, or, if a message is `over`, sends what is due.
     pub(super) fn settle(&mut self, index: u32, over: bool) {
         let connection = &self.transport.connections[index as usize];
         if !connection.is_idle() {

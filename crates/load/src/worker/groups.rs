@@ -6,7 +6,7 @@ use super::{
     ending::End,
 };
 
-/// The groups that this worker has been told of, one after the other.
+/// This worker's groups, in order.
 #[derive(Debug, Default)]
 pub(super) struct Joining {
     groups: Vec<Group>,
@@ -16,12 +16,12 @@ pub(super) struct Joining {
 #[derive(Debug)]
 struct Group {
     join: Join,
-    /// Since the run began.
+    /// Time since the run started.
     begins_ns: u64,
     first: usize,
     next: usize,
     end: usize,
-    /// Whose first attempt is undecided, or not yet made.
+    /// Connections whose first attempt is undecided, or not yet made.
     undecided: usize,
 }
 
@@ -49,7 +49,7 @@ impl Joining {
         true
     }
 
-    /// A connection whose first time has come.
+    /// A connection that is due to start.
     pub(super) fn take_due(&mut self, spec: &Spec, now_ns: u64) -> Option<u32> {
         let is_due = |group: &&mut Group| group.due_ns(spec).is_some_and(|due_ns| due_ns <= now_ns);
         let group = self.groups.iter_mut().find(is_due)?;
@@ -66,7 +66,7 @@ impl Joining {
         self.groups.iter().map(|group| group.next).max().unwrap_or(0)
     }
 
-    /// The first attempt of a connection came to an end. Returns the group whose last one that was.
+    /// The first attempt of a connection has ended. Returns the group if that was its last one.
     fn decided(&mut self, index: usize) -> Option<u32> {
         let group = self.groups.iter_mut().find(|group| (group.first..group.end).contains(&index))?;
         group.undecided -= 1;
@@ -75,7 +75,7 @@ impl Joining {
 }
 
 impl Worker<Stream> {
-    /// The state as it is now, before a word that rests on it.
+    /// Reports the current state, on which a later command relies.
     pub(super) fn muster(&mut self, id: u32) {
         self.reports.progress(&mut self.tally, false);
         self.reports.send(Report::Mustered { id });
@@ -88,7 +88,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// The first attempt of a connection came to an end, whichever.
+    /// The first attempt of a connection has ended, with any outcome.
     pub(super) fn decided(&mut self, index: u32) {
         let connection = &mut self.transport.connections[index as usize];
         if std::mem::replace(&mut connection.resolved, true) {
@@ -101,7 +101,8 @@ impl Worker<Stream> {
         }
     }
 
-    /// Tells of groups that have all come. Apart from [`Self::decided`], so that their connections are counted by then.
+    /// Reports groups that have all arrived. Separate from [`Self::decided`], so that their connections are counted by
+    /// then.
     pub(super) fn tell_joined(&mut self) {
         for id in std::mem::take(&mut self.transport.joined) {
             self.reports.progress(&mut self.tally, false);
@@ -189,7 +190,7 @@ mod tests {
             assert!(joining.begin(&spec, 1_000, Join { id: 0, first: 4, users: 5, rate }));
             assert!(joining.begin(&spec, 1_000, Join { id: 1, first: 9, users: 2, rate: None }));
             assert_eq!(joining.next_due_ns(&spec), Some(1_000));
-            // Of the first group those whose turn has come, and the second one at once.
+            // From the first group the users who are due, and the whole second one.
             let now = taken(&mut joining, &spec, 2_001_000);
             assert_eq!(now, if worker == 0 { vec![4, 6, 10] } else { vec![5, 9] });
             all.extend(now);

@@ -1,4 +1,4 @@
-//! Opening connections, and asking them who serves them.
+//! Opens connections, and asks which replica serves them.
 
 use rustix::{
     event::epoll::{self, EventFlags as F},
@@ -19,19 +19,19 @@ use crate::{
     reply::{GREETING, NOTICE, Progress, behind_greeting},
 };
 
-/// The question which replica serves a connection, of our protocol.
+/// Our protocol's question for the replica that serves a connection.
 pub(crate) const WHERE: &[u8] = b"WHERE";
-/// The answer: a UUID in its usual form.
+/// The answer: a UUID in canonical form.
 pub(crate) const IDENTITY_BYTES: usize = 36;
 
 impl Worker<Stream> {
-    /// Begins an attempt to connect.
+    /// Starts an attempt to connect.
     pub(super) fn connect(&mut self, index: u32) {
         let at = index as usize;
         self.tally.totals.attempted += 1;
         let started_ns = self.clock.now_ns();
         let connection = &mut self.transport.connections[at];
-        // Everything except what spans connections starts from scratch.
+        // Everything except what spans connections is reset.
         *connection = Connection {
             started_ns,
             state: State::Connecting,
@@ -100,7 +100,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// Counts a connection that is open.
+    /// Counts an open connection.
     pub(super) fn opened(&mut self, index: u32) {
         let now_ns = self.clock.now_ns();
         self.decided(index);
@@ -119,7 +119,7 @@ impl Worker<Stream> {
         connection.opened_before = true;
     }
 
-    /// The connection begins its schedule.
+    /// The connection starts its schedule.
     pub(super) fn ready(&mut self, index: u32) {
         let now_ns = self.clock.now_ns();
         let connection = &mut self.transport.connections[index as usize];
@@ -153,10 +153,10 @@ impl Worker<Stream> {
         }
     }
 
-    /// Reads the answer to `WHERE`. Whatever else comes leaves the replica unknown.
+    /// Reads the answer to `WHERE`. Any other input leaves the replica unknown.
     pub(super) fn read_identity(&mut self, index: u32, piece: &[u8]) {
         let mut answer = self.transport.partial_identities.remove(&index).unwrap_or_default();
-        // More than a greeting, a notice, an identity and line ends is not looked at.
+        // Only a greeting, a notice, an identity and line ends are examined.
         let room = (GREETING.len() + NOTICE.len() + IDENTITY_BYTES + 6).saturating_sub(answer.len());
         answer.extend_from_slice(&piece[..piece.len().min(room)]);
         let mut rest = behind_greeting(&answer);
@@ -194,7 +194,7 @@ impl Worker<Stream> {
         self.give_up_connecting(index);
     }
 
-    /// An attempt is over without a connection.
+    /// An attempt has failed.
     pub(super) fn give_up_connecting(&mut self, index: u32) {
         self.decided(index);
         self.tally.connecting -= 1;
@@ -203,12 +203,12 @@ impl Worker<Stream> {
     }
 }
 
-/// Reads a UUID in its usual form.
+/// Parses a UUID in canonical form.
 pub(crate) fn parse_identity(text: &[u8]) -> Option<Uuid> {
     (text.len() == IDENTITY_BYTES).then(|| Uuid::try_parse_ascii(text).ok()).flatten()
 }
 
-/// An identity, a notice or a greeting.
+/// Whether this may be the start of an identity, a notice or a greeting.
 fn might_become_something(begun: &[u8]) -> bool {
     NOTICE.starts_with(begun)
         || GREETING.starts_with(begun)

@@ -8,36 +8,36 @@ use serde::{Deserialize, Serialize};
 
 use crate::histogram::{Distributions, Each, Sparse};
 
-/// Beyond this many replicas, further ones count as unknown: a target that invents one per connection costs no memory.
+/// Further replicas count as unknown, so that a target that invents one per connection costs no memory.
 const REPLICAS_MAX: usize = 4096;
-/// Beyond this many codes, further ones are not told apart.
+/// Further codes are not distinguished.
 const CODES_MAX: usize = 64;
 
 /// A message of a worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// All of its connections were started and decided. `at_ms`: of the run.
+    /// All of its connections were started and decided. `at_ms`: time of the run.
     RampDone {
         at_ms: u32,
     },
-    /// The state now and what was measured since the last report. `regular`: once per tick, not between.
+    /// The current state and the measurements since the last report. `regular`: the one per tick, not an extra one.
     Progress {
         regular: bool,
         measured: Box<Measured>,
     },
-    /// The next stage of the profile begins. Said by one worker for all.
+    /// The next stage of the profile starts. Reported by one worker for all.
     Stage {
         index: usize,
     },
-    /// It begins to close its connections.
+    /// It starts to close its connections.
     Closing {
         at_ms: u32,
     },
     Trace(Box<EventKind>),
     Warning(String),
-    /// Why the first connect that failed did.
+    /// Why the first failed connect failed.
     FirstError(String),
-    /// The beginning of the first answer that was not the expected one.
+    /// The start of the first unexpected answer.
     FirstWrong(Vec<u8>),
     /// The outcome of an [`Order`](super::Order).
     Ordered {
@@ -49,16 +49,16 @@ pub(crate) enum Report {
     Mustered {
         id: u32,
     },
-    /// The worker's users of a group have all come: each one's first attempt came to an end.
+    /// All of the worker's users of a group have arrived: each one's first attempt has ended.
     Joined {
         id: u32,
     },
-    /// So many of the worker's users were sent away.
+    /// This many of the worker's users were sent away.
     Left {
         id: u32,
         left: u64,
     },
-    /// The last report of a worker: all is closed.
+    /// A worker's last report: everything is closed.
     Done {
         at_ms: u32,
         measured: Box<Measured>,
@@ -72,52 +72,52 @@ pub(crate) enum Report {
 pub(crate) struct Measured {
     pub(crate) open: u64,
     pub(crate) connecting: u64,
-    /// The most that were open at once.
+    /// The maximum number open at once.
     pub(crate) open_max: u64,
-    /// Since the run began.
+    /// Since the start of the run.
     pub(crate) totals: Counters,
     /// Since the last report.
     pub(crate) distributions: Each<Sparse>,
     /// Open connections by replica; `None`: the target does not say.
     pub(crate) replicas: Vec<(Option<String>, u64)>,
-    /// The most connections that each replica took in one second.
+    /// The most connections that each replica accepted in one second.
     #[serde(default)]
     pub(crate) busiest: Vec<(Option<String>, u64)>,
-    /// Since the run began, by code.
+    /// Since the start of the run, by code.
     pub(crate) endings: Vec<Ending>,
     /// By the broadcasts' numbers.
     pub(crate) broadcasts: Vec<Broadcast>,
-    /// Since the last report: streams of pairs that several want.
+    /// Since the last report: streams of contested pairs.
     #[serde(default)]
     pub(crate) held: Vec<Held>,
 }
 
-/// From the first event of a stream to its end: to the moment at which its client closed it, or, if the server did, to the
-/// last event. Nobody else can have had the pair within.
+/// From the first event of a stream to its end: the moment when its client closed it, or, if the server did, its last
+/// event. Nobody else can have had the pair in this period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Held {
     pub(crate) pair: u64,
     /// The number of the connection.
     pub(crate) client: u64,
-    /// Since the run began.
+    /// Since the start of the run.
     pub(crate) from_ms: u32,
     pub(crate) to_ms: u32,
 }
 
-/// What became of one broadcast at a worker's clients.
+/// The fate of one broadcast at a worker's clients.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Broadcast {
-    /// A client of this worker sent it, and was told that it cannot be delivered.
+    /// A client of this worker sent it, and learned that it cannot be delivered.
     pub(crate) sent: bool,
     pub(crate) refused: bool,
-    /// Clients that were open when it was sent, and how many of these have it.
+    /// Clients that were open when it was sent, and how many of them received it.
     pub(crate) due: u64,
     pub(crate) received: u64,
     /// Receipts beyond the first.
     pub(crate) doubled: u64,
 }
 
-/// The way from a worker to the coordinator.
+/// The channel from a worker to the coordinator.
 #[derive(Debug)]
 pub(super) struct Outbox {
     worker: u32,
@@ -130,16 +130,16 @@ impl Outbox {
     }
 
     pub(super) fn send(&self, report: Report) {
-        // Only a coordinator that is gone does not take it, and then nobody is left to tell.
+        // Fails only if the coordinator is gone, and then there is nobody to notify.
         let _ = self.reports.send((self.worker, report));
     }
 
-    /// Sends it if the coordinator keeps up. Returns whether it does.
+    /// Sends a report if the coordinator keeps up. Returns whether it does.
     pub(super) fn try_send(&self, report: Report) -> bool {
         self.reports.try_send((self.worker, report)).is_ok()
     }
 
-    /// Reports the state; what was measured waits for the next time if the coordinator is behind.
+    /// Reports the state; the measurements wait for the next time if the coordinator is behind.
     pub(super) fn progress(&self, tally: &mut Tally, regular: bool) {
         let measured = tally.take();
         if let Err(mpsc::TrySendError::Full((_, Report::Progress { measured, .. }))) =
@@ -151,7 +151,7 @@ impl Outbox {
     }
 }
 
-/// Where a worker counts.
+/// A worker's counts.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) totals: Counters,
@@ -163,15 +163,15 @@ pub(super) struct Tally {
     open_max: u64,
     /// Open connections by index; index 0 is the unknown replica.
     replicas: Vec<(Option<String>, u64)>,
-    /// How quickly connections come, by the same index.
+    /// Rates of new connections, by the same index.
     rushes: Vec<Rush>,
     endings: Vec<Ending>,
-    /// A peer is served by no replica in particular.
+    /// No particular replica serves a peer.
     peers: bool,
     indices: HashMap<String, u16>,
 }
 
-/// Connections of the present second, and of the one with the most.
+/// Connections of the current second, and of the busiest one.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rush {
     second: u32,
@@ -204,7 +204,7 @@ impl Tally {
         self.open
     }
 
-    /// A connection opened; nobody knows yet who serves it.
+    /// A connection opened; its replica is not known yet.
     pub(super) fn opened(&mut self) {
         self.open += 1;
         self.open_max = self.open_max.max(self.open);
@@ -234,12 +234,12 @@ impl Tally {
         index
     }
 
-    /// A replica took a connection in that second of the run.
+    /// A replica accepted a connection in that second of the run.
     pub(super) fn served(&mut self, replica: u16, second: u32) {
         self.rushes[usize::from(replica)].came(second);
     }
 
-    /// The index of a replica that was heard of.
+    /// The index of a known replica.
     pub(super) fn index_of(&self, replica: &str) -> Option<u16> {
         self.indices.get(replica).copied()
     }

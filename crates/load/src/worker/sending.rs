@@ -1,9 +1,10 @@
-//! Connections over TCP, and what actions have their clients send in addition to the messages.
+//! Connections over TCP, and what their clients send for actions in addition to the messages.
 //!
-//! An order waits until its connection is idle, so that its reply cannot be taken for a message's. If it needs a token
-//! that the client does not have yet, the client asks for one first. The first bytes that come back and are neither a
-//! notice nor a broadcast are the reply, or all of them up to the answer that an order waits for. A broadcast's reply is the broadcast itself, or its refusal, seconds later; until
-//! then the client sends nothing, since without frames the server would take it for a part of the broadcast.
+//! An order waits until its connection is idle, so that its reply cannot be mistaken for a message's. If it needs a
+//! token that the client does not have yet, the client first requests one. The reply is the first input that is neither
+//! a notice nor a broadcast, or all input up to the answer that an order waits for. A broadcast's reply is the
+//! broadcast itself, or its refusal, seconds later; until then the client sends nothing, since without frames the
+//! server would take it for a part of the broadcast.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -29,7 +30,7 @@ use crate::{
     wheel::Entry,
 };
 
-/// The buffer into which everything is read.
+/// The buffer for all reads.
 const BUFFER_BYTES: usize = 64 * 1024;
 const TOKEN_BYTES: usize = 36;
 const ASK_FOR_TOKEN: &[u8] = b"token";
@@ -38,7 +39,7 @@ const ASK_FOR_TOKEN: &[u8] = b"token";
 pub(crate) struct Stream {
     pub(super) connections: Vec<Connection>,
     pub(super) matcher: Matcher,
-    /// Of numbered messages.
+    /// For numbered messages.
     pub(super) numbered: Option<Numbered>,
     pub(super) sessions: Vec<Session>,
     /// With frames.
@@ -49,23 +50,23 @@ pub(crate) struct Stream {
     pub(super) buffer: Box<[u8]>,
     /// Connections of the ramp whose first attempt is undecided, or not yet made.
     pub(super) undecided: usize,
-    /// Groups whose users have all come, to be reported.
+    /// Groups whose users have all arrived, to be reported.
     pub(super) joined: Vec<u32>,
     /// Connections before this one have been told to close.
     pub(super) close_cursor: usize,
-    /// Answers to `WHERE` that came in part.
+    /// Partial answers to `WHERE`.
     pub(super) partial_identities: HashMap<u32, Vec<u8>>,
-    /// What clients still have to send, and what they are sending now.
+    /// What clients still have to send, and what they are currently sending.
     orders: HashMap<u32, VecDeque<Order>>,
     pub(super) sending: HashMap<u32, Sending>,
     tokens: HashMap<u32, Vec<u8>>,
     /// The last broadcast of a client.
     last_broadcast: HashMap<u32, u16>,
-    /// By broadcast: when it was sent, and what each client has of it.
+    /// Per broadcast: when it was sent, and each client's receipts.
     receipts: Vec<Receipts>,
 }
 
-/// What a client is just sending on an order, and what has come back.
+/// What a client is currently sending for an order, and the reply so far.
 pub(super) struct Sending {
     order: Order,
     pub(super) request: Vec<u8>,
@@ -74,7 +75,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Whether this is all that is awaited.
+    /// Whether this is the complete awaited reply.
     fn answers(&self, reply: &[u8]) -> bool {
         match &self.order.answer {
             Some(answer) => contains(reply, answer.as_bytes()) || reply.starts_with(b"error"),
@@ -110,7 +111,7 @@ impl Transport for Stream {
             sessions: if scenario.messages.sequence { vec![Session::default(); count] } else { Vec::new() },
             websocket: (scenario.protocol == Protocol::Ws).then(|| WebSocket::new(spec)),
             sse: (scenario.protocol == Protocol::Sse).then(|| Sse::new(spec)),
-            // PCG of a fixed kind, so that equal seeds give equal jitter whatever `rand` does next.
+            // A fixed PCG, so that equal seeds give equal jitter regardless of the version of `rand`.
             random: Pcg64Mcg::new(u128::from(spec.seed) << 32 | u128::from(spec.worker) << 1 | 1),
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             undecided: spec.ramp_share(),
@@ -201,7 +202,7 @@ impl Transport for Stream {
 }
 
 impl Worker<Stream> {
-    /// Takes an order: all clients watch for a broadcast, its client sends it.
+    /// Accepts an order: all clients watch for a broadcast, its client sends it.
     fn accept(&mut self, order: Order) {
         if let Some(number) = order.broadcast {
             self.expect_broadcast(number);
@@ -211,7 +212,7 @@ impl Worker<Stream> {
         self.send_ordered(index);
     }
 
-    /// Clients that are open now are to get the broadcast.
+    /// Clients that are open now should receive the broadcast.
     fn expect_broadcast(&mut self, number: u16) {
         let Stream { receipts, connections, .. } = &mut self.transport;
         let Some(receipts) = receipts.get_mut(usize::from(number)) else { return };
@@ -222,12 +223,12 @@ impl Worker<Stream> {
         }
     }
 
-    /// An action wants something of this connection.
+    /// Whether an action needs this connection.
     pub(super) fn has_orders(&self, index: u32) -> bool {
         self.transport.orders.get(&index).is_some_and(|orders| !orders.is_empty())
     }
 
-    /// Sends what an action wants of an idle connection. Returns whether there was something.
+    /// Sends an action's request on an idle connection. Returns whether there was one.
     pub(super) fn send_ordered(&mut self, index: u32) -> bool {
         let connection = &self.transport.connections[index as usize];
         if self.transport.orders.is_empty()
@@ -357,7 +358,7 @@ impl Worker<Stream> {
 
     /// The connection of an order ended, or did not answer it.
     pub(super) fn order_failed(&mut self, index: u32, why: &str) {
-        // A token is its connection's.
+        // A token belongs to its connection.
         self.transport.tokens.remove(&index);
         if let Some(sending) = self.transport.sending.remove(&index) {
             let came = escape(&sending.reply[sending.reply.len().saturating_sub(SHOWN_BYTES)..]);

@@ -1,12 +1,12 @@
-//! Sessions whose messages are numbered, over all the connections that they have had.
+//! Sessions with numbered messages, across all their connections.
 
 use super::{Stream, Worker, ending::End};
 use crate::reply::{Answer, Reading, Tag};
 
-/// Answers to the last this many messages are told apart.
+/// Answers to this many recent messages are distinguished.
 const REMEMBERED: u32 = 64;
 
-/// What is known of a session, whichever connection it is on.
+/// The state of a session, whichever connection it uses.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Session {
     pub(super) reading: Reading,
@@ -18,19 +18,19 @@ pub(super) struct Session {
     next: u32,
     /// The client's own delay since then.
     own_delay_ms: u32,
-    /// The replica that served it last.
+    /// The last replica that served it.
     replica: u16,
-    /// The last message crossed the server's word to come back, and is sent again.
+    /// The last message crossed the server's request to reconnect, and is sent again.
     repeats: bool,
 }
 
-/// What an answer is to its session.
+/// The meaning of an answer for its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Judged {
     /// To the outstanding message.
     Awaited,
     Again,
-    /// To an earlier message; `overtaken`: a later one was answered before.
+    /// To an earlier message; `overtaken`: a later one was answered first.
     Late {
         overtaken: bool,
     },
@@ -38,7 +38,7 @@ enum Judged {
 }
 
 impl Session {
-    /// The number of the message that is sent now.
+    /// The number of the message to send now.
     fn take_number(&mut self) -> u32 {
         if std::mem::take(&mut self.repeats) {
             return self.next.saturating_sub(1);
@@ -64,21 +64,21 @@ impl Session {
 }
 
 impl Worker<Stream> {
-    /// A message of a session that is numbered, for the first time or what is left of it; `None`: they are not.
+    /// The next message of a numbered session, or the rest of one; `None`: messages are not numbered.
     pub(super) fn next_numbered(&mut self, index: u32) -> Option<Vec<u8>> {
         let session = self.transport.sessions.get_mut(index as usize)?;
         session.take_number();
         self.last_numbered(index)
     }
 
-    /// The message that was begun last.
+    /// The last started message.
     pub(super) fn last_numbered(&self, index: u32) -> Option<Vec<u8>> {
         let number = self.transport.sessions.get(index as usize)?.next.wrapping_sub(1);
         let session = self.spec.number(index as usize) as u32;
         Some(self.transport.numbered.as_ref()?.message(Tag { session, number }))
     }
 
-    /// Whole answers have come, or bytes that are none.
+    /// Handles complete answers, or invalid bytes.
     pub(super) fn judge(&mut self, index: u32, tags: &[Tag], is_wrong: bool, shown: &[u8]) {
         let own = self.spec.number(index as usize) as u32;
         for tag in tags {
@@ -98,7 +98,7 @@ impl Worker<Stream> {
             }
         }
         if is_wrong && self.transport.connections[index as usize].awaiting {
-            // It was answered, if not well: a right answer to it would be another one.
+            // It was answered, though incorrectly: a correct answer to it would be a second one.
             self.transport.sessions[index as usize].answered |= 1;
             self.answered(index, Answer::Wrong, shown);
         }
@@ -147,7 +147,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// A session has a connection, and perhaps it is known which replica serves it.
+    /// A session has a connection again, perhaps with a known replica.
     pub(super) fn session_continues(&mut self, index: u32) {
         let replica = self.transport.connections[index as usize].replica;
         let Some(session) = self.transport.sessions.get_mut(index as usize) else { return };

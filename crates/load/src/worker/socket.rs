@@ -11,17 +11,17 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, bind, connect, ipproto, socket_with, sockopt},
 };
 
-/// For the answers to some thousands of datagrams.
+/// Room for the answers to some thousands of datagrams.
 const RECEIVE_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// How an attempt began.
+/// The start of an attempt.
 pub(super) enum Attempt {
     /// Writable once it is decided.
     Pending(OwnedFd),
     Failed(Errno),
 }
 
-/// Begins to connect to `target`, from `source` if one is given.
+/// Starts to connect to `target`, from `source` if given.
 pub(super) fn begin(target: SocketAddr, source: Option<IpAddr>) -> Attempt {
     match open(target, source) {
         Ok(socket) => match connect(&socket, &target) {
@@ -37,7 +37,7 @@ pub(super) fn peer(target: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::DGRAM, flags, Some(ipproto::UDP))?;
-    // As far as the system allows; what it does not is seen in the drops.
+    // As far as the system allows; the drop counts show the rest.
     let _ = sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES);
     if let Some(source) = source {
         bind(&socket, &SocketAddr::new(source, 0))?;
@@ -50,10 +50,10 @@ fn open(target: SocketAddr, source: Option<IpAddr>) -> Result<OwnedFd, Errno> {
     let family = if target.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    // A message goes out when it is due, also behind one that is not acknowledged.
+    // A message is sent when it is due, even while an earlier one is unacknowledged.
     sockopt::set_tcp_nodelay(&socket, true)?;
     if let Some(source) = source {
-        // The port is chosen at connect time, where one port can serve several targets.
+        // The port is chosen at connect time, so one port can serve several targets.
         bind_address_no_port(&socket)?;
         bind(&socket, &SocketAddr::new(source, 0))?;
     }
@@ -64,7 +64,7 @@ fn bind_address_no_port(socket: &impl AsFd) -> Result<(), Errno> {
     use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
 
     setsockopt(&socket.as_fd(), IpBindAddressNoPort, &true).map_err(|error| {
-        // Both name the same numbers of the kernel's.
+        // Both name the kernel's numbers.
         Errno::from_io_error(&io::Error::from_raw_os_error(error as i32)).unwrap_or(Errno::INVAL)
     })
 }

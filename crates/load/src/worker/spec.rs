@@ -1,4 +1,4 @@
-//! A worker's share of a load, in the form in which it travels to a worker process.
+//! A worker's share of a load, in the format sent to a worker process.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -9,7 +9,7 @@ use platform::duration::whole_ms;
 use scenario::{Plan, Protocol, Scenario};
 use serde::{Deserialize, Serialize};
 
-/// What one worker does. All workers of a run get the same, except for `worker`.
+/// The work of one worker. All workers of a run get the same, except for `worker`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Spec {
     /// When the run's first connection is due, on the machine's monotonic clock.
@@ -18,7 +18,7 @@ pub(crate) struct Spec {
     pub(crate) workers: u32,
     pub(crate) scenario: Scenario,
     pub(crate) targets: Vec<SocketAddr>,
-    /// Source addresses, taken in turn; empty: the kernel's choice.
+    /// Source addresses, used in turn; empty: the kernel's choice.
     pub(crate) sources: Vec<IpAddr>,
     /// Ask each connection which replica serves it.
     pub(crate) identify: bool,
@@ -28,21 +28,21 @@ pub(crate) struct Spec {
     pub(crate) seed: u64,
 }
 
-/// When a server asked a client to come back.
+/// When a server asked a client to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hint {
     pub(super) after: Duration,
-    /// Others are told the same, so each adds its own jitter.
+    /// Others were told the same, so each adds its own jitter.
     pub(super) is_for_all: bool,
 }
 
 impl Spec {
-    /// How many of the run's connections are this worker's. Connection `i` belongs to worker `i mod workers`.
+    /// This worker's number of connections. Connection `i` of the run belongs to worker `i mod workers`.
     pub(crate) fn share(&self) -> usize {
         self.first_index_from(self.connections())
     }
 
-    /// Of these, the connections of the ramp. They are the first ones.
+    /// Of these, the connections of the ramp, which come first.
     pub(super) fn ramp_share(&self) -> usize {
         self.first_index_from(self.scenario.phases.ramp.connections)
     }
@@ -52,7 +52,7 @@ impl Spec {
         number.saturating_sub(u64::from(self.worker)).div_ceil(u64::from(self.workers)) as usize
     }
 
-    /// Of the whole run.
+    /// For the whole run.
     pub(super) fn connections(&self) -> u64 {
         self.scenario.users()
     }
@@ -70,7 +70,7 @@ impl Spec {
     }
 
     pub(super) fn start_due_ns(&self, index: usize) -> u64 {
-        // The whole rate of a profile is sent from its first moment on.
+        // A profile's full rate is sent from the start.
         if self.scenario.profile().is_some() {
             return 0;
         }
@@ -82,7 +82,7 @@ impl Spec {
         self.targets[(self.number(index) % self.targets.len() as u64) as usize]
     }
 
-    /// Sources turn once per turn of the targets, so that each target sees all of them.
+    /// Sources advance once per turn of the targets, so that each target sees all of them.
     pub(super) fn source(&self, index: usize) -> Option<IpAddr> {
         let turn = self.number(index) / self.targets.len() as u64;
         let index = turn.checked_rem(self.sources.len() as u64)?;
@@ -101,8 +101,8 @@ impl Spec {
         at_least_one_ms(self.scenario.connect_timeout)
     }
 
-    /// Delay and jitter before an ended connection comes back; `None`: it does not. `before`: attempts in a row that led
-    /// to nothing. `hint`: what the server said.
+    /// Delay and jitter before an ended connection reconnects; `None`: it does not. `before`: consecutive failed
+    /// attempts. `hint`: the server's request.
     pub(super) fn come_back_ms(&self, index: usize, before: u8, hint: Option<Hint>) -> Option<(u32, u32)> {
         let (delay, jitter) = self.come_back()?.after(u32::from(before));
         if before == 0 && self.scenario.reconnect.is_at_once(self.number(index)) {
@@ -115,7 +115,7 @@ impl Spec {
         })
     }
 
-    /// The shortest time after which a connection comes back.
+    /// The shortest time after which a connection reconnects.
     pub(super) fn come_back_after_ms(&self) -> u32 {
         self.come_back().map_or(0, |plan| in_ms(plan.delay))
     }
@@ -124,19 +124,19 @@ impl Spec {
         self.scenario.reconnect.plan(self.scenario.protocol)
     }
 
-    /// How long after the close answers that are outstanding are still waited for: longer than an answer takes, and
-    /// so short that a load ends when it is said to.
+    /// How long after the close to wait for outstanding answers: longer than an answer takes, but short enough for a
+    /// load to end on time.
     pub(super) fn settle_ms(&self) -> u32 {
         let longest = match self.scenario.protocol {
             Protocol::Tcp | Protocol::Ws | Protocol::Sse => 500,
-            // What is not answered by then is lost; the usual time-out tells.
+            // Messages unanswered by then are lost; the usual time-out reports them.
             Protocol::Udp => 1_000,
         };
-        // Time-outs are found a little late.
+        // Time-outs are detected slightly late.
         (self.message_timeout_ms() + 2 * self.sweep_ms()).min(longest)
     }
 
-    /// Between two sweeps: a fraction of the shorter time-out, so that a time-out is at most that much late.
+    /// Interval between sweeps: a fraction of the shorter time-out, so that a time-out is at most that much late.
     pub(super) fn sweep_ms(&self) -> u32 {
         (self.message_timeout_ms().min(self.connect_timeout_ms()) / 16).clamp(5, 250)
     }
@@ -145,8 +145,8 @@ impl Spec {
         self.scenario.every().map(|every| every.as_nanos() as u64)
     }
 
-    /// When message `sequence` of a connection whose first was due at `base_ms` is due. This multiplies each
-    /// time, so that intervals that are no whole milliseconds do not add up their rounding.
+    /// When message `sequence` of a connection whose first was due at `base_ms` is due. Multiplies each time, so that
+    /// rounding errors of fractional intervals do not add up.
     pub(super) fn message_due_ms(&self, base_ms: u32, sequence: u32) -> Option<u32> {
         let offset = u64::from(sequence).saturating_mul(self.every_ns()?);
         Some(base_ms.saturating_add(crate::clock::ceil_ms(offset)))

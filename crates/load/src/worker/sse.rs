@@ -1,4 +1,4 @@
-//! Connections that request a stream of events and keep it open: nothing is sent but the request.
+//! Connections that request a stream of events and keep it open: they send only the request.
 
 use std::collections::HashMap;
 
@@ -18,36 +18,36 @@ use crate::{
     },
 };
 
-/// Ended streams that wait to be told of.
+/// Maximum number of ended streams waiting to be reported.
 const HELD_MAX: usize = 4096;
 
-/// What connections have beside their state.
+/// Additional state of connections.
 pub(super) struct Sse {
     streams: Vec<Events>,
-    /// Requests that the kernel did not take yet.
+    /// Requests that the kernel has not accepted yet.
     unsent: HashMap<u32, Vec<u8>>,
-    /// Heads of answers that came in part.
+    /// Partial heads of answers.
     heads: HashMap<u32, Vec<u8>>,
-    /// When a server asked a client to come back.
+    /// When a server asked a client to reconnect.
     hints: HashMap<u32, Hint>,
 }
 
-/// A stream, over all the connections that it has.
+/// A stream, across all its connections.
 #[derive(Debug, Clone)]
 struct Events {
     body: Body,
     reader: Reader,
-    /// The id of the last event, as far as it was counted.
+    /// The ID of the last event, as far as it was counted.
     number: Option<u64>,
-    /// When the last event came; 0: none did.
+    /// When the last event arrived; 0: none did.
     last_ns: u64,
-    /// When the first event of the present connection came; 0: none did.
+    /// When the first event of the current connection arrived; 0: none did.
     first_ms: u32,
-    /// The answer has a length, and so far says this.
+    /// The answer has a length, and contains this so far.
     brief: Option<Brief>,
 }
 
-/// What an answer says that is over before it lasts.
+/// The contents of an answer that ends before it lasts.
 #[derive(Debug, Clone, Copy, Default)]
 struct Brief {
     events: u64,
@@ -66,7 +66,7 @@ impl Sse {
         }
     }
 
-    /// The connection is over. Its hint is for its successor.
+    /// The connection is over. Its hint is for the next one.
     pub(super) fn forget(&mut self, index: u32) {
         self.unsent.remove(&index);
         self.heads.remove(&index);
@@ -79,7 +79,7 @@ impl Sse {
 }
 
 impl Worker<Stream> {
-    /// The connection is there; asks for its stream.
+    /// Connected; requests its stream.
     pub(super) fn ask_for_stream(&mut self, index: u32) {
         let at = index as usize;
         let now_ms = self.now_ms();
@@ -129,7 +129,7 @@ impl Worker<Stream> {
         }
         let mut head = sse.heads.remove(&index).unwrap_or_default();
         let before = head.len();
-        // A byte more shows that a head is too long.
+        // One byte more shows that a head is too long.
         let taken = piece.len().min(HEAD_MAX + 1 - before);
         head.extend_from_slice(&piece[..taken]);
         match head::read(&head) {
@@ -176,14 +176,14 @@ impl Worker<Stream> {
         self.give_up_connecting(index);
     }
 
-    /// When an open stream ends because its client has had enough.
+    /// When to end an open stream because its client has had enough.
     pub(super) fn stay_ms(&mut self) -> Option<u32> {
         let stay = self.spec.scenario.stay.filter(|_| self.transport.sse.is_some())?;
         let ms = stay.at_least.as_millis() as u32..=stay.at_most.as_millis() as u32;
         Some(self.transport.random.random_range(ms))
     }
 
-    /// Notes from when to when a client had a pair that others want, too.
+    /// Records the period in which a client had a contested pair.
     pub(super) fn let_go(&mut self, index: u32, by_client: bool) {
         let Some(sse) = &mut self.transport.sse else { return };
         let stream = &mut sse.streams[index as usize];
@@ -191,7 +191,8 @@ impl Worker<Stream> {
         if from_ms == 0 || !self.spec.scenario.shares_pairs() {
             return;
         }
-        // The server cannot have known before. If it ended the stream, it may have let others in before this was read.
+        // The server cannot have known earlier. If it ended the stream, it may have admitted others before this was
+        // read.
         let until_ns = if by_client { self.clock.now_ns() } else { stream.last_ns };
         let client = self.spec.number(index as usize);
         let pair = self.spec.scenario.pair_of(client);
@@ -202,12 +203,12 @@ impl Worker<Stream> {
         }
     }
 
-    /// Reads an answer of a known length: the word that there is no stream, or a stream that is over already.
+    /// Reads an answer of known length: the refusal of a stream, or a stream that is already over.
     fn read_brief(&mut self, index: u32, mut piece: &[u8]) {
         let Some(sse) = &mut self.transport.sse else { return };
         let stream = &mut sse.streams[index as usize];
         let mut brief = stream.brief.unwrap_or_default();
-        // What has a length is never broken.
+        // A body with a length cannot be broken.
         while let Ok(part) = stream.body.next(&mut piece) {
             match part {
                 Part::Data(mut data) => {
@@ -242,7 +243,7 @@ impl Worker<Stream> {
     }
 
     fn read_events(&mut self, index: u32, mut piece: &[u8]) {
-        // What comes may end the connection.
+        // The input may end the connection.
         while self.transport.connections[index as usize].is_open() {
             let Some(sse) = &mut self.transport.sse else { return };
             match sse.streams[index as usize].body.next(&mut piece) {
@@ -265,7 +266,7 @@ impl Worker<Stream> {
                 Said::Event => self.event(index),
                 Said::Refusal => {
                     self.tally.totals.streams_refused += 1;
-                    // The end that follows is no surprise.
+                    // The end that follows is expected.
                     self.transport.connections[index as usize].noticed = true;
                 }
                 Said::Retry(after) => {
@@ -284,7 +285,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// An event is complete.
+    /// Handles a complete event.
     fn event(&mut self, index: u32) {
         let now_ns = self.clock.now_ns();
         let Some(sse) = &mut self.transport.sse else { return };

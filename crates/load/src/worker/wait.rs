@@ -1,4 +1,4 @@
-//! Waiting for the network, until something is due.
+//! Waits for the network, until something is due.
 //!
 //! The time-out is in nanoseconds (`epoll_pwait2`). With the whole milliseconds of `epoll_wait` a message would be
 //! sent half a millisecond late on average, which is more than all other lateness together.
@@ -17,7 +17,7 @@ use rustix::{
     io::Errno,
 };
 
-/// What has happened; nothing if the time is over or a signal came.
+/// The events; none if the time is over or a signal arrived.
 pub(super) fn for_events<'a>(
     epoll: &OwnedFd,
     room: &'a mut [MaybeUninit<Event>],

@@ -1,7 +1,7 @@
-//! Connections that are upgraded to WebSocket: the same schedule as over plain TCP, with frames around what is sent.
+//! Connections that are upgraded to WebSocket: the same schedule as over plain TCP, with frames around messages.
 //!
-//! An idle connection has 24 bytes more than one over TCP, and no buffer: what comes is read where it lies, and only what
-//! was cut in the middle of an answer to an upgrade or of a control frame is kept.
+//! An idle connection has 24 bytes more than one over TCP, and no buffer: input is parsed in place, and only an answer
+//! to an upgrade or a control frame that was cut in the middle is kept.
 
 use std::collections::HashMap;
 
@@ -22,26 +22,26 @@ use crate::{
     },
 };
 
-/// Beside a message that is written in part, so much may wait: answers to pings of a server that does not read.
+/// Maximum bytes waiting beside a partly written message: answers to pings of a server that does not read.
 const UNSENT_MAX: usize = 4096;
 
-/// What connections have beside their state.
+/// Additional state of connections.
 pub(super) struct WebSocket {
     readers: Vec<Reader>,
-    /// What the kernel did not take yet.
+    /// Bytes that the kernel has not accepted yet.
     unsent: HashMap<u32, Vec<u8>>,
-    /// Answers to upgrades that came in part.
+    /// Partial answers to upgrades.
     heads: HashMap<u32, Vec<u8>>,
-    /// Control frames that came in part.
+    /// Partial control frames.
     controls: HashMap<u32, Vec<u8>>,
-    /// When a server asked a client to come back.
+    /// When a server asked a client to reconnect.
     hints: HashMap<u32, Hint>,
-    /// Text, if the payload is, since some servers take nothing else.
+    /// Text if the payload is, since some servers accept nothing else.
     opcode: u8,
     output: Vec<u8>,
 }
 
-/// Beside what every connection over TCP has.
+/// In addition to the state of every connection over TCP.
 const _: () = assert!(size_of::<Reader>() <= 24);
 
 impl WebSocket {
@@ -58,7 +58,7 @@ impl WebSocket {
         }
     }
 
-    /// The connection is over. Its hint is for its successor.
+    /// The connection is over. Its hint is for the next one.
     pub(super) fn forget(&mut self, index: u32) {
         self.readers[index as usize] = Reader::default();
         self.unsent.remove(&index);
@@ -72,7 +72,7 @@ impl WebSocket {
 }
 
 impl Worker<Stream> {
-    /// The connection is there; asks for its upgrade.
+    /// Connected; requests its upgrade.
     pub(super) fn upgrade(&mut self, index: u32) {
         let at = index as usize;
         self.transport.connections[at].state = State::Upgrading;
@@ -81,7 +81,7 @@ impl Worker<Stream> {
         self.put(index, &request);
     }
 
-    /// The key of a connection's upgrade. It can be made again, so nobody has to remember it.
+    /// The key of a connection's upgrade. It can be recomputed, so nobody has to remember it.
     fn key(&self, index: u32) -> [u8; 16] {
         let Spec { seed, .. } = self.spec;
         let attempt = self.transport.connections[index as usize].started_ns;
@@ -97,7 +97,7 @@ impl Worker<Stream> {
         let Some(websocket) = &mut self.transport.websocket else { return };
         let mut head = websocket.heads.remove(&index).unwrap_or_default();
         let before = head.len();
-        // A byte more shows that a head is too long.
+        // One byte more shows that a head is too long.
         let taken = piece.len().min(HEAD_MAX + 1 - before);
         head.extend_from_slice(&piece[..taken]);
         match upgrade::read(&head, key) {
@@ -139,7 +139,7 @@ impl Worker<Stream> {
     }
 
     pub(super) fn read_frames(&mut self, index: u32, mut piece: &[u8]) {
-        // What comes may end the connection.
+        // The input may end the connection.
         while self.transport.connections[index as usize].is_open() {
             let Some(websocket) = &mut self.transport.websocket else { return };
             let part = match websocket.readers[index as usize].next(&mut piece) {
@@ -151,7 +151,7 @@ impl Worker<Stream> {
                 self.read_message(index, part.data, part.ends);
                 continue;
             }
-            // Whole, nearly always.
+            // Complete, nearly always.
             let mut whole = websocket.controls.remove(&index).unwrap_or_default();
             whole.extend_from_slice(part.data);
             debug_assert!(whole.len() <= CONTROL_MAX, "the reader allows no more");
@@ -199,7 +199,7 @@ impl Worker<Stream> {
         if let (Some(websocket), Some(retry)) = (&mut self.transport.websocket, close.retry) {
             websocket.hints.insert(index, Hint { after: retry, is_for_all: false });
         }
-        // What was said is said, even if the answer does not arrive.
+        // The close was sent, even if its answer never arrives.
         self.send_close(index, close.code);
         self.end(index, End::Close);
     }
@@ -214,7 +214,7 @@ impl Worker<Stream> {
         self.end(index, End::Violation);
     }
 
-    /// Says goodbye to the server. It is not waited for.
+    /// Sends a close to the server, without waiting for an answer.
     pub(super) fn send_close(&mut self, index: u32, code: u16) {
         let Stream { websocket: Some(_), connections, random, .. } = &mut self.transport else { return };
         let connection = &connections[index as usize];
@@ -225,7 +225,7 @@ impl Worker<Stream> {
         let code = if code == close::NO_CODE { &[][..] } else { &code.to_be_bytes() };
         let mut frame = Vec::new();
         frames::write(&mut frame, frames::CLOSE, code, random.random());
-        // A server that is gone misses nothing.
+        // If the server is gone, it does not matter.
         self.tally.totals.bytes_sent += send(socket, &frame, SendFlags::NOSIGNAL).unwrap_or(0) as u64;
     }
 
@@ -247,21 +247,21 @@ impl Worker<Stream> {
         }
     }
 
-    /// Writes, and keeps what the kernel does not take.
+    /// Writes, and keeps what the kernel does not accept.
     fn put(&mut self, index: u32, bytes: &[u8]) {
         let now_ms = self.now_ms();
         let Stream { websocket: Some(websocket), connections, .. } = &mut self.transport else { return };
         let connection = &mut connections[index as usize];
         if connection.writing {
             let unsent = websocket.unsent.entry(index).or_default();
-            // Messages are sent one by one: more can only be pongs, and a server that does not read misses none.
+            // Messages are sent one by one: the rest can only be pongs, and a server that does not read misses none.
             if unsent.len() + bytes.len() <= UNSENT_MAX {
                 unsent.extend_from_slice(bytes);
             }
             return;
         }
         if !connection.awaiting {
-            // From now on the server is given the time of an answer to take it.
+            // From now on, the server has the time limit of an answer to read it.
             connection.sent_ms = now_ms;
         }
         let Some(sent) = self.send_some(index, bytes) else { return };
@@ -287,7 +287,7 @@ impl Worker<Stream> {
         }
     }
 
-    /// How many bytes the kernel took; `None`: the connection is over.
+    /// Number of bytes that the kernel accepted; `None`: the connection is over.
     fn send_some(&mut self, index: u32, bytes: &[u8]) -> Option<usize> {
         let connection = &mut self.transport.connections[index as usize];
         let socket = connection.socket.as_ref()?;

@@ -14,15 +14,15 @@ use super::{Reply, Request};
 #[derive(Debug)]
 pub(crate) struct Connection {
     reader: BufReader<UnixStream>,
-    /// What has arrived of the next line.
+    /// The part of the next line that has arrived.
     partial: Vec<u8>,
 }
 
-/// What reading gave.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Reply(Reply),
-    /// Nothing within the time that reading may take.
+    /// Nothing within the time limit.
     Nothing,
     /// The other side has closed.
     Closed,
@@ -33,7 +33,7 @@ impl Connection {
         Self { reader: BufReader::new(stream), partial: Vec::new() }
     }
 
-    /// How long [`Self::read`] may take; `None`: for ever.
+    /// Time limit of [`Self::read`]; `None`: no limit.
     pub(crate) fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
         self.reader.get_ref().set_read_timeout(patience)
     }
@@ -46,7 +46,7 @@ impl Connection {
 
     pub(crate) fn read(&mut self) -> io::Result<Incoming> {
         match self.reader.read_until(b'\n', &mut self.partial) {
-            // Without its line end a line was cut off by the end of the other side.
+            // A line without its end was cut off when the other side ended.
             Ok(_) if !self.partial.ends_with(b"\n") => Ok(Incoming::Closed),
             Ok(_) => {
                 let reply = serde_json::from_slice(&self.partial).map_err(|error| {
@@ -67,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// The next reply, whatever time it takes; errors of the other side become errors here.
+    /// The next reply, however long it takes; errors of the other side become errors here.
     pub(crate) fn reply(&mut self) -> Result<Reply, TargetError> {
         loop {
             if let Some(reply) = self.reply_within(None)? {
@@ -90,9 +90,9 @@ impl Connection {
         }
     }
 
-    /// Gives up the conversation; the other side sees its end.
+    /// Ends the conversation; the other side notices.
     pub(crate) fn hang_up(&self) {
-        // It may have hung up before us.
+        // The other side may have hung up first.
         let _ = self.reader.get_ref().shutdown(std::net::Shutdown::Write);
     }
 }

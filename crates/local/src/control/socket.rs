@@ -1,6 +1,6 @@
 //! Unix sockets by path, however long the path is.
 //!
-//! The kernel takes at most 107 bytes. A longer path is reached through a descriptor of its directory, whose name in
+//! The kernel accepts at most 107 bytes. A longer path is reached through a descriptor of its directory, whose name in
 //! `/proc/self/fd` is short.
 
 use std::{
@@ -22,7 +22,7 @@ pub(crate) fn bind(path: &Path) -> io::Result<UnixListener> {
     by_short_path(path, |path| UnixListener::bind(path))
 }
 
-/// Does not wait for the other side: if it takes no connections and its queue of them is full, the error is
+/// Does not block: if the other side accepts no connections and its queue is full, the error is
 /// [`io::ErrorKind::WouldBlock`].
 pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     by_short_path(path, |path| {
@@ -39,7 +39,7 @@ pub(crate) fn bind_datagram(path: &Path) -> io::Result<UnixDatagram> {
     by_short_path(path, |path| UnixDatagram::bind(path))
 }
 
-/// For datagrams to the process that receives them at `path`.
+/// Sends datagrams to the process that receives them at `path`.
 pub(crate) fn connect_datagram(path: &Path) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     by_short_path(path, |path| socket.connect(path))?;

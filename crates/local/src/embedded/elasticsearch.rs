@@ -1,10 +1,9 @@
-//! Elasticsearch: a small end point for `_bulk` and `_search`, for platforms that have no real one.
+//! Elasticsearch: a small endpoint for `_bulk` and `_search`, for platforms without a real one.
 //!
-//! It speaks what `playctl serve logger` writes with and `playctl logs` reads with, so that both are the same
-//! against the real server: index templates (accepted), bulks of `create`, searches by time and pod.
-//! Documents are lines of JSON in two files, of which the older one is dropped when the newer one is full; a document
-//! whose id is still kept is not written again. Not there: analysis and scoring, other queries, updates, deletes,
-//! fsync, users.
+//! It supports the requests with which `playctl serve logger` writes and `playctl logs` reads, so that both work the
+//! same against the real server: index templates (accepted), bulks of `create`, searches by time and pod. Documents are
+//! lines of JSON in two files; the older one is dropped when the newer one is full. A document whose ID is still stored
+//! is not written again. Not supported: analysis and scoring, other queries, updates, deletes, fsync, users.
 
 mod body;
 mod bulk;
@@ -41,13 +40,13 @@ use super::{guests::Limits, server};
 
 /// Bytes of each of the two files.
 const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
-/// Largest head of a request, and what is read at a time.
+/// Maximum size of a request's head, and of one read.
 const HEAD_MAX: usize = 16 * 1024;
 /// How long to wait for the head of a request.
 const IDLE_MAX: Duration = Duration::from_mins(2);
-/// Heads of requests beside it have 256 × 16 KiB.
+/// In addition, the heads of requests take up to 256 × 16 KiB.
 const CLIENTS: Limits = Limits { connections: 256, bytes: 24 * 1024 * 1024 };
-/// What it can and cannot do, in words.
+/// Its limits, in words.
 pub const LIMITS: &str = "on disk, the last 16 to 32 MiB";
 
 type Shared = Arc<Mutex<Store>>;
@@ -58,7 +57,7 @@ pub struct Server(server::Server);
 
 impl Server {
     /// Listens at `address` (port 0 takes a free one) and keeps its documents in `file` and its neighbour `.1`, which
-    /// are replaced.
+    /// it replaces.
     pub fn bind(address: SocketAddr, file: PathBuf) -> io::Result<Self> {
         Self::with_disk(address, file, SEGMENT_MAX)
     }
@@ -105,7 +104,7 @@ fn router(store: Shared) -> Router {
         .route("/_search", post(find_in_all).get(find_in_all))
         .route("/{indices}/_search", post(find).get(find))
         .fallback(unknown)
-        // The bound is on what all clients hold.
+        // All clients together are bounded instead.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
         .with_state(store)
@@ -122,7 +121,7 @@ async fn about() -> Response {
     )
 }
 
-/// There is one mapping, made for log lines, and one alias, which all indices have, whatever a template says.
+/// There is one mapping, for log lines, and one alias, which all indices have, whatever a template says.
 async fn acknowledge() -> Response {
     answer(StatusCode::OK, &json!({ "acknowledged": true }))
 }
@@ -139,7 +138,7 @@ async fn write(State(store): State<Shared>, body: String) -> Response {
         }
     };
     let mut store = store.lock();
-    // Text, because a tree of the items would take many times the memory of the request.
+    // Text, because a tree of the items would take many times the request's memory.
     let mut items = String::new();
     let mut errors = false;
     for action in &actions {
@@ -193,6 +192,6 @@ fn answer(status: StatusCode, body: &impl ToString) -> Response {
     (status, headers, body.to_string()).into_response()
 }
 
-/// By this header clients know whom they talk to.
+/// Clients recognise the product by this header.
 const PRODUCT: (header::HeaderName, &str) =
     (header::HeaderName::from_static("x-elastic-product"), "Elasticsearch");

@@ -1,8 +1,9 @@
-//! What the clients of a server hold, and who has to leave when it is too much.
+//! The resources that a server's clients hold, and which client must leave when they exceed the limits.
 //!
-//! A client takes a place, and bytes while a request of it is incomplete or an answer is not taken. Both are bounded
-//! per server, so that their sum bounds them all. At a bound the client goes that never completed a request, or else
-//! the one whose last one is longest ago; a guest that holds bytes for [`HELD_MAX`] without progress goes anyway.
+//! A client occupies a place, and bytes while a request of it is incomplete or an answer is unread. Both are bounded
+//! per server, so that their sum bounds all servers. At a limit, a client that never completed a request leaves, or
+//! else the one whose last request is longest ago; a guest that holds bytes for [`HELD_MAX`] without progress leaves
+//! anyway.
 
 use std::{
     collections::BTreeMap,
@@ -15,24 +16,24 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Mutex as Turns, MutexGuard, Notify};
 
-/// How long a client may take to send the rest of a request, or to take an answer.
+/// How long a client may take to send the rest of a request, or to read an answer.
 const HELD_MAX: Duration = Duration::from_secs(10);
 
-/// What the clients of a server may hold.
+/// Limits for the clients of a server.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     pub(super) connections: usize,
-    /// Bytes of incomplete requests and of answers that are not taken.
+    /// Bytes of incomplete requests and of unread answers.
     pub(super) bytes: usize,
 }
 
-/// Who is there, and what they hold.
+/// The current clients, and what they hold.
 pub(super) struct Room {
     pub(super) limits: Limits,
     inner: Mutex<Inner>,
-    /// Something was given back.
+    /// Notified when something was released.
     given_back: Notify,
-    /// Who has made an answer that does not count yet: one at a time, however many ask at once.
+    /// Held while an answer is generated but not counted yet: one at a time, however many clients ask at once.
     turns: Turns<()>,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct Room {
 struct Inner {
     guests: BTreeMap<u64, Place>,
     last: u64,
-    /// Sums: what all hold, and those of clients that have not been told to leave.
+    /// Totals: over all clients, and over those that have not been told to leave.
     bytes: usize,
     bytes_staying: usize,
     staying: usize,
@@ -52,7 +53,7 @@ struct Place {
     bytes: usize,
     /// Has completed a request.
     served: bool,
-    /// When it came, completed a request, or began to hold bytes.
+    /// When it arrived, completed a request, or started to hold bytes.
     since: Instant,
 }
 
@@ -61,7 +62,7 @@ impl Room {
         Self { limits, inner: Mutex::default(), given_back: Notify::new(), turns: Turns::default() }
     }
 
-    /// Tells those to leave that get on with nothing.
+    /// Tells clients without progress to leave.
     pub(super) fn sweep(&self) {
         let mut inner = self.inner.lock();
         let slow = |place: &Place| !place.leaving && place.bytes > 0 && place.since.elapsed() > HELD_MAX;
@@ -83,7 +84,7 @@ impl Inner {
         }
     }
 
-    /// Tells the one to leave that is the least loss. Returns whether there is one.
+    /// Tells the least important client to leave. Returns whether there is one.
     fn make_room(&mut self, holders_only: bool) -> bool {
         let candidates = self.guests.iter().filter(|(_, place)| !place.leaving);
         let candidates = candidates.filter(|(_, place)| place.bytes > 0 || !holders_only);
@@ -91,7 +92,7 @@ impl Inner {
         least.map(|id| self.tell_to_leave(id)).is_some()
     }
 
-    /// Notes that a client holds so many more or fewer.
+    /// Records that a client's holdings changed.
     fn hold(&mut self, id: u64, before: usize, after: usize) {
         if let Some(place) = self.guests.get_mut(&id) {
             if place.bytes == 0 {
@@ -106,7 +107,7 @@ impl Inner {
     }
 }
 
-/// One client's account. Clones speak of the same client.
+/// One client's account. Clones refer to the same client.
 #[derive(Clone)]
 pub(super) struct Guest {
     id: u64,
@@ -120,7 +121,7 @@ impl fmt::Debug for Guest {
 }
 
 impl Guest {
-    /// A client has come; and what tells it to leave.
+    /// Registers a client; returns also the signal that tells it to leave.
     pub(super) fn enter(room: &Arc<Room>) -> (Self, Arc<Notify>) {
         let leave = Arc::new(Notify::new());
         let mut inner = room.inner.lock();
@@ -137,7 +138,7 @@ impl Guest {
         (Self { id, room: Arc::clone(room) }, leave)
     }
 
-    /// A client is gone.
+    /// Unregisters a client.
     pub(super) fn leave(&self) {
         let mut inner = self.room.inner.lock();
         inner.tell_to_leave(self.id);
@@ -148,19 +149,19 @@ impl Guest {
         self.room.given_back.notify_waiters();
     }
 
-    /// It has to go: its connection ends at whatever it waits for.
+    /// Tells it to leave: its connection ends, whatever it waits for.
     pub(super) fn tell_to_leave(&self) {
         self.room.inner.lock().tell_to_leave(self.id);
     }
 
-    /// A request was complete, or an answer was taken.
+    /// Notes that a request was completed, or an answer was read.
     pub(super) fn served(&self) {
         if let Some(place) = self.room.inner.lock().guests.get_mut(&self.id) {
             (place.served, place.since) = (true, clock::now());
         }
     }
 
-    /// Held while an answer is made, until it counts: so at most one is in memory that nobody has counted.
+    /// Held while an answer is generated, until it is counted: so at most one uncounted answer is in memory.
     pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
         self.room.turns.lock().await
     }
@@ -177,17 +178,17 @@ pub(super) struct Hold {
     bytes: usize,
 }
 
-/// The answer to a guest that wants to hold more.
+/// The answer to a guest that requests more.
 #[derive(Debug, PartialEq, Eq)]
 enum More {
     Granted,
-    /// Others were told to leave; there is room when they have.
+    /// Others were told to leave; there is room once they have.
     Soon,
     Refused,
 }
 
 impl Hold {
-    /// Holds so many from now on. If others have to leave for that, it waits until they have.
+    /// Sets the number of bytes held. If others have to leave for that, waits until they have.
     ///
     /// # Errors
     /// This client has to leave.
@@ -204,8 +205,8 @@ impl Hold {
         }
     }
 
-    /// Makes room in `buffer`, which is all that is held, for `more` bytes. They are allocated when they are granted:
-    /// what others have freed meanwhile is used again.
+    /// Makes room in `buffer`, which is all that this client holds, for `more` bytes. Allocates them once granted, so
+    /// that memory freed by others is reused.
     ///
     /// # Errors
     /// This client has to leave.
@@ -218,7 +219,7 @@ impl Hold {
         Ok(())
     }
 
-    /// Holds no more than so many from now on.
+    /// Reduces the number of bytes held.
     pub(super) fn shrink(&mut self, bytes: usize) {
         let room = &self.guest.room;
         let bytes = bytes.min(self.bytes);

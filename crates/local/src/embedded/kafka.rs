@@ -1,6 +1,6 @@
 //! Kafka: librdkafka's mock cluster, one broker, in this process, behind a relay that bounds what clients hold.
 //!
-//! It speaks the real protocol over TCP. It does not wake a fetch that waits, so its consumers need a short
+//! It speaks the real protocol over TCP. It does not wake a waiting fetch, so its consumers need a short
 //! `fetch.wait.max.ms`. `docs/real-parts.md` lists its limits and the relay's.
 
 #[cfg(feature = "fuzzing")]
@@ -23,18 +23,18 @@ use super::{guests::Limits, server::Server};
 
 /// Partitions of each topic, as a small real cluster would have.
 const PARTITIONS: i32 = 3;
-/// A client takes three files: its connection, and both ends of the one to the mock cluster. Half-sent requests and
-/// answers that are not taken have 24 MiB in all.
+/// A client takes three file descriptors: its connection, and both ends of the one to the mock cluster. Half-sent
+/// requests and unread answers have 24 MiB in total.
 const CLIENTS: Limits = Limits { connections: 2048, bytes: 24 * 1024 * 1024 };
-/// A request that takes longer has been overlooked.
+/// A request that takes longer was overlooked.
 const NUDGE_AFTER: Duration = Duration::from_millis(5);
-/// What it can and cannot do, in words.
+/// Its limits, in words.
 pub const LIMITS: &str = "in memory, 5 MiB per partition";
 
 /// A broker that runs until it is stopped or dropped.
 #[derive(Debug)]
 pub struct Broker {
-    // Dropped first: no client is left when the cluster ends.
+    // Dropped first: no client remains when the cluster ends.
     relay: Server,
     _cluster: Cluster,
 }
@@ -75,10 +75,10 @@ impl Broker {
     }
 }
 
-/// Runs requests to the mock cluster's thread without waiting for its sleep.
+/// Passes requests to the mock cluster's thread without waiting for its sleep.
 ///
-/// That thread clears its wake-up pipe after it has served its queue; a request that comes in between is seen only
-/// when it wakes the next time, up to a second later (`rd_kafka_mock_cluster_io_poll`). A connection wakes it.
+/// That thread clears its wake-up pipe after it has served its queue; a request that arrives in between is only seen at
+/// the next wake-up, up to a second later (`rd_kafka_mock_cluster_io_poll`). A connection wakes it.
 fn while_nudged<T>(broker: &str, requests: impl FnOnce() -> T) -> T {
     let (done, is_done) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -130,7 +130,7 @@ mod tests {
         partitions.add_partition_offset("broadcasts", 0, rdkafka::Offset::Beginning).unwrap();
         consumer.assign(&partitions).unwrap();
         let next = || loop {
-            // Errors are what clients get meanwhile.
+            // Errors are what clients see meanwhile.
             if let Ok(record) = consumer.poll(PATIENCE).expect("within the time") {
                 return String::from_utf8(record.payload().unwrap().to_vec()).unwrap();
             }
@@ -180,7 +180,7 @@ mod tests {
             assert!(found, "{key} in version {version}: {}", answer.escape_ascii());
         };
         for version in 0..=8 {
-            // Metadata of no topics (in version 0: of all), and the flags that came with time.
+            // Metadata of no topics (in version 0: of all), and flags that later versions added.
             names(3, version, &[0; 7]);
         }
         for version in 9..=12 {

@@ -1,6 +1,6 @@
-//! memcached: a small server of its protocol, for platforms that have no real one.
+//! memcached: a small server with its protocol, for platforms without a real one.
 //!
-//! It speaks what our services send (the meta commands `mg`, `ms`, `md`, `mn`) and what a person types with `nc`
+//! It supports what our services send (the meta commands `mg`, `ms`, `md`, `mn`) and what a person types with `nc`
 //! (`get`, `set`, `delete`, `stats`, `version`, `quit`). Anything else is answered with an error, never ignored.
 
 mod commands;
@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use self::store::Store;
 use super::{guests::Limits, server};
 
-/// Bytes of items, keys and bookkeeping included.
+/// Limit on the bytes of items, including keys and bookkeeping.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// Half-sent values and answers that are not taken have 16 MiB in all.
+/// Half-sent values and unread answers have 16 MiB in total.
 const CLIENTS: Limits = Limits { connections: 1024, bytes: 16 * 1024 * 1024 };
-/// What it can and cannot do, in words.
+/// Its limits, in words.
 pub const LIMITS: &str = "in memory, 64 MiB";
 
 type Shared = Arc<Mutex<Store>>;
@@ -39,7 +39,7 @@ impl Server {
         Self::with_memory(address, BYTES_MAX)
     }
 
-    /// The same with another bound on the memory of its items, in bytes.
+    /// The same with a different limit on the memory of its items, in bytes.
     pub fn with_memory(address: SocketAddr, bytes_max: u64) -> io::Result<Self> {
         let store = Shared::new(Mutex::new(Store::new(bytes_max)));
         let items = Arc::clone(&store);
@@ -53,7 +53,7 @@ impl Server {
         self.server.address()
     }
 
-    /// Cuts all clients off and refuses new ones. The contents are lost, as they are when a real one stops.
+    /// Cuts all clients off and refuses new ones. The contents are lost, as with a real one.
     pub fn stop(&mut self) -> io::Result<()> {
         self.server.stop();
         self.store.lock().clear();

@@ -1,4 +1,4 @@
-//! Redis: a small server of its protocol, for platforms that have no real one.
+//! Redis: a small server with its protocol, for platforms without a real one.
 //!
 //! It speaks what our services send and what a person types with `redis-cli` or `nc`: strings with expiry (`SET`, `GET`,
 //! `MGET`, `DEL`, `UNLINK`, `EXISTS`, `EXPIRE`, `PEXPIRE`, `TTL`, `PTTL`), looking around (`SCAN`, `KEYS`, `DBSIZE`),
@@ -23,14 +23,14 @@ use parking_lot::Mutex;
 use self::{channels::Channels, store::Store, transaction::Waiting};
 use super::{guests::Limits, server};
 
-/// Bytes of keys and values, bookkeeping included.
+/// Limit on the bytes of keys and values, including bookkeeping.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Half-sent requests and answers that are not taken have 16 MiB in all.
+/// Half-sent requests and unread answers have 16 MiB in total.
 const CLIENTS: Limits = Limits { connections: 1024, bytes: 16 * 1024 * 1024 };
-/// What it can and cannot do, in words.
+/// Its limits, in words.
 pub const LIMITS: &str = "in memory, 64 MiB, strings and messages only";
 
-/// What all connections share.
+/// State shared by all connections.
 #[derive(Debug)]
 struct Database {
     store: Mutex<Store>,
@@ -51,7 +51,7 @@ impl Server {
         Self::with_memory(address, BYTES_MAX)
     }
 
-    /// The same with another bound on the memory of its keys, in bytes.
+    /// The same with a different limit on the memory of its keys, in bytes.
     pub fn with_memory(address: SocketAddr, bytes_max: usize) -> io::Result<Self> {
         let store = Mutex::new(Store::new(bytes_max));
         let database = Arc::new(Database { store, channels: Mutex::default(), waiting: Waiting::default() });
@@ -66,7 +66,7 @@ impl Server {
         self.server.address()
     }
 
-    /// Cuts all clients off and refuses new ones. The contents are lost, as those of a real one without a file are.
+    /// Cuts all clients off and refuses new ones. The contents are lost, as with a real one without persistence.
     pub fn stop(&mut self) -> io::Result<()> {
         self.server.stop();
         self.database.store.lock().clear();

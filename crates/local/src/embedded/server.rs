@@ -1,5 +1,5 @@
-//! What the embedded servers have in common: a thread, a listener that can be closed and opened again at the same
-//! address, and bounds on what their clients hold ([`super::guests`]).
+//! Common to the embedded servers: a thread, a listener that can be closed and reopened at the same address, and limits
+//! on what their clients hold ([`super::guests`]).
 
 use std::{
     fmt, io,
@@ -20,11 +20,11 @@ use tokio::{
 
 use super::guests::{Guest, Limits, Room};
 
-/// How often the server looks for clients that take too long.
+/// How often to check for clients that take too long.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// How long to wait after an accept that failed because a resource ran out.
+/// Delay after an accept that failed for lack of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Clients that were told to leave and are not gone yet.
+/// Maximum number of clients that were told to leave but are not gone yet.
 const LEAVING_MAX: usize = 64;
 /// Connections that the kernel keeps until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -47,7 +47,7 @@ enum State {
         stop: Option<oneshot::Sender<()>>,
         thread: Option<JoinHandle<()>>,
     },
-    /// Bound but not listening: clients are refused, and nobody else takes the port meanwhile.
+    /// Bound but not listening: clients are refused, and nobody else can take the port meanwhile.
     Stopped(Option<Socket>),
 }
 
@@ -106,8 +106,8 @@ impl Server {
                     // Both a message and the sender's end mean: stop.
                     _ = stopped => {}
                 }
-                // A child that is being started elsewhere in this process has a copy of the listener until it
-                // executes its program: closing ours alone would leave the port open for that long.
+                // A child process being started concurrently has a copy of the listener until it executes its program:
+                // closing only ours would leave the port open for that long.
                 let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
             });
         })?;
@@ -134,7 +134,7 @@ impl fmt::Debug for Server {
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Connections of a while ago do not keep the address taken; another listener does.
+    // Old connections in TIME-WAIT do not keep the address taken; another listener does.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
@@ -148,16 +148,16 @@ async fn accept(name: &str, listener: &tokio::net::TcpListener, room: &Arc<Room>
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    // The server waits until small answers are written.
+                    // Send small answers at once.
                     let _ = stream.set_nodelay(true);
                     let (guest, leave) = Guest::enter(room);
-                    // Who was told to leave has to be asked once more before it is gone.
+                    // A client that was told to leave must be polled once more before it is gone.
                     while clients.len() >= room.limits.connections + LEAVING_MAX {
                         clients.join_next().await;
                     }
                     let serving = handler(stream, guest.clone());
                     clients.spawn_local(async move {
-                        // What it holds is given back before its place is.
+                        // Its bytes are released before its place is.
                         let ended = tokio::select! {
                             ended = serving => ended,
                             () = leave.notified() => Err(io::Error::other("let go to make room for others")),

@@ -1,4 +1,4 @@
-//! Who holds a port, and whether a process that is about to be started would get it.
+//! Who holds a port, and whether a process about to be started would get it.
 
 use std::{
     fmt, io,
@@ -10,12 +10,12 @@ use socket2::{Domain, Socket, Type};
 
 use super::{proc, sockets};
 
-/// Who has a port.
+/// The holder of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holder {
     /// In words: `envoy (pid 4711)`.
     who: String,
-    /// It has the port on all addresses.
+    /// It holds the port on all addresses.
     everywhere: bool,
 }
 
@@ -27,7 +27,7 @@ impl fmt::Display for Holder {
 }
 
 impl Holder {
-    /// What can be done about it.
+    /// What to do about it.
     pub(crate) fn remedy(&self) -> &'static str {
         if self.everywhere {
             "end it, or let it listen on its own address only"
@@ -47,7 +47,7 @@ pub(crate) enum Unusable {
 }
 
 impl Unusable {
-    /// What binding `address` failed with, and if it was that somebody has it, who.
+    /// Why binding `address` failed, and who holds it, if somebody does.
     pub(crate) fn new(protocol: Protocol, address: SocketAddr, source: io::Error) -> Self {
         let in_use = source.kind() == io::ErrorKind::AddrInUse;
         match in_use.then(|| holder(protocol, address)).flatten() {
@@ -57,7 +57,7 @@ impl Unusable {
     }
 }
 
-/// Whether a process that is about to be started gets these addresses; itself it would say no more than "in use", if that.
+/// Whether a process about to be started gets these addresses; its own error would at best be "in use".
 pub(crate) fn check_free(
     addresses: impl IntoIterator<Item = (Protocol, SocketAddr)>,
 ) -> Result<(), Unusable> {
@@ -73,14 +73,14 @@ fn try_bind(protocol: Protocol, address: SocketAddr) -> io::Result<()> {
         Protocol::Udp => Type::DGRAM,
     };
     let socket = Socket::new(Domain::for_address(address), kind, None)?;
-    // As servers do, whose former connections may be in TIME-WAIT. Sockets for packets would share the port by it.
+    // Like servers, whose former connections may be in TIME-WAIT. UDP sockets would share the port with it.
     socket.set_reuse_address(protocol == Protocol::Tcp)?;
-    // It never listens, so nobody connects to what is gone a moment later.
+    // It never listens, so nobody can connect in the meantime.
     socket.bind(&address.into())
 }
 
-/// Who listens, or takes packets, at `address`, or at all addresses of its port. Processes of other users cannot be
-/// looked into; then it says so.
+/// Who listens, or receives packets, at `address`, or at all addresses of its port. Processes of other users cannot be
+/// inspected; it then says so.
 pub(crate) fn holder(protocol: Protocol, address: SocketAddr) -> Option<Holder> {
     let all = match protocol {
         Protocol::Tcp => sockets::listening(),

@@ -4,8 +4,8 @@ use std::{fs, io, time::Duration};
 
 use controller::Usage;
 
-/// Reads `/proc/PID/stat`: user and system time since its start in steps of 10 ms, of all threads, ended ones included,
-/// and resident memory. `NotFound` when there is no such process.
+/// Reads `/proc/PID/stat`: user and system time since its start in steps of 10 ms, of all threads including ended ones,
+/// and resident memory. `NotFound` if there is no such process.
 pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     let stat = Stat::read(pid)?;
     let ticks = stat.number(UTIME)? + stat.number(STIME)?;
@@ -16,8 +16,8 @@ pub(crate) fn usage(pid: u32) -> io::Result<Usage> {
     })
 }
 
-/// Pids of all processes whose environment has `variable` with exactly `value`; processes of other users, which cannot
-/// be read, left out.
+/// PIDs of all processes whose environment has `variable` with exactly `value`, except processes of other users, which
+/// cannot be read.
 pub(crate) fn with_variable(variable: &str, value: &str) -> io::Result<Vec<u32>> {
     let wanted = format!("{variable}={value}");
     let mut found = Vec::new();
@@ -32,7 +32,7 @@ pub(crate) fn with_variable(variable: &str, value: &str) -> io::Result<Vec<u32>>
     Ok(found)
 }
 
-/// The command line of a process; empty if there is none, or it has ended and nobody has asked how.
+/// The command line of a process; empty if there is none, or if it is a zombie.
 pub(crate) fn command_line(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect()
@@ -56,7 +56,7 @@ pub(crate) fn holders(inode: u32) -> io::Result<Vec<(u32, String)>> {
     Ok(found)
 }
 
-/// The process's name as the kernel has it (15 characters).
+/// The process's name in the kernel (15 characters).
 fn name(pid: u32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm"))
         .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
@@ -69,13 +69,13 @@ fn all() -> io::Result<Vec<u32>> {
         .collect())
 }
 
-/// An ended process whose parent has not looked yet: it runs nothing and holds nothing.
+/// An ended process whose parent has not reaped it: it runs nothing and holds nothing.
 fn is_zombie(pid: u32) -> bool {
     Stat::read(pid).is_ok_and(|stat| matches!(stat.field(STATE), Some("Z" | "X")))
 }
 
-// Places in `/proc/PID/stat` after the command's name, which is in parentheses and may hold anything; proc(5)
-// counts from 1 and the name is the second, so that these are its numbers minus 3.
+// Positions in `/proc/PID/stat` after the command's name, which is in parentheses and may contain anything; proc(5)
+// counts from 1 and the name is the second field, so these are its numbers minus 3.
 const STATE: usize = 0;
 const UTIME: usize = 11;
 const STIME: usize = 12;
@@ -129,7 +129,7 @@ mod tests {
         let marker = format!("{}-{:?}", std::process::id(), std::thread::current().id());
         let mut child =
             std::process::Command::new("sleep").arg("60").env("PLAYCTL_TEST", &marker).spawn().unwrap();
-        // Right after the fork the child still has this process's environment.
+        // Right after the fork, the child still has this process's environment.
         let deadline = clock::now() + Duration::from_secs(10);
         let mut found = Vec::new();
         while found.is_empty() && clock::now() < deadline {

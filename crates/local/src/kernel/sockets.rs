@@ -1,7 +1,7 @@
-//! Sockets as the kernel lists them, by netlink's `sock_diag` (what `ss` uses).
+//! The kernel's list of sockets, by netlink's `sock_diag` (as `ss` uses it).
 //!
-//! A dump asks for one state and one local port, so that the kernel hands out the server's side alone: of a proxied
-//! connection that is one socket of four.
+//! A dump requests one state and one local port, so that the kernel returns only the server's side: of a proxied
+//! connection, that is one socket of four.
 
 use std::{
     collections::BTreeSet,
@@ -21,28 +21,28 @@ use parking_lot::Mutex;
 /// The kernel fills at most 32 KiB per datagram of a dump.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// A socket as far as it matters here.
+/// The relevant fields of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
     /// IPv4 addresses mapped into IPv6 (dual-stack listeners) are given as IPv4.
     pub(crate) local: SocketAddr,
-    /// The peer's address; unspecified where there is none.
+    /// The peer's address; unspecified if there is none.
     pub(crate) remote: IpAddr,
     pub(crate) inode: u32,
 }
 
-/// Ports that were listened on by IPv6. Connections outlive their listener, so none is ever taken out.
+/// Ports with an IPv6 listener. Connections outlive their listener, so none is ever removed.
 static DUAL_STACK_PORTS: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
 
 /// Visits every established TCP socket whose local port is `port`, of both families.
 ///
-/// The kernel walks its table of all connections for each family, which takes a millisecond even if it is empty. So it
-/// is not asked for IPv6 where nothing has listened by IPv6 since the first question.
+/// The kernel walks its table of all connections for each family, which takes a millisecond even if it is empty. So
+/// IPv6 is skipped for ports without an IPv6 listener since the first call.
 pub(crate) fn established(port: u16, visit: &mut dyn FnMut(Found)) -> io::Result<()> {
     dump_family(IPPROTO_TCP, AF_INET, &StateFlags::ESTABLISHED, port, visit)?;
     let mut is_dual_stack = DUAL_STACK_PORTS.lock().contains(&port);
     if !is_dual_stack {
-        // Listeners have a table of their own: this takes a hundredth of the time.
+        // Listeners have their own table: this takes a hundredth of the time.
         dump_family(IPPROTO_TCP, AF_INET6, &StateFlags::LISTEN, port, &mut |_| is_dual_stack = true)?;
         if is_dual_stack {
             DUAL_STACK_PORTS.lock().insert(port);
@@ -61,10 +61,10 @@ pub(crate) fn listening() -> io::Result<Vec<Found>> {
     Ok(all)
 }
 
-/// Every UDP socket that takes packets from anybody, of both families.
+/// Every UDP socket that receives packets from anybody, of both families.
 pub(crate) fn receiving() -> io::Result<Vec<Found>> {
     let mut all = Vec::new();
-    // Without a peer a UDP socket is in the state that TCP calls closed.
+    // A UDP socket without a peer is in the state that TCP calls closed.
     dump(IPPROTO_UDP, &StateFlags::CLOSE, 0, &mut |found| all.push(found))?;
     Ok(all)
 }
@@ -90,7 +90,7 @@ fn dump_family(
         socket_id: SocketId { source_port: port, ..any },
     };
     match ask(request, visit) {
-        // A kernel without IPv6 has nothing to tell about it.
+        // A kernel without IPv6 has nothing to report.
         Err(error) if family == AF_INET6 && error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
@@ -166,7 +166,7 @@ mod tests {
         let _client = TcpStream::connect(address).unwrap();
         let _accepted = listener.accept().unwrap();
         assert_eq!(count(address), 1);
-        // A draining server accepts no more, and has its connections still.
+        // A draining server accepts no more, but still has its connections.
         drop(listener);
         assert_eq!(count(address), 1);
     }

@@ -1,4 +1,4 @@
-//! Versions of programs: what they print, and what their files are called.
+//! Versions of programs: from their output, and from file names.
 
 use std::{
     fs, io,
@@ -9,10 +9,10 @@ use std::{
 
 use crate::leftovers;
 
-/// A program that has not told its version by then does something else.
+/// A program that has not printed its version by then does something else.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs `program flag` and takes the version out of what it prints.
+/// Runs `program flag` and extracts the version from its output.
 pub(super) fn told(program: &Path, flag: &str) -> Result<String, String> {
     let printed = output(program, flag).map_err(|error| error.to_string())?;
     in_text(&printed).ok_or_else(|| {
@@ -22,7 +22,7 @@ pub(super) fn told(program: &Path, flag: &str) -> Result<String, String> {
 }
 
 fn output(program: &Path, flag: &str) -> io::Result<String> {
-    // It goes into a pipe, which holds more than any version's text.
+    // The output goes into a pipe, which has room for any version's text.
     let mut child = Command::new(program)
         .arg(flag)
         .stdin(Stdio::null())
@@ -40,29 +40,29 @@ fn output(program: &Path, flag: &str) -> io::Result<String> {
         leftovers::pause();
     }
     let output = child.wait_with_output()?;
-    // Prometheus has said it on stderr at times.
+    // Some versions of Prometheus print it on stderr.
     let both = [output.stdout, output.stderr].concat();
     Ok(String::from_utf8_lossy(&both).into_owned())
 }
 
-/// The first number with dots after the word "version", or else at all.
+/// The first dotted number after the word "version", or else anywhere.
 fn in_text(text: &str) -> Option<String> {
     let after = text.find("version").map_or(text, |at| &text[at..]);
     dotted(after)
 }
 
-/// The first number with dots; what is added to it (`-1+deb12u4`, `+ds`) is the packager's.
+/// The first dotted number; suffixes (`-1+deb12u4`, `+ds`) are the packager's.
 fn dotted(text: &str) -> Option<String> {
     let is_part = |c: char| c.is_ascii_digit() || c == '.';
     let mut words = text.split(|c| !is_part(c)).map(|word| word.trim_matches('.'));
     words.find(|word| word.contains('.')).map(str::to_owned)
 }
 
-/// The version in the name of a jar that begins with `prefix`, such as `kafka_2.13-4.1.0.jar`.
+/// The version in the name of a jar with the prefix `prefix`, such as `kafka_2.13-4.1.0.jar`.
 pub(super) fn of_jar(folder: &Path, prefix: &str) -> Option<String> {
     let names = fs::read_dir(folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let versions = names.filter_map(|name| {
-        // Between the last hyphen and the ending: `elasticsearch-core-8.16.6` is another jar.
+        // Between the last hyphen and the extension: `elasticsearch-core-8.16.6` is a different jar.
         let (name, version) = name.strip_suffix(".jar")?.rsplit_once('-')?;
         let rest = format!("{name}-");
         let rest = rest.strip_prefix(prefix)?;
@@ -72,7 +72,7 @@ pub(super) fn of_jar(folder: &Path, prefix: &str) -> Option<String> {
     versions.max_by_key(|version| ordered(version))
 }
 
-/// A version as something that can be compared; `None`: it is not made of numbers.
+/// A version in comparable form; `None`: it does not consist of numbers.
 pub(super) fn ordered(version: &str) -> Option<Vec<u64>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }

@@ -1,8 +1,8 @@
 //! The rules of prometheus-adapter, filled in as the adapter does.
 //!
-//! Of its templates those parts are known that [`ADAPTER`](super::ADAPTER) uses: `<<.LabelMatchers>>`, as the adapter
-//! makes it for the pods of an HPA (`pkg/naming/metrics_query.go`, `Build`): the namespace, then the pods' names,
-//! alternated in a regular expression if there are several.
+//! Only those parts of its templates are supported that [`ADAPTER`](super::ADAPTER) uses: `<<.LabelMatchers>>`, as the
+//! adapter generates it for the pods of an HPA (`pkg/naming/metrics_query.go`, `Build`): the namespace, then the pods'
+//! names, alternated in a regular expression if there are several.
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
@@ -36,7 +36,7 @@ struct Name {
     serves: String,
 }
 
-/// The metrics that there are rules for.
+/// The metrics with rules.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     RULES.keys().map(String::as_str)
 }
@@ -102,7 +102,7 @@ mod tests {
                 (text("record"), text("expr"))
             })
             .collect();
-        // What a service itself says under the same name is a series already.
+        // A metric of the service itself under the same name is already a series.
         let is_series = |name: &str| PodsMetric::by_name(name).is_some_and(|one| one.series() == Some(name));
         let served: BTreeMap<String, String> = RULES
             .iter()

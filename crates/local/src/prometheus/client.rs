@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 use crate::http;
 
-/// A Prometheus, by its URL.
+/// A Prometheus, identified by its URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// Where queries are asked.
+    /// The address for queries.
     query: http::Url,
 }
 
-/// Why a query has no answer. The autoscaler asks again at its next sync.
+/// Why a query failed. The autoscaler retries at its next sync.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum QueryError {
     #[error("there is no Prometheus, or it is not ready yet")]
@@ -34,18 +34,18 @@ impl Client {
     /// Takes `http://HOST[:PORT][/PATH]`.
     pub(crate) fn new(url: &str) -> Result<Self, QueryError> {
         let refused = || QueryError::Url(url.to_owned());
-        // A lenient reader of URLs would take the first part of the path for a host that is missing.
+        // A lenient URL parser would take the first part of the path for a missing host.
         let rest = url.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
         let base = rest.ok_or_else(refused)?.trim_end_matches('/');
         let query = http::url(format_args!("http://{base}/api/v1/query")).map_err(|_| refused())?;
-        // With a question mark of its own the rest of the path would be part of the query.
+        // With its own question mark, the rest of the path would be part of the query.
         if query.query().is_some() || query.port() == Some(0) {
             return Err(refused());
         }
         Ok(Self { query })
     }
 
-    /// The value of each pod that an instant query gives now.
+    /// The current value of each pod, by an instant query.
     pub(crate) async fn by_pod(&self, query: &str, timeout: Duration) -> Result<ByPod, QueryError> {
         let mut url = self.query.clone();
         url.query_pairs_mut().append_pair("query", query);
@@ -56,14 +56,14 @@ impl Client {
     }
 }
 
-/// The Prometheus that custom metrics come from.
+/// The Prometheus that provides custom metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Prometheus {
     client: Option<(String, Client)>,
 }
 
 impl Prometheus {
-    /// The client of the one at this address, made again only if the address changed.
+    /// The client for this address, recreated only if the address changed.
     pub(crate) fn client(&mut self, url: Option<&str>) -> Result<Client, QueryError> {
         let url = url.ok_or(QueryError::NoServer)?;
         match &self.client {
@@ -94,7 +94,7 @@ enum Reply {
 struct Data {
     #[serde(rename = "resultType")]
     kind: String,
-    /// Its form depends on the kind.
+    /// Its format depends on the kind.
     result: serde_json::Value,
 }
 
@@ -105,7 +105,7 @@ struct Series {
     value: (f64, String),
 }
 
-/// The most characters of a reason: what is no answer of Prometheus may be a page.
+/// Maximum length of a reason: an answer from another program may be a whole page.
 const REASON_MAX: usize = 200;
 
 fn read(answer: &http::Answer) -> Result<ByPod, String> {
@@ -138,11 +138,11 @@ fn sample(series: Series) -> Result<(String, i64), String> {
     let Series { mut metric, value: (_, value) } = series;
     let pod = metric.remove("pod").ok_or("a series of the answer has no label pod")?;
     let value: f64 = value.parse().map_err(|_| format!("{pod}: {value:?} is no number"))?;
-    // As the adapter does: fractions of a milli-unit are cut off, and NaN becomes 0 in the conversion.
+    // As the adapter does: truncates fractions of a milli-unit, and NaN becomes 0 in the conversion.
     Ok((pod, (value * 1000.0) as i64))
 }
 
-/// What must hold for any answer. Panics if it does not.
+/// Invariants for any answer. Panics if one is violated.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(status: u16, body: &str, pods: &[(String, f64)]) {
     let reason = read(&http::Answer { status, body: body.to_owned() }).err();
@@ -150,7 +150,7 @@ pub(crate) fn fuzz(status: u16, body: &str, pods: &[(String, f64)]) {
         reason.is_none_or(|reason| reason.chars().count() <= REASON_MAX + 1 && reason.lines().count() <= 1)
     );
 
-    // What is answered by the rules is read as it is meant.
+    // An answer that follows the rules is parsed correctly.
     let series = pods.iter().map(|(pod, value)| {
         serde_json::json!({"metric": {"pod": pod, "namespace": body}, "value": [1.5, value.to_string()]})
     });

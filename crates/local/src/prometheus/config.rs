@@ -8,14 +8,14 @@ use std::{io, path::Path, time::Duration};
 use super::{ALERTS, RULES};
 use crate::paths::{private_directory, read_regular, replace};
 
-/// Its name, in Prometheus' folder.
+/// The file name in Prometheus' folder.
 pub(crate) const FILE: &str = "prometheus.yml";
-/// The folder of the files that say what is scraped.
+/// The folder of the target files.
 pub(super) const TARGETS: &str = "targets";
-/// No scrape may take longer, however long the interval is.
+/// Maximum time limit of a scrape, however long the interval is.
 const TIMEOUT_MAX: Duration = Duration::from_secs(5);
 
-/// Writes configuration and rules into `folder`; returns whether the configuration is another than before.
+/// Writes configuration and rules into `folder`; returns whether the configuration has changed.
 pub(crate) fn write(folder: &Path, scrape_interval: Duration) -> io::Result<bool> {
     private_directory(folder)?;
     private_directory(&folder.join(TARGETS))?;

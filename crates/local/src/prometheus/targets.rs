@@ -1,4 +1,4 @@
-//! What there is to scrape, as files that Prometheus watches (`file_sd`): one for each job, replaced by rename.
+//! The scrape targets, as files that Prometheus watches (`file_sd`): one per job, replaced by rename.
 
 use std::{
     collections::BTreeMap,
@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::config;
 use crate::paths::replace;
 
-/// One address and what is known of it; the labels go onto everything that is scraped there.
+/// One address with its labels, which are added to everything scraped there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Target {
-    /// The format has a list here.
+    /// The format requires a list here.
     targets: [SocketAddr; 1],
     labels: BTreeMap<&'static str, String>,
 }
@@ -26,7 +26,7 @@ impl Target {
         Self { targets: [address], labels }
     }
 
-    /// Scraped there instead of at `/metrics`.
+    /// Scraped at this path instead of at `/metrics`.
     pub(crate) fn at_path(mut self, path: &str) -> Self {
         self.labels.insert("__metrics_path__", path.to_owned());
         self
@@ -49,12 +49,12 @@ pub(crate) struct TargetFiles {
 }
 
 impl TargetFiles {
-    /// `folder`: Prometheus' folder, which [`config::write`] has made.
+    /// `folder`: Prometheus' folder, which [`config::write`] has created.
     pub(crate) fn new(folder: &Path) -> Self {
         Self { folder: folder.join(config::TARGETS), written: None }
     }
 
-    /// Writes those that changed.
+    /// Writes the files that changed.
     pub(crate) fn update(&mut self, targets: Targets) -> io::Result<()> {
         let before = self.written.take();
         let job = |name: &str, of: fn(&Targets) -> &Vec<Target>| -> io::Result<()> {

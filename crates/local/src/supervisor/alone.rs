@@ -33,9 +33,9 @@ use crate::{
 /// Everything needed to start one gateway process as a platform does.
 #[derive(Debug)]
 pub struct LoneGateway {
-    /// Where clients come in.
+    /// The address for clients.
     pub address: SocketAddr,
-    /// Answers `GET` of this path at this address with 200 once it serves.
+    /// This path at this address answers `GET` with 200 once it serves.
     pub readiness: (SocketAddr, &'static str),
     /// The arguments of `playctl`.
     pub arguments: Vec<OsString>,
@@ -112,7 +112,7 @@ impl LoneGateway {
     }
 }
 
-/// Binds a listener and sends it to the process whose standard input this becomes; keep the rest as long as that runs.
+/// Binds a listener and sends it to the process whose standard input this becomes; keep the rest while that runs.
 fn lend(address: SocketAddr, protocol: Protocol) -> io::Result<(Option<OwnedFd>, Box<dyn Any>)> {
     let listeners = Listeners::bind(address, protocol, 1, Hold::Listening).map_err(io::Error::other)?;
     let (ours, theirs) = listeners::line()?;

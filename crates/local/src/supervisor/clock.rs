@@ -5,7 +5,7 @@ use std::time::Instant;
 use controller::Time;
 use jiff::Timestamp;
 
-/// Counts from the beginning of the run; never jumps.
+/// Counts from the start of the run; never jumps.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     began: Instant,
@@ -21,7 +21,7 @@ impl Clock {
         self.at(clock::now())
     }
 
-    /// A moment that was read elsewhere.
+    /// A time that was read elsewhere.
     pub(crate) fn at(&self, instant: Instant) -> Time {
         let passed = instant.saturating_duration_since(self.began);
         Time::from_nanos(u64::try_from(passed.as_nanos()).unwrap_or(u64::MAX))
@@ -31,7 +31,7 @@ impl Clock {
         self.began + at.since(Time::ZERO)
     }
 
-    /// Wall-clock time at the beginning.
+    /// Wall-clock time at the start.
     pub(crate) fn began(&self) -> Timestamp {
         self.began_wall
     }

@@ -1,4 +1,4 @@
-//! One client of the control socket: its request, and what it is answered.
+//! One client of the control socket: its request and the answers.
 
 use std::{
     cell::Cell,
@@ -34,31 +34,31 @@ use crate::{
     programs::{Finder, NotFound, Program, Programs},
 };
 
-/// A client that says nothing is let go after this.
+/// A silent client is dropped after this.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a replica has to obey an order to shed.
+/// Time limit for a replica to obey an order to shed.
 const SHED_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What a conversation needs of the supervisor.
+/// What a conversation needs from the supervisor.
 #[derive(Debug, Clone)]
 pub(crate) struct Talk {
     pub(crate) messages: mpsc::Sender<Message>,
     pub(crate) events: Source,
     pub(crate) logs: Source,
-    /// What replicas are ordered to shed with.
+    /// The token of orders to shed.
     pub(crate) shed_token: Arc<str>,
 }
 
 impl Talk {
-    /// `first`: the conversation that came with the start of the supervisor; when it ends before everything is up,
-    /// nobody wants the platform any more. `asked` is set once the client has said what it wants.
+    /// `first`: the conversation that came with the supervisor's start; if it ends before everything is up, nobody
+    /// wants the platform any more. `asked` is set once the client has sent its request.
     pub(crate) async fn converse(self, stream: UnixStream, first: bool, asked: Rc<Cell<bool>>) {
         let messages = self.messages.clone();
         if let Err(error) = self.talk(stream, &asked).await {
             tracing::debug!(%error, "a client is gone");
         }
         if first {
-            // Once the supervisor has ended nobody needs to be told.
+            // Once the supervisor has ended, nobody needs to be notified.
             let _ = messages.send(Message::Input(Input::Abandoned)).await;
         }
     }
@@ -76,7 +76,7 @@ impl Talk {
         match request {
             Request::Apply { values, nodes } => {
                 let mut tail = self.events.tail();
-                // The events of a bring-up from its beginning, of a change from now on.
+                // For a bring-up, events from the start; for a change, only from now on.
                 while let Ok(Some(_)) = tail.next_present() {}
                 let found = match self.check_given(&values).await {
                     Ok(()) => find_programs(&values).await,
@@ -96,7 +96,7 @@ impl Talk {
                 client.stream_until(tail, answer).await
             }
             Request::Ping => {
-                // The main loop has to be alive, not this conversation alone.
+                // The main loop must be alive, not only this conversation.
                 drop(wait(self.ask(Ask::Ping).await).await);
                 client.send(&Reply::End).await
             }
@@ -127,7 +127,7 @@ impl Talk {
         }
     }
 
-    /// Before any change: whether the parts to use from now on answer.
+    /// Before any change: checks that the parts to use from now on answer.
     async fn check_given(&self, values: &Values) -> Result<(), TargetError> {
         let given = Given::of(values);
         if given.is_empty() {
@@ -141,7 +141,7 @@ impl Talk {
         given::check(given, &used).await
     }
 
-    /// Hands an order on to the replica.
+    /// Forwards an order to the replica.
     async fn shed(&self, service: &str, replica: &str, order: &Shed) -> Result<Reply, TargetError> {
         let snapshot = match wait(self.ask(Ask::Snapshot).await).await {
             Reply::Snapshot(snapshot) => snapshot,
@@ -157,13 +157,13 @@ impl Talk {
 
     async fn ask(&self, ask: Ask) -> oneshot::Receiver<Reply> {
         let (answer, answered) = oneshot::channel();
-        // When the supervisor has ended the answer's sender is dropped, and that is what the client is told.
+        // When the supervisor has ended, the answer's sender is dropped, which the client learns.
         let _ = self.messages.send(Message::Client { ask, answer }).await;
         answered
     }
 }
 
-/// Looks for what the values ask for, beside the main loop: programs are asked for their versions.
+/// Looks for the programs that the values need, outside the main loop, because it runs them for their versions.
 async fn find_programs(values: &Values) -> Result<Programs, TargetError> {
     let wanted = Program::wanted(values);
     let find = move || {
@@ -180,7 +180,7 @@ async fn wait(answer: oneshot::Receiver<Reply>) -> Reply {
     answer.await.unwrap_or_else(|_| gone())
 }
 
-/// The kernel's present count of connections instead of the last scrape's, and what given parts say of themselves.
+/// Replaces the last scrape's counts by the kernel's current ones, and adds what given parts report.
 async fn fresh(mut snapshot: Snapshot) -> Snapshot {
     let connected = snapshot.services.iter().filter(|service| transport(&service.name) == Protocol::Tcp);
     let ports = connected
@@ -246,7 +246,7 @@ impl Client {
                 answer = &mut answer => break answer,
                 line = tail.next() => match line {
                     Ok(Some(line)) => self.event(&line).await?,
-                    // The recording has ended, or somebody has spoilt it; the answer is on its way.
+                    // The recording has ended, or is damaged; the answer is on its way.
                     Ok(None) | Err(_) => break answer.await,
                 },
                 gone = hung_up(&mut self.reader) => return gone,
@@ -258,7 +258,7 @@ impl Client {
         self.send(&answer).await
     }
 
-    /// A stream that ends because somebody has spoilt its file ends with that reason.
+    /// A stream that ends because its file is damaged reports that.
     async fn say_unreadable(&mut self, ended: io::Result<()>) -> io::Result<()> {
         match ended {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -292,7 +292,7 @@ impl Client {
         }
     }
 
-    /// Sends a recorded event as it is, without taking it apart.
+    /// Sends a recorded event unparsed.
     async fn event(&mut self, line: &str) -> io::Result<()> {
         self.writer.write_all(format!("{{\"reply\":\"event\",\"with\":{line}}}\n").as_bytes()).await
     }
@@ -335,18 +335,18 @@ impl Client {
     }
 }
 
-/// Waits for the client's end; whatever it still says does not matter.
+/// Waits for the client's end; ignores anything it still sends.
 async fn hung_up(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<()> {
     let mut ignored = [0; 64];
     while reader.read(&mut ignored).await? > 0 {}
     Err(io::ErrorKind::UnexpectedEof.into())
 }
 
-/// Of what was recorded, the lines that a reader needs who begins now: see [`EventsFrom::Now`].
+/// The recorded lines that a reader needs who starts now: see [`EventsFrom::Now`].
 #[derive(Default)]
 struct Present {
     platform: Option<String>,
-    /// How many replicas each service was last set to have.
+    /// The last desired number of replicas of each service.
     replicas: BTreeMap<String, u32>,
     endpoints: BTreeMap<String, String>,
 }
@@ -385,7 +385,7 @@ impl Present {
     }
 }
 
-/// `PlatformStarted` says what there was at the bring-up; a watcher that starts now wants the current state.
+/// `PlatformStarted` describes the bring-up; a watcher that starts now wants the current state.
 fn with_replicas(line: String, replicas: &BTreeMap<String, u32>) -> String {
     let Ok(mut event) = serde_json::from_str::<Event>(&line) else { return line };
     if let EventKind::PlatformStarted { services, .. } = &mut event.kind {

@@ -1,4 +1,5 @@
-//! What the kernel does not count per process, so the services do: read from their admin ports, as a scraper would.
+//! Counts that the kernel does not keep per process, so the services do: read from their admin ports, as a scraper
+//! would.
 
 use std::{
     collections::HashMap,
@@ -21,13 +22,13 @@ pub(crate) struct Asked {
     pub(crate) series: &'static str,
 }
 
-/// What each process has counted, and when it said so.
+/// Each process's count, and when it was reported.
 pub(crate) async fn counts(replicas: impl IntoIterator<Item = Asked>) -> HashMap<u32, (Instant, u64)> {
     let mut asked = JoinSet::new();
     for Asked { pid, admin, series } in replicas {
         asked.spawn_local(async move {
             let answer = http::get(admin, "/metrics", TIMEOUT).await.ok()?;
-            // The count is of the moment at which it was said.
+            // The count belongs to the moment of the answer.
             Some((pid, (clock::now(), number(&answer.body, series)?)))
         });
     }
@@ -41,16 +42,16 @@ pub(crate) async fn counts(replicas: impl IntoIterator<Item = Asked>) -> HashMap
 /// The value of a series without labels in Prometheus' text format, if it is a whole number.
 fn number(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    // A time stamp may follow.
+    // A timestamp may follow.
     value.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// What must hold for any page of metrics. Panics if it does not.
+/// Invariants for any page of metrics. Panics if one is violated.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(page: &str, count: u64) {
     for series in ::platform::services::PodsMetric::ALL.into_iter().filter_map(|metric| metric.series()) {
         let _ = number(page, series);
-        // Whatever stands before it on lines of its own.
+        // Whatever precedes it on separate lines.
         let ours = page.lines().any(|line| line.starts_with(series));
         let page = format!("{page}\n{series} {count}\n");
         assert!(ours || number(&page, series) == Some(count));

@@ -1,4 +1,4 @@
-//! The embedded parts of this platform: started, stopped, and where they are.
+//! The embedded parts of this platform: starting, stopping, and their addresses.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, path::Path};
 
@@ -12,20 +12,20 @@ use crate::{
     slot::Addresses,
 };
 
-/// Their places among the parts' addresses.
+/// Their positions among the parts' addresses.
 const MEMCACHED_PART: u8 = 0;
 const ELASTICSEARCH_PART: u8 = 1;
 const ELASTICSEARCH_PORT: u16 = 9200;
 const REDIS_PART: u8 = 2;
 const REDIS_PORT: u16 = 6379;
 
-/// The version of everything that is part of this program.
+/// The version of all parts of this program.
 pub(crate) const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 #[derive(Debug, Default)]
 pub(crate) struct Embedded {
     running: BTreeMap<RunId, Server>,
-    /// Stopped ones: they keep their address, and what they have on disk or in memory, for their next start.
+    /// Stopped ones: they keep their address, and their data on disk or in memory, for their next start.
     parked: BTreeMap<PartKind, Server>,
 }
 
@@ -48,7 +48,7 @@ impl Server {
         }
     }
 
-    /// As clients are told, and its limits in words.
+    /// The description for clients, with its limits in words.
     fn described(&self) -> Started {
         let (address, detail) = match self {
             Self::Kafka(broker) => (broker.bootstrap_servers(), kafka::LIMITS),
@@ -91,16 +91,16 @@ pub(crate) enum NotStarted {
     Unknown(&'static str),
 }
 
-/// What an embedded part is started from.
+/// Inputs for starting an embedded part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) kind: PartKind,
-    /// Where the values name one.
+    /// From the values, if they name one.
     pub(crate) port: Option<u16>,
     /// Kafka's.
     pub(crate) topics: &'a [String],
     pub(crate) addresses: Addresses,
-    /// Where Elasticsearch keeps its documents.
+    /// The file of Elasticsearch's documents.
     pub(crate) documents: &'a Path,
 }
 
@@ -123,7 +123,7 @@ impl Embedded {
         let Some(mut server) = self.running.remove(&run) else { return };
         match server.stop() {
             Ok(()) => drop(self.parked.insert(server.kind(), server)),
-            // Dropped, it is stopped too.
+            // Dropping it stops it too.
             Err(error) => tracing::warn!(%error, part = server.kind().name(), "an embedded part is not kept"),
         }
     }
@@ -162,7 +162,7 @@ impl Wanted<'_> {
         })
     }
 
-    /// Kafka chooses its port itself.
+    /// Kafka chooses its own port.
     fn address(&self) -> SocketAddr {
         let (part, port) = match self.kind {
             PartKind::Memcached => (MEMCACHED_PART, self.port.unwrap_or_default()),
@@ -172,7 +172,7 @@ impl Wanted<'_> {
         SocketAddr::new(self.addresses.part(part), port)
     }
 
-    /// Whether a stopped one matches what is wanted now.
+    /// Whether a stopped part matches the wanted one.
     fn is_met_by(&self, parked: &Server) -> bool {
         match parked {
             Server::Memcached(server) => server.address() == self.address(),

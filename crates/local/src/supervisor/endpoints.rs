@@ -1,4 +1,4 @@
-//! What the gateways are told: one JSON file, replaced by rename at every change.
+//! The endpoints for the gateways: one JSON file, replaced by rename at every change.
 
 use std::{io, path::PathBuf};
 
@@ -10,7 +10,7 @@ use crate::paths::replace;
 pub(crate) struct EndpointsFile {
     path: PathBuf,
     current: Endpoints,
-    /// Tells those who follow the file which version is there.
+    /// Notifies followers of the file of the current version.
     versions: tokio::sync::watch::Sender<u64>,
 }
 
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!((read().version, *versions.borrow()), (1, 1));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 
-        // Something that cannot be replaced by a file.
+        // Something that a file cannot replace.
         fs::create_dir(path.with_extension("json.new")).unwrap();
         file.write(Endpoints { version: 2, clusters: Vec::new() }).unwrap_err();
         assert_eq!((read().version, *versions.borrow(), file.current().version), (1, 1, 1));

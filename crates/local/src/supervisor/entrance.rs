@@ -1,4 +1,4 @@
-//! Where clients come in: the listeners of one gateway port, on all addresses that the platform answers at.
+//! The entrance for clients: the listeners of one gateway port, on all addresses of the platform.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -13,13 +13,13 @@ use crate::{
     slot::Addresses,
 };
 
-/// The platform of this name is reachable at 127.0.0.1 too.
+/// The platform with this name is also reachable at 127.0.0.1.
 pub(crate) const DEFAULT_PLATFORM: &str = "playground";
 
 #[derive(Debug)]
 pub(crate) struct Entrance {
     pub(crate) listener: values::Listener,
-    /// The address that clients are given comes first.
+    /// The address shown to clients comes first.
     listeners: Vec<Listeners>,
 }
 
@@ -47,30 +47,30 @@ impl Entrance {
         self.listeners.iter_mut().try_for_each(|listeners| listeners.resize(nodes))
     }
 
-    /// Goes over to another kind of gateway.
+    /// Switches to another kind of gateway.
     pub(crate) fn serve_by(&mut self, kind: GatewayKind) -> Result<(), Unusable> {
         let hold = hold(kind, self.listener.protocol);
         self.listeners.iter_mut().try_for_each(|listeners| listeners.hold(hold))
     }
 
-    /// All addresses that clients come in at.
+    /// All addresses for clients.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.listeners.iter().map(Listeners::address)
     }
 
-    /// What clients are told.
+    /// The address shown to clients.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.listeners.last().map(Listeners::address)
     }
 
-    /// What a node's gateway is lent.
+    /// The listeners lent to a node's gateway.
     pub(crate) fn of_node(&self, node: u32) -> Vec<BorrowedFd<'_>> {
         self.listeners.iter().filter_map(|listeners| listeners.of_node(node)).collect()
     }
 }
 
-/// Envoy makes its own listeners. Packets are always taken by our own gateway: HAProxy does not take any, and a port for
-/// packets cannot be reserved without getting some.
+/// Envoy creates its own listeners. Our own gateway always handles packets: HAProxy does not support them, and a port
+/// for packets cannot be reserved without receiving some.
 fn hold(kind: GatewayKind, protocol: Protocol) -> Hold {
     match (kind, protocol) {
         (GatewayKind::Envoy, Protocol::Tcp) => Hold::Reserved,

@@ -1,4 +1,5 @@
-//! The environment of the processes that the supervisor starts: of its own environment only what is named here.
+//! The environment of the processes that the supervisor starts: it passes on only the variables of its own environment
+//! named here.
 
 use std::{
     collections::BTreeMap,
@@ -16,14 +17,14 @@ use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 use super::shedding;
 use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths, slot::Addresses};
 
-/// Handed on from the supervisor's own environment.
+/// Passed on from the supervisor's own environment.
 const INHERITED: [&str; 9] =
     ["PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "RUST_LOG", "RUST_BACKTRACE", "LD_LIBRARY_PATH"];
 
-/// What the path of the control socket follows from, beside `HOME`.
+/// In addition to `HOME`, these determine the path of the control socket.
 pub(super) const TO_FIND_US: [&str; 2] = ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
 
-/// What all processes of a run share.
+/// Common to all processes of a run.
 pub(crate) fn common(platform: &str, run: uuid::Uuid) -> BTreeMap<OsString, OsString> {
     let inherited = INHERITED.iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
     let own = [
@@ -34,17 +35,17 @@ pub(crate) fn common(platform: &str, run: uuid::Uuid) -> BTreeMap<OsString, OsSt
     inherited.chain(own.into_iter().map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
-/// Where a replica or a gateway stands.
+/// The addresses of a replica or gateway.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Site<'a> {
     pub(crate) name: &'a str,
     pub(crate) node: &'a str,
-    /// Where it takes its clients.
+    /// The address for its clients.
     pub(crate) clients: SocketAddr,
     pub(crate) admin_port: u16,
 }
 
-/// The variables of `values.yaml`, where the backends are, and where this replica stands.
+/// The variables of `values.yaml`, the backends' addresses, and this replica's own.
 pub(crate) fn of_replica(
     template: &ServiceTemplate,
     shed_token: &str,
@@ -53,7 +54,7 @@ pub(crate) fn of_replica(
 ) -> BTreeMap<String, String> {
     let mut environment = template.env.clone();
     let mut set = |name: &str, value: &str| {
-        // A variable that was set by hand is meant.
+        // A manually set variable takes precedence.
         environment.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     };
     let backends = &template.backends;
@@ -83,7 +84,7 @@ pub(crate) fn of_replica(
     if let Some(port) = backends.profiles_port {
         set("PROFILES_URL", &format!("http://{}", SocketAddr::new(addresses.clients(), port)));
     }
-    // Its alias may be what was set by hand.
+    // Its alias may have been set manually.
     if let Some(url) =
         backends.elasticsearch.as_ref().filter(|_| !template.env.contains_key("ELASTICSEARCH_URL"))
     {
@@ -94,14 +95,14 @@ pub(crate) fn of_replica(
         environment.insert("SHED_TOKEN".to_owned(), shed_token.to_owned());
     }
     if template.kind == ServiceKind::Balancer {
-        // It talks to this supervisor, whose socket it has to find.
+        // It talks to this supervisor, whose socket it must find.
         let own = TO_FIND_US.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
         environment.extend(own);
     }
     environment
 }
 
-/// The settings of `values.yaml`, and where this gateway stands.
+/// The settings of `values.yaml`, and this gateway's addresses.
 pub(crate) fn of_gateway(
     template: &GatewayTemplate,
     paths: &PlatformPaths,
@@ -156,7 +157,7 @@ fn of_site(site: Site<'_>) -> [(String, String); 6] {
     [
         ("HOST", host.clone()),
         ("PORT", site.clients.port().to_string()),
-        // Probes and scrapes come from outside, as they do in a pod.
+        // Probes and scrapes come from outside, as in a pod.
         ("ADMIN_HOST", host),
         ("ADMIN_PORT", site.admin_port.to_string()),
         ("POD_NAME", site.name.to_owned()),

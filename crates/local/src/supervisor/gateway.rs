@@ -1,4 +1,4 @@
-//! How far our own gateways are: they are asked which version of the endpoints they have taken over.
+//! Progress of our own gateways: polls which version of the endpoints they have applied.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, watch};
 use super::Message;
 use crate::http;
 
-/// How often a gateway is asked while it is behind.
+/// How often to poll a gateway that is behind.
 const ASK_EVERY: Duration = Duration::from_millis(5);
 
-/// Whenever there are newer endpoints, asks a gateway until it has taken them over.
+/// Polls a gateway after every change of the endpoints until it has applied them.
 pub(crate) async fn follow(
     run: RunId,
     admin: SocketAddr,

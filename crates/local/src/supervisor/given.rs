@@ -20,26 +20,26 @@ use tokio::{
 
 use crate::http;
 
-/// One that takes longer counts as one that does not answer.
+/// A part that takes longer counts as not answering.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The same for one that is used for the first time: its name may have to be resolved far away.
+/// The same for first use: its name may have to be resolved far away.
 const FIRST_PATIENCE: Duration = Duration::from_secs(5);
-/// Longer answers to a question for a version are cut.
+/// Longer answers to a version query are truncated.
 const LINE_MAX: u64 = 256;
-/// The same for Redis, whose version stands among other lines.
+/// The same for Redis, whose version is among other lines.
 const INFO_MAX: u64 = 4096;
 
-/// A part that the values give by address.
+/// A part whose address is in the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given {
     name: &'static str,
-    /// Where the values say so.
+    /// The key in the values.
     key: &'static str,
     address: String,
 }
 
 impl Given {
-    /// The given parts of a platform.
+    /// The parts that a platform gets by address.
     pub(crate) fn of(values: &Values) -> Vec<Self> {
         let given = |is_used: bool, name, key, address: Option<String>| {
             address.filter(|_| is_used).map(|address| Self { name, key, address })
@@ -77,8 +77,8 @@ impl Given {
     }
 }
 
-/// Refuses those that do not answer: a mistyped address, or a server that somebody forgot to start. Not those that the
-/// platform uses already: they may be away for a while, and what leans on them is made for that.
+/// Refuses parts that do not answer: a mistyped address, or a server that somebody forgot to start. Skips those that
+/// the platform already uses: they may be away for a while, which services can handle.
 pub(crate) async fn check(given: Vec<Given>, used: &[PartSnapshot]) -> Result<(), TargetError> {
     let mut asked = JoinSet::new();
     for one in given.into_iter().filter(|one| !used.iter().any(|part| one.is(part))) {
@@ -100,7 +100,7 @@ pub(crate) async fn check(given: Vec<Given>, used: &[PartSnapshot]) -> Result<()
     Ok(())
 }
 
-/// Fills in health and version of those that were given.
+/// Fills in health and version of the given parts.
 pub(crate) async fn look(parts: &mut [PartSnapshot]) {
     let mut asked = JoinSet::new();
     for (index, part) in parts.iter().enumerate().filter(|(_, part)| part.origin == PartOrigin::Given) {
@@ -119,11 +119,11 @@ pub(crate) async fn look(parts: &mut [PartSnapshot]) {
     }
 }
 
-/// What a part that answers says of itself.
+/// What an answering part reports about itself.
 #[derive(Debug)]
 enum Told {
     Version(String),
-    /// It cannot be asked for its version; why.
+    /// It cannot be asked for its version; says why.
     Nothing(&'static str),
 }
 
@@ -146,7 +146,7 @@ async fn version(name: &str, address: &str, patience: Duration) -> io::Result<To
     timeout(patience, told).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// Any of its brokers will do. Kafka's protocol tells what a broker understands, and not its version.
+/// Any of its brokers will do. Kafka's protocol reports what a broker supports, but not its version.
 async fn kafka(brokers: &str) -> io::Result<Told> {
     let mut asked = JoinSet::new();
     for broker in brokers.split(',').map(|broker| broker.trim().to_owned()) {
@@ -196,7 +196,7 @@ async fn memcached(address: &str) -> io::Result<String> {
     version.ok_or_else(|| unexpected(&line))
 }
 
-/// One that wants a password is asked no more: only its clients know it.
+/// One that requires a password is not asked further: only its clients know it.
 async fn redis(address: &str) -> io::Result<Told> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(b"PING\r\nINFO server\r\n").await?;
@@ -219,7 +219,7 @@ async fn redis(address: &str) -> io::Result<Told> {
     Ok(Told::Nothing("it tells no version"))
 }
 
-/// Asks for a JSON document and takes the text at `pointer`.
+/// Requests a JSON document and extracts the text at `pointer`.
 async fn document(url: &str, path: &str, pointer: &str, patience: Duration) -> io::Result<Told> {
     let text = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let unusable =
@@ -250,7 +250,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives one answer to one question; its address.
+    /// Answers one request with this text; returns its address.
     async fn serve(answer: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(parts[6], embedded, "what was not given is left alone");
     }
 
-    /// An address where nobody listens, or can, while it is held.
+    /// An address at which nobody listens or can listen, while it is held.
     fn nobody() -> (socket2::Socket, std::net::SocketAddr) {
         let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -353,7 +353,7 @@ mod tests {
         assert!(said.starts_with(&format!("kafka is to be used at {free} (kafka.brokers)")), "{said}");
         assert!(said.contains("refused") && said.ends_with("playctl up --with kafka"), "{said}");
 
-        // It is used already, and away for a while.
+        // It is already used, and away for a while.
         let used = [part("kafka", &free.to_string()), part("memcached", &memcached)];
         check(given, &used).await.unwrap();
     }

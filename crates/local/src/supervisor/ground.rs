@@ -1,5 +1,5 @@
-//! What a platform stands on before anything of it is started: its slot, the ports where clients come in, its own
-//! metrics, and Prometheus' configuration.
+//! The prerequisites of a platform, before anything is started: its slot, the ports for clients, its own metrics, and
+//! Prometheus' configuration.
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -29,7 +29,7 @@ pub(crate) struct Ground {
     telemetry: Telemetry,
     pub(crate) page: Page,
     prometheus: PathBuf,
-    /// What Prometheus scrapes.
+    /// The scrape targets of Prometheus.
     pub(crate) targets: TargetFiles,
 }
 
@@ -55,14 +55,14 @@ impl Ground {
         Ok(Self { platform: platform.to_owned(), slot, entrances, telemetry, page, prometheus, targets })
     }
 
-    /// Makes it what other values need. Returns whether Prometheus has another configuration than before.
+    /// Adapts to other values. Returns whether Prometheus' configuration has changed.
     pub(crate) fn change(&mut self, values: &Values, nodes: u32) -> Result<bool, Obstacle> {
         let kind = values.gateway.kind;
         for entrance in &mut self.entrances {
             entrance.resize(nodes)?;
             entrance.serve_by(kind)?;
         }
-        // New ones first: if one cannot be opened, all old ones are still there.
+        // New ones first: if one cannot be opened, all old ones still exist.
         let mut opened = Vec::new();
         for listener in values.listeners() {
             if !self.entrances.iter().any(|entrance| is_same_port(&entrance.listener, listener)) {
@@ -93,17 +93,17 @@ impl Ground {
         &self.telemetry
     }
 
-    /// Where clients of a listener come in.
+    /// The entrance for clients of a listener.
     pub(crate) fn entrance(&self, listener: &values::Listener) -> Option<&Entrance> {
         self.entrances.iter().find(|entrance| is_same_port(&entrance.listener, listener))
     }
 
-    /// Where clients of a service connect.
+    /// The address for clients of a service.
     pub(crate) fn endpoint(&self, service: ServiceKind) -> Option<SocketAddr> {
         self.entrances.iter().find(|entrance| entrance.listener.service == service.name())?.address()
     }
 
-    /// The port of another service behind which clients reach this one, and the path.
+    /// The port of another service through which clients reach this one, and the path.
     pub(crate) fn route(&self, service: ServiceKind) -> Option<(SocketAddr, &str)> {
         self.entrances.iter().find_map(|entrance| {
             let listener = &entrance.listener;

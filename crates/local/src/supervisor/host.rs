@@ -1,4 +1,4 @@
-//! Carries out what the controller decides, on processes, files and sockets of this machine.
+//! Carries out the controller's decisions, on processes, files and sockets of this machine.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -49,9 +49,9 @@ use crate::{
     prometheus::client::Prometheus,
 };
 
-/// What the gateways' log lines go by.
+/// The name of the gateways' log lines.
 pub(crate) const GATEWAY: &str = "gateway";
-/// Lines of a failed process's output that are shown.
+/// Number of lines of a failed process's output to show.
 const LAST_LINES: usize = 8;
 
 pub(crate) type Answer = tokio::sync::oneshot::Sender<control::Reply>;
@@ -75,12 +75,12 @@ pub(crate) struct Host {
     pub(super) prometheus: Prometheus,
     /// Why the list of scrape targets could not be written.
     pub(super) unwritten_targets: Option<String>,
-    /// What orders to shed carry, new with every supervisor.
+    /// The token of orders to shed, new with every supervisor.
     shed_token: Arc<str>,
     /// Clients that wait for the outcome of their requests.
     waiting: BTreeMap<RequestId, Answer>,
     requests: u64,
-    /// Nothing is left; what clients are told once everything has been given back.
+    /// Nothing remains; the replies to clients once everything has been released.
     farewell: Option<Vec<(Answer, control::Reply)>>,
 }
 
@@ -156,12 +156,12 @@ impl Host {
         id
     }
 
-    /// The real servers that are in use, as they were found.
+    /// The real servers in use, as found.
     pub(crate) fn programs(&self) -> &Programs {
         &self.programs
     }
 
-    /// Prepares what values need beside what the controller starts; why that does not work, otherwise.
+    /// Prepares everything that the values need and the controller does not start; otherwise says why not.
     pub(crate) fn prepare(
         &mut self,
         values: &Values,
@@ -196,7 +196,7 @@ impl Host {
         }
     }
 
-    /// How loaded the replicas of a service are at this moment.
+    /// The current load of a service's replicas.
     pub(crate) fn loads(&self, name: &str) -> Vec<(RunId, u64)> {
         let of_service =
             |run: &Run| matches!(&run.what, What::Replica { service, .. } if service.name() == name);
@@ -211,7 +211,7 @@ impl Host {
         counted.into_iter().filter_map(|(run, address)| Some((run, scrape.connections(address)?))).collect()
     }
 
-    /// Takes note of what the controller is about to be told.
+    /// Notes an input for the controller.
     pub(crate) fn observe(&mut self, input: &Input) {
         match input {
             Input::Probed { run, result: Ok(probed) } => {
@@ -224,7 +224,7 @@ impl Host {
         }
     }
 
-    /// Tells all scrapers the current targets.
+    /// Publishes the current targets to all scrapers.
     pub(crate) fn publish(&mut self, controller: &Controller) {
         let targets = self.scrape_targets();
         let snapshot = controller.snapshot(self);
@@ -235,11 +235,11 @@ impl Host {
         if let Some(snapshot) = snapshot {
             ground.telemetry().publish(snapshot, controller.counts());
         }
-        // Tried again at the next change; until then Prometheus keeps what it knows.
+        // Retried at the next change; until then Prometheus keeps its targets.
         self.unwritten_targets = ground.targets.update(targets).err().map(|error| error.to_string());
     }
 
-    /// Carries an effect out; returns its outcome if that is known at once.
+    /// Carries out an effect; returns its outcome if it is known at once.
     pub(crate) fn carry_out(&mut self, effect: Effect, now: Time) -> Option<Input> {
         match effect {
             Effect::Start { run, launch } => {
@@ -314,7 +314,7 @@ impl Host {
         if let Some(redis) = &template.backends.redis {
             let parts = self.own.parts_directory();
             let password = Spec::redis_password(redis, self.ground()?.addresses(), &parts)?;
-            // One that was set by hand is meant.
+            // A manually set one takes precedence.
             password.map(|password| environment.entry("REDIS_PASSWORD".to_owned()).or_insert(password));
         }
         let named = Named { run: id, service: template.kind.name(), name: &name };
@@ -473,7 +473,7 @@ impl Host {
         Endpoints { version, clusters: clusters.iter().map(cluster).collect() }
     }
 
-    /// Adds to an event what only the one who starts things knows.
+    /// Adds to an event what only this side knows.
     fn located(&self, mut event: EventKind) -> EventKind {
         match &mut event {
             EventKind::PlatformStarted { services, .. } => {
@@ -507,7 +507,7 @@ impl Host {
         };
         match &mut self.farewell {
             Some(farewell) => farewell.push((answer, reply)),
-            // A client that went away does not hear it.
+            // A client that left does not hear it.
             None => drop(answer.send(reply)),
         }
     }
@@ -527,7 +527,7 @@ impl Host {
         self.ground.as_ref().ok_or_else(|| io::Error::other("the platform has no addresses"))
     }
 
-    /// By what a client can prove that nothing is left.
+    /// Lets a client prove that nothing remains.
     fn traces(&self) -> Traces {
         Traces {
             run: self.recorder.run(),
@@ -542,14 +542,14 @@ impl Host {
         let traces = self.traces();
         self.ground = None;
         self.embedded = Embedded::default();
-        // A server may have processes of its own making (Elasticsearch's launcher does); they end with it, but not at
-        // once, and what they still write would be left.
+        // A server may have child processes (Elasticsearch's launcher does); they end with it, but not at once, and
+        // anything they still write would remain.
         crate::leftovers::kill_others(&traces, traces.supervisor);
         Farewell(self.farewell.take().unwrap_or_default())
     }
 }
 
-/// What is said to clients when everything is gone.
+/// The replies to clients when everything is gone.
 #[derive(Debug)]
 pub(crate) struct Farewell(Vec<(Answer, control::Reply)>);
 
@@ -565,7 +565,7 @@ fn node_name(node: u32) -> String {
     format!("node-{node}")
 }
 
-/// What tells one installation of a program from another, for the controller.
+/// Distinguishes installations of a program, for the controller.
 pub(crate) fn identities(programs: &Programs) -> BTreeMap<String, String> {
     programs.iter().map(|(program, found)| (program.name().to_owned(), found.in_words(*program))).collect()
 }

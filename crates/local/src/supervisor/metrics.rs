@@ -1,4 +1,4 @@
-//! Looking for the metrics pipeline: what the kernel and the services count, and what Prometheus says.
+//! Reads the metrics pipeline's inputs: counts of the kernel and the services, and Prometheus' answers.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +21,7 @@ use crate::prometheus::{
     client::{Client, QueryError},
 };
 
-/// What a scrape reads about one run.
+/// The result of a scrape for one run.
 struct Scraped {
     run: RunId,
     pid: u32,
@@ -30,7 +30,7 @@ struct Scraped {
 }
 
 impl Host {
-    /// Looks at all replicas, on a thread beside, since the kernel takes its time to list many connections.
+    /// Scrapes all replicas, on a separate thread, since the kernel takes a while to list many connections.
     pub(super) fn scrape(&self) {
         let mut replicas = Vec::new();
         let (mut ports, mut counting) = (HashSet::new(), Vec::new());
@@ -65,7 +65,7 @@ impl Host {
         });
     }
 
-    /// Asks Prometheus by prometheus-adapter's queries, all at the same time.
+    /// Sends prometheus-adapter's queries to Prometheus, all at the same time.
     pub(super) fn ask_metrics(
         &mut self,
         questions: Vec<Question>,

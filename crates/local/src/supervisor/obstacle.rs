@@ -1,10 +1,10 @@
-//! What can be in the way of what values ask for.
+//! Obstacles to what the values ask for.
 
 use std::{io, path::PathBuf};
 
 use crate::{kernel::port::Unusable, programs::Found, slot::SlotError};
 
-/// Why there is no ground for what values ask for.
+/// Why the values cannot be fulfilled.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Obstacle {
     #[error(transparent)]

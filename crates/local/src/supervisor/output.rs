@@ -1,6 +1,6 @@
-//! What replicas and gateways write to stdout and stderr: read from pipes, kept in one bounded journal.
+//! The output (stdout and stderr) of replicas and gateways: read from pipes, kept in one bounded journal.
 //!
-//! One journal for all, so that lines of different replicas stay in the order in which they came.
+//! One journal for all, so that lines of different replicas stay in order of arrival.
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc};
 
@@ -17,13 +17,13 @@ use crate::journal::{Journal, Source};
 
 /// Bytes of each of the journal's two segments.
 pub(crate) const SEGMENT_MAX: u64 = 16 * 1024 * 1024;
-/// Longer lines are broken here.
+/// Longer lines are split here.
 const LINE_MAX: u64 = 16 * 1024;
 
-/// A line as it is kept.
+/// A stored line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
-    /// When it came.
+    /// When it arrived.
     time: Timestamp,
     /// `tcp`, or `gateway`.
     service: String,
@@ -51,7 +51,7 @@ impl Output {
         self.0.borrow().source()
     }
 
-    /// Reads a pipe until its writers have closed it; must be called within a `LocalSet`.
+    /// Reads a pipe until its writers have closed it; call it within a `LocalSet`.
     pub(crate) fn collect(&self, service: &str, replica: &str, pipe: OwnedFd) -> JoinHandle<()> {
         let (output, service, replica) = (self.clone(), service.to_owned(), replica.to_owned());
         tokio::task::spawn_local(async move {
@@ -68,7 +68,7 @@ impl Output {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
             let time = clock::wall();
             let kept = Kept { time, service: service.to_owned(), replica: replica.to_owned(), text };
-            // A line that cannot be kept is dropped and counted; the pipe is read on, or its writer would hang.
+            // A line that cannot be stored is dropped and counted; the pipe is still read, or its writer would hang.
             self.0.borrow_mut().append_or_drop(&serde_json::to_string(&kept)?);
             line.clear();
         }
@@ -92,7 +92,7 @@ impl Output {
     }
 }
 
-/// A kept line, if the query asks for it.
+/// A stored line, if the query matches it.
 pub(crate) fn matching(line: &str, query: &LogQuery) -> Option<LogLine> {
     let kept: Kept = serde_json::from_str(line).ok()?;
     let wanted = query.service.as_ref().is_none_or(|service| *service == kept.service)

@@ -19,12 +19,12 @@ use uuid::Uuid;
 use super::obstacle::Obstacle;
 use crate::{kernel::port::Unusable, paths::write_private, target};
 
-/// Beside those of the balancer (8488) and of the page "Server-User Network" (8489).
+/// Next to the ports of the balancer (8488) and of the page "Server-User Network" (8489).
 pub(crate) const PORT: u16 = 8490;
-/// Between the end of one process and the start of the next: one that cannot serve must not be started all the time.
+/// Delay between the end of one process and the start of the next, in case it cannot serve.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Closed when it is dropped; a process that serves has the listener, too, until it ends.
+/// Closed when it is dropped; a serving process also has the listener, until it ends.
 #[derive(Debug)]
 pub(crate) struct Page {
     listener: Option<TcpListener>,
@@ -32,7 +32,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Takes the port, and writes down where it is, with a new token.
+    /// Takes the port, and writes down its address, with a new token.
     pub(crate) fn open(address: SocketAddr, file: &Path) -> Result<Self, Obstacle> {
         let listen = || {
             let listener = TcpListener::bind(address)?;
@@ -56,8 +56,8 @@ impl Page {
         Ok(Self { listener: Some(listener), waiting: None })
     }
 
-    /// Whenever somebody connects and nobody serves, has `start` start a process that does; what that returns waits for
-    /// the process's end. To be called within a `LocalSet`.
+    /// Whenever somebody connects and nobody serves, lets `start` start a process that does; the returned future waits
+    /// for the process's end. Call it within a `LocalSet`.
     pub(crate) fn serve_by<F, E>(&mut self, start: F)
     where
         F: Fn(OwnedFd) -> io::Result<E> + 'static,
@@ -87,7 +87,7 @@ where
     E: Future<Output = ()>,
 {
     loop {
-        // A connection that is there to be accepted is left to the process that serves.
+        // A pending connection is left to the serving process.
         #[expect(
             deprecated,
             reason = "its successor is unsafe; a listener stays what it is while it is registered"

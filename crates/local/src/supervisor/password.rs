@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::paths::{read_regular, write_private};
 
-/// The password in this file, which is made if there is none.
+/// The password in this file, which is generated if it does not exist.
 pub(crate) fn kept(path: &Path) -> io::Result<String> {
     match read_regular(path) {
         Ok(password) => Ok(String::from_utf8_lossy(&password).trim().to_owned()),

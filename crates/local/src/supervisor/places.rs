@@ -1,4 +1,4 @@
-//! Where the controller's things are, for those who look at them.
+//! Addresses and problems of the controller's instances, for snapshots.
 
 use std::net::SocketAddr;
 
@@ -91,7 +91,7 @@ impl Places for Host {
 }
 
 impl Host {
-    /// What could not be written down.
+    /// What could not be recorded.
     fn losses(&self) -> Vec<String> {
         let (events, no_events) = self.recorder.lost();
         let (lines, no_lines) = self.output.lost();
@@ -106,7 +106,7 @@ impl Host {
         run.and_then(|run| self.runs.get(&run)).and_then(Run::pid)
     }
 
-    /// What Prometheus scrapes: everything of ours that runs.
+    /// The scrape targets of Prometheus: everything of ours that runs.
     pub(super) fn scrape_targets(&self) -> Targets {
         let mut targets = Targets::default();
         let namespace = self.name();

@@ -1,4 +1,4 @@
-//! One look at whether something is ready.
+//! One readiness check.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::http;
 
-/// For the question after a server's own UUID.
+/// For querying a server's own UUID.
 const IDENTITY_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// `GET path` on an admin port.
@@ -26,8 +26,7 @@ pub(crate) async fn look(admin: SocketAddr, path: &str, timeout: Duration) -> Re
     }
 }
 
-/// Asks a server for its UUID with the command `WHERE`; a service that does not know it says nothing or something
-/// else.
+/// Asks a server for its UUID with the command `WHERE`; a service that does not know it says nothing or something else.
 pub(crate) async fn identity(address: SocketAddr) -> Option<Uuid> {
     let ask = async {
         let mut stream = TcpStream::connect(address).await.ok()?;

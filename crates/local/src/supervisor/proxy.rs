@@ -40,25 +40,25 @@ use crate::{
 
 /// Open files of a process that are not connections.
 const OTHER_FILES: u64 = 256;
-/// How often a gateway is asked how far it is, while it is behind.
+/// How often to poll a gateway that is behind.
 const ASK_EVERY: Duration = Duration::from_millis(10);
-/// A gateway that cannot be told is tried again this often.
+/// How often to retry a gateway that cannot be reached.
 const TRY_EVERY: Duration = Duration::from_millis(250);
 
-/// What the proxies of a platform are started from; those that were started from another are replaced.
+/// The template of a platform's proxies; those started from a different one are replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Proxy {
     kind: Kind,
     found: Found,
     settings: Gateway,
-    /// `None`: it carries connections as they are.
+    /// `None`: it forwards connections unchanged.
     http: Option<Http>,
 }
 
-/// How requests come to a service.
+/// How requests reach a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Way<'a> {
-    /// `None`: what no other way has.
+    /// `None`: requests that match no other path.
     path: Option<&'a str>,
     cookie: Option<String>,
 }
@@ -69,23 +69,23 @@ enum Kind {
     Haproxy,
 }
 
-/// One process of a proxy: where it stands in the platform.
+/// One process of a proxy: its place in the platform.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     pub(crate) name: String,
-    /// Of its admin port, and where its connections to replicas come from.
+    /// Address of its admin port, and source address of its connections to replicas.
     pub(crate) ip: IpAddr,
-    /// Where clients come in.
+    /// The addresses for clients.
     pub(crate) clients: Vec<SocketAddr>,
     /// The services behind it; the first is the one without a route.
     pub(crate) clusters: Vec<String>,
     /// Its own files.
     pub(crate) folder: PathBuf,
-    /// What all gateways are told; see [`Endpoints`].
+    /// The endpoints for all gateways; see [`Endpoints`].
     pub(crate) endpoints: PathBuf,
 }
 
-/// A proxy at its site.
+/// A proxy in its place.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxied {
     pub(crate) proxy: Proxy,
@@ -93,7 +93,7 @@ pub(crate) struct Proxied {
 }
 
 impl Proxy {
-    /// Whether the program that values ask for can be the gateway.
+    /// Whether the program that the values name can be the gateway.
     pub(crate) fn check(values: &Values, programs: &Programs) -> Result<(), Obstacle> {
         match (values.gateway.kind, programs.get(&Program::Haproxy)) {
             (GatewayKind::Haproxy, Some(found)) => haproxy::check_version(found),
@@ -114,12 +114,12 @@ impl Proxy {
         Some(Self { kind, found, settings, http: template.listener.http.clone() })
     }
 
-    /// Whether it is lent the supervisor's listeners.
+    /// Whether it takes the supervisor's listeners.
     pub(crate) fn takes_listeners(&self) -> bool {
         self.kind == Kind::Haproxy
     }
 
-    /// Writes the configuration of a process and says how it is started.
+    /// Writes the configuration of a process and says how to start it.
     pub(crate) fn prepare(&self, site: &Site, endpoints: &Endpoints) -> io::Result<Launch> {
         crate::paths::private_directory(&site.folder)?;
         match self.kind {
@@ -128,8 +128,8 @@ impl Proxy {
         }
     }
 
-    /// The path that leads to a service and is not shown to it, and its cookie, as far as there are any. Cookies of these
-    /// programs have room for one replica, so each service has one of its own.
+    /// The paths that lead to a service, which are removed for it, and its cookie, if any. A cookie of these programs
+    /// has room for one replica, so each service has its own.
     fn way_to<'a>(&'a self, cluster: &str, site: &Site) -> Vec<Way<'a>> {
         let Some(http) = &self.http else { return Vec::new() };
         let cookie = |is_rest: bool| {
@@ -150,7 +150,7 @@ impl Proxy {
         SocketAddr::new(site.ip, self.settings.admin_port)
     }
 
-    /// Most connections of one process: two open files each.
+    /// Maximum number of connections per process: two open files each.
     fn connections_max(&self) -> u64 {
         let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
         u64::from(self.settings.max_connections).min(files.saturating_sub(OTHER_FILES) / 2).max(1)
@@ -162,7 +162,7 @@ impl Proxied {
         &self.proxy.found.version
     }
 
-    /// Where it is, and where it tells of itself.
+    /// Its version and path, and the address of its statistics.
     pub(crate) fn in_words(&self) -> String {
         let own = self.proxy.found.executable.display().to_string();
         match self.proxy.kind {
@@ -176,12 +176,12 @@ impl Proxied {
         }
     }
 
-    /// Whether Prometheus finds its metrics elsewhere than at `/metrics`.
+    /// The path of its metrics, if it is not `/metrics`.
     pub(crate) fn metrics_path(&self) -> Option<&'static str> {
         (self.proxy.kind == Kind::Envoy).then_some("/stats/prometheus")
     }
 
-    /// Where it says whether it is ready.
+    /// The path of its readiness.
     pub(crate) fn readiness_path(&self) -> &'static str {
         match self.proxy.kind {
             Kind::Envoy => envoy::READY,
@@ -189,7 +189,7 @@ impl Proxied {
         }
     }
 
-    /// Tells a process of every change of the endpoints, until nobody listens any more.
+    /// Sends every change of the endpoints to a process, until nobody listens any more.
     pub(crate) async fn follow(
         self,
         run: RunId,
@@ -207,7 +207,7 @@ impl Proxied {
         }
     }
 
-    /// Returns the version that it has taken over, at least `wanted`.
+    /// Returns the version that it has applied, at least `wanted`.
     async fn bring_up_to(&self, wanted: u64) -> u64 {
         let Self { proxy, site } = self;
         let mut last_failure = String::new();
@@ -225,7 +225,7 @@ impl Proxied {
                 Ok(None) => sleep(ASK_EVERY).await,
                 Err(error) => {
                     let failure = error.to_string();
-                    // While it starts nobody listens yet.
+                    // While it starts, nobody listens yet.
                     if failure != last_failure && !is_starting(&error) {
                         tracing::warn!(
                             gateway = site.name,
@@ -240,7 +240,7 @@ impl Proxied {
         }
     }
 
-    /// Asks a process to end once its last connection has; it takes no new ones.
+    /// Asks a process to end after its last connection; it accepts no new ones.
     pub(crate) fn drain(&self, process: &Process) {
         match self.proxy.kind {
             Kind::Haproxy => process.stop_softly(),

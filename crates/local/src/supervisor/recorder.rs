@@ -1,4 +1,4 @@
-//! The platform's recording: every event gets its number and time here and nowhere else.
+//! The platform's recording: only here do events get their number and time.
 
 use controller::Time;
 use platform::{Event, EventKind, Source as Origin, event::Stamper};

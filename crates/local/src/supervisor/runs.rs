@@ -1,4 +1,4 @@
-//! What runs: one entry for every run that the controller has started, until its end.
+//! Current runs: one entry for every run that the controller has started, until its end.
 
 use std::{net::SocketAddr, os::unix::net::UnixStream, time::Duration};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{probe, proxy::Proxied, servers::Spec};
 use crate::process::Process;
 
-/// Where our own services and gateways say whether they are ready.
+/// The readiness path of our own services and gateways.
 pub(crate) const GATEWAY_READY: &str = "/readyz";
 
 #[derive(Debug)]
@@ -22,9 +22,9 @@ pub(crate) struct Run {
     pub(crate) process: Option<Process>,
     /// A task that lives as long as the run.
     pub(crate) follower: Option<tokio::task::AbortHandle>,
-    /// Our end of a gateway's stdin; its end tells the gateway that we are gone.
+    /// Our end of a gateway's stdin; closing it tells the gateway that we are gone.
     pub(crate) line: Option<UnixStream>,
-    /// It has answered a probe, and with this identity.
+    /// It has answered a probe, with this identity.
     pub(crate) answered: Option<Probed>,
 }
 
@@ -62,7 +62,7 @@ impl Run {
         self.process.as_ref().map(Process::pid)
     }
 
-    /// Where the clients of a replica connect, if they do.
+    /// The address for clients of a replica, if it has any.
     pub(crate) fn connections_at(&self) -> Option<SocketAddr> {
         match &self.what {
             What::Replica { service, clients, .. } if service.row().transport == Protocol::Tcp => {
@@ -73,7 +73,7 @@ impl Run {
     }
 }
 
-/// Looks once whether something is ready. `answered`: what it said before.
+/// Checks once whether something is ready. `answered`: its earlier answer.
 pub(crate) async fn look(
     what: What,
     answered: Option<Probed>,
@@ -96,7 +96,7 @@ pub(crate) async fn look(
     }
 }
 
-/// A service can be asked who it is over TCP only, and only where it takes clients.
+/// A service can only be asked for its identity over TCP, and only at its client port.
 async fn identity(service: ServiceKind, clients: SocketAddr) -> Option<Uuid> {
     let row = service.row();
     if row.transport == Protocol::Tcp && row.has_clients { probe::identity(clients).await } else { None }

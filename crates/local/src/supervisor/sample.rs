@@ -1,4 +1,4 @@
-//! What the kernel counts: connections by address, CPU and memory by process.
+//! Counts from the kernel: connections by address, CPU and memory by process.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,19 +9,19 @@ use controller::Usage;
 
 use crate::kernel::{proc, sockets};
 
-/// What to look at.
+/// What to sample.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Targets {
     pub(crate) ports: HashSet<u16>,
     pub(crate) pids: Vec<u32>,
 }
 
-/// What was seen at one moment.
+/// A sample at one moment.
 #[derive(Debug)]
 pub(crate) struct Scrape {
     /// The ports whose connections were counted.
     ports: HashSet<u16>,
-    /// Established connections by the server's address; none: not in here.
+    /// Established connections by the server's address; missing: none.
     connections: HashMap<SocketAddr, u64>,
     /// The same connections by the client's address.
     from: HashMap<IpAddr, u64>,
@@ -29,7 +29,7 @@ pub(crate) struct Scrape {
 }
 
 impl Scrape {
-    /// Blocks for as long as the kernel takes to list the connections (some milliseconds for ten thousand).
+    /// Blocks while the kernel lists the connections (some milliseconds for ten thousand).
     pub(crate) fn take(targets: &Targets) -> Self {
         let (mut connections, mut from) = (HashMap::new(), HashMap::new());
         for port in &targets.ports {
@@ -46,7 +46,7 @@ impl Scrape {
         Self { ports: targets.ports.clone(), connections, from, usage }
     }
 
-    /// The connections of one port alone, at this moment.
+    /// The current connections of only one port.
     pub(crate) fn of_port(port: u16) -> Self {
         Self::take(&Targets { ports: HashSet::from([port]), pids: Vec::new() })
     }
@@ -62,7 +62,7 @@ impl Scrape {
         self.from.get(&address).copied().unwrap_or(0)
     }
 
-    /// `None`: there is no such process any more.
+    /// `None`: the process no longer exists.
     pub(crate) fn usage(&self, pid: u32) -> Option<Usage> {
         self.usage.get(&pid).copied()
     }

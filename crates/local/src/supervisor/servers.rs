@@ -1,4 +1,4 @@
-//! Real servers in place of embedded parts: what they are started from, and what there is of them.
+//! Real servers instead of embedded parts: how to start them, and their state.
 //!
 //! A server is a process of a program that is not ours ([`crate::programs`]), on a loopback address of the platform's
 //! own and with its files in the platform's state folder, which outlive a restart.
@@ -31,23 +31,23 @@ use crate::{
     slot::Addresses,
 };
 
-/// What a server is started from; one that was started from another is replaced.
+/// The template of a server; one started from a different template is replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spec {
     pub(crate) program: Program,
     pub(crate) found: Found,
-    /// Its own address of the platform.
+    /// Its own address on the platform.
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
     /// Its files.
     pub(crate) folder: PathBuf,
-    /// Kafka: made when it is ready, as an embedded one has them.
+    /// Kafka: created when it is ready, as in an embedded one.
     pub(crate) topics: Vec<String>,
     /// etcd: all members and their addresses.
     pub(crate) members: Vec<(&'static str, IpAddr)>,
 }
 
-/// Why a server does not serve, or not yet. It is asked again.
+/// Why a server does not serve, or not yet. It is probed again.
 #[derive(Debug, thiserror::Error)]
 enum NotServing {
     #[error(transparent)]
@@ -69,7 +69,7 @@ enum NotServing {
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<OsString>,
-    /// Beside what all processes of the platform get.
+    /// In addition to the common variables of all processes of the platform.
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) directory: Option<PathBuf>,
 }
@@ -88,8 +88,8 @@ impl Launch {
     }
 }
 
-/// Program, place among the parts' addresses, and usual port. No server has the place of an embedded part, so that one
-/// can take over from the other.
+/// Program, position among the parts' addresses, and usual port. No server has the position of an embedded part, so
+/// that one can replace the other.
 fn place(kind: PartKind) -> (Program, u8, u16) {
     match kind {
         PartKind::Kafka => (Program::Kafka, 10, 9092),
@@ -126,12 +126,12 @@ impl Spec {
         Ok(Self { program, found, ip: addresses.part(part), port, folder, topics, members })
     }
 
-    /// Where clients connect.
+    /// The address for clients.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::new(self.ip, self.port)
     }
 
-    /// All that it listens on.
+    /// All of its addresses.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + use<> {
         let beside = match self.program {
             Program::Kafka => Some(kafka::CONTROLLER_PORT),
@@ -144,7 +144,7 @@ impl Spec {
         [Some(self.port), beside].into_iter().flatten().map(move |port| SocketAddr::new(ip, port))
     }
 
-    /// As clients are told.
+    /// Its URL for clients.
     pub(crate) fn url(&self) -> String {
         match self.program {
             Program::Elasticsearch | Program::Prometheus | Program::Etcd => {
@@ -154,12 +154,12 @@ impl Spec {
         }
     }
 
-    /// Version and place.
+    /// Version and path.
     pub(crate) fn in_words(&self) -> String {
         self.found.in_words(self.program)
     }
 
-    /// Writes its configuration into its folder and says how it is started.
+    /// Writes its configuration into its folder and says how to start it.
     pub(crate) fn prepare(&self, run: uuid::Uuid) -> io::Result<Launch> {
         let folder = &self.folder;
         private_directory(folder)?;
@@ -190,7 +190,7 @@ impl Spec {
     }
 
     /// Asks it a question that only a serving server answers. `first`: it has not answered before. The first question
-    /// to Kafka makes its topics.
+    /// to Kafka creates its topics.
     pub(crate) async fn look(&self, first: bool, patience: Duration) -> Result<(), ProbeFailure> {
         let answer = async {
             match self.program {

@@ -1,4 +1,4 @@
-//! Where a replica takes orders to shed.
+//! Where a replica accepts orders to shed.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! Starting processes of the platform, with everything around them: output and end.
+//! Starts processes of the platform, and handles their output and end.
 
 use std::{collections::BTreeMap, ffi::OsString, io, os::fd::OwnedFd, time::Duration};
 
@@ -11,8 +11,8 @@ use crate::process::{self, Process, Spawner, Start};
 /// How long to wait for the output of an ended process.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// This very program, even if its file was replaced or removed since (a build, an update): all processes of a platform
-/// are the one that runs. The child resolves it, which still is what the supervisor is.
+/// This program, even if its file has been replaced or removed since (a build, an update): all processes of a platform
+/// run the same program. The child resolves the path, and still is the supervisor's program then.
 const SELF: &str = "/proc/self/exe";
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Starter {
     common: BTreeMap<OsString, OsString>,
 }
 
-/// A process to start, and what its log lines go by.
+/// A process to start, and the name of its log lines.
 pub(crate) struct Named<'a> {
     pub(crate) run: RunId,
     pub(crate) service: &'a str,
@@ -50,7 +50,7 @@ impl Starter {
         self.start(of, arguments, environment, stdin)
     }
 
-    /// Starts `playctl dashboard`, which finds its listener on standard input; what is returned waits for its end.
+    /// Starts `playctl dashboard`, which finds its listener on standard input; the returned future waits for its end.
     pub(crate) fn page(&self, listener: OwnedFd) -> io::Result<impl Future<Output = ()> + use<>> {
         let arguments = vec!["dashboard".into(), "--inherited".into()];
         let own = TO_FIND_US.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
@@ -70,8 +70,8 @@ impl Starter {
         })
     }
 
-    /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: the listeners it
-    /// is lent.
+    /// Starts a program that is not ours, through the wrapper that binds it to this process. `stdin`: the listeners
+    /// lent to it.
     pub(crate) fn wrapped(
         &self,
         of: &Named<'_>,
@@ -101,7 +101,7 @@ impl Starter {
                 Ok(status) => process::exit(status),
                 Err(error) => Exit::Lost(error.to_string()),
             };
-            // Its last words first: they may say why. A process of its own making may hold the pipes open for ever.
+            // Its last output first: it may say why. A child process of it may hold the pipes open forever.
             let all_read = async {
                 for pipe in output {
                     let _ = pipe.await;

@@ -1,4 +1,4 @@
-//! A recording of what the controller is told and wants, for those who ask for one: `PLAYCTL_RECORD=/absolute/FILE playctl up`.
+//! Records the controller's inputs and effects on request: `PLAYCTL_RECORD=/absolute/FILE playctl up`.
 //!
 //! The controller's tests replay such files (`crates/controller/tests/replay.rs`).
 
@@ -24,7 +24,7 @@ impl Tape {
     pub(crate) fn from_env(header: &Header) -> Result<Self, (PathBuf, io::Error)> {
         let Some(path) = std::env::var_os(VARIABLE).map(PathBuf::from) else { return Ok(Self(None)) };
         let open = || -> io::Result<BufWriter<File>> {
-            // What is told has the values' environment in it.
+            // Inputs contain the environment from the values.
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
             let file = open_regular(&mut options, &path)?;
@@ -35,12 +35,12 @@ impl Tape {
         open().map(|file| Self(Some(file))).map_err(|error| (path, error))
     }
 
-    /// Before a step, which takes the input.
+    /// Call it before a step, which takes the input.
     pub(crate) fn begin(&self, now: Time, input: &Input) -> Option<Recording> {
         self.0.as_ref().and_then(|_| Recording::begin(now, input).ok())
     }
 
-    /// After the step. A recording that cannot be written ends.
+    /// Call it after the step. A recording that cannot be written ends.
     pub(crate) fn end(&mut self, step: Option<Recording>, effects: &[Effect]) {
         let (Some(file), Some(step)) = (&mut self.0, step) else { return };
         let written = step.end(effects).map_err(io::Error::from).and_then(|line| writeln!(file, "{line}"));

@@ -25,17 +25,17 @@ use service::{
 use ::platform::target::Snapshot;
 pub(crate) use controller::Counts;
 
-/// The services' admin port, too.
+/// The services' admin port too.
 pub(crate) const PORT: u16 = 9100;
 
-/// What is told.
+/// The published state.
 #[derive(Debug, Clone)]
 struct Shown {
     snapshot: Snapshot,
     counts: Counts,
 }
 
-/// The port and what it tells.
+/// The port and its published state.
 #[derive(Debug)]
 pub(crate) struct Telemetry {
     shown: Arc<Mutex<Option<Shown>>>,
@@ -57,12 +57,12 @@ impl Telemetry {
         self.admin.address()
     }
 
-    /// What is told from now on.
+    /// Publishes a new state.
     pub(crate) fn publish(&self, snapshot: Snapshot, counts: Counts) {
         *self.shown.lock() = Some(Shown { snapshot, counts });
     }
 
-    /// The platform came up.
+    /// The platform is up.
     pub(crate) fn ready(&self) {
         self.readiness.ready();
     }

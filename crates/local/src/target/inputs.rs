@@ -1,10 +1,10 @@
-//! What an autoscaler would see if it looked now.
+//! The inputs of an autoscaler that syncs now.
 
 use autoscale::{Phase, Pod, Ready, ReadyStatus, explain::Case};
 use platform::target::{ReplicaPhase, ReplicaSnapshot};
 
-/// The autoscaler looked before the scale was last written, by itself or by somebody else: replicas that came since have
-/// no sample yet, and those that went have none any more.
+/// The autoscaler's last sync was before the last change of the scale, by itself or somebody else: newer replicas have
+/// no sample yet, and removed ones no longer have any.
 pub(super) fn bring_up_to_date(case: &mut Case, desired: u32, replicas: &[ReplicaSnapshot]) {
     let observed = &mut case.observed;
     observed.spec_replicas = i32::try_from(desired).unwrap_or(i32::MAX);

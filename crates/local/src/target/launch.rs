@@ -19,7 +19,7 @@ use crate::{
 
 /// How long a supervisor whose client hung up has to take everything down.
 const END_DEADLINE: Duration = Duration::from_secs(15);
-/// How much of a failed supervisor's log is read, and how many of its last lines are shown.
+/// How much of a failed supervisor's log to read, and how many of its last lines to show.
 const LOG_TAIL: u64 = 8 * 1024;
 const LOG_LINES: usize = 10;
 
@@ -30,7 +30,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// Waits for its end; it takes down what it has first.
+    /// Waits for its end; it first takes down what it has.
     pub(super) fn wait(&mut self) {
         let started = clock::now();
         while !matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
@@ -72,7 +72,7 @@ impl LocalTarget {
         Ok((Connection::new(ours), Supervisor { child }))
     }
 
-    /// An error of a bring-up with the last lines of the supervisor's log, if it left one; that is removed then.
+    /// An error of a bring-up with the last lines of the supervisor's log, if it left one; the log is then removed.
     pub(super) fn explained(&self, error: TargetError) -> TargetError {
         let log = self.own.supervisor_log();
         let Ok(mut file) = open_regular(OpenOptions::new().read(true), &log) else {

@@ -1,7 +1,7 @@
 //! Taking a platform down, and proving that nothing is left.
 //!
-//! The proof is the client's own: processes by their marker, listeners by the slot's addresses, socket and locks by
-//! their files; whatever the supervisor says of itself.
+//! The client proves it by itself: processes by their marker, listeners by the slot's addresses, socket and locks by
+//! their files; whatever the supervisor says.
 
 use std::{fs, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
     lock::{FileLock, held_by},
 };
 
-/// While it takes down, a supervisor is asked so often whether it is alive.
+/// During a teardown, how often to check that the supervisor is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// After the supervisor's farewell everything must be gone within this.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ impl LocalTarget {
             Ok(Reply::Down(traces)) => self.prove(&traces),
             Ok(_) => Err(unexpected()),
             Err(TargetError::Interrupted) => Err(TargetError::Interrupted),
-            // It was killed before it could answer; the kernel frees its lock in a moment.
+            // It was killed before it could answer; the kernel releases its lock in a moment.
             Err(error) => {
                 let started = clock::now();
                 while self.is_running() && started.elapsed() < DEADLINE {
@@ -82,7 +82,7 @@ impl LocalTarget {
         }
     }
 
-    /// Ends a supervisor that takes no connections. Any other error is this side's own, as when it may open no more files.
+    /// Ends a supervisor that accepts no connections. Any other error is this side's own, such as too many open files.
     fn not_connected(&self, error: TargetError) -> Result<(), TargetError> {
         if matches!(error, TargetError::NoAnswer { .. }) { self.end_hanging(error) } else { Err(error) }
     }
@@ -101,7 +101,7 @@ impl LocalTarget {
         self.clear_stale()
     }
 
-    /// What a killed supervisor left: files, and processes that are about to end.
+    /// Removes what a killed supervisor left: files, and processes that are about to end.
     fn clear_stale(&self) -> Result<(), TargetError> {
         if !self.own.lock.parent().is_some_and(std::path::Path::exists) {
             return Ok(());
@@ -123,7 +123,7 @@ impl LocalTarget {
     }
 
     fn remove_files(&self) {
-        // What is not there need not be removed; what stays is seen by the proof.
+        // Missing files need not be removed; the proof finds remaining ones.
         drop(fs::remove_dir_all(&self.own.state));
         drop(fs::remove_file(&self.own.socket));
     }
@@ -150,7 +150,7 @@ impl LocalTarget {
         }
         if let Ok(Some(holder)) = FileLock::holder(&self.own.lock) {
             if holder != held_by(traces.supervisor) {
-                // Somebody has brought the platform up again: its files are theirs.
+                // Somebody has brought the platform up again: the files belong to that run.
                 return left;
             }
             left.push(format!("the lock {} ({holder})", self.own.lock.display()));
@@ -163,7 +163,7 @@ impl LocalTarget {
         }
         if let Some(slot) = traces.slot {
             let lock = self.paths.slots().join(format!("{slot}.lock"));
-            // Somebody else may have the slot by now, with listeners of its own.
+            // Somebody else may have the slot by now, with their own listeners.
             match FileLock::holder(&lock) {
                 Ok(Some(holder)) if holder == self.name => left.push(format!("the lock {}", lock.display())),
                 Ok(None) => left.extend(leftovers::listeners(slot)),

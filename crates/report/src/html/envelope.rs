@@ -1,23 +1,22 @@
-//! Samples over time for a picture that is some thousand pixels wide: of each stretch of time the lowest and the highest.
+//! Samples over time for a picture some thousand pixels wide: of each stretch of time, the lowest and the highest.
 
-/// The most stretches. A picture of a run has between half as many and all of them, with two samples in each.
+/// Maximum number of stretches. A picture of a run has between half as many and all of them, with two samples in each.
 const STRETCHES_MAX: usize = 1_024;
 
 /// One sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Sample<T> {
     pub(super) t_ms: u64,
-    /// By which samples are compared.
+    /// The value by which samples are compared.
     pub(super) key: f64,
-    /// What else is known of this moment.
+    /// Other data of this moment.
     pub(super) more: T,
 }
 
-/// Bounded however many samples are pushed, in whichever order. The lowest, the highest and the last one are always
-/// among those that are kept.
+/// Bounded however many samples are pushed, in any order. The lowest, the highest and the last one are always kept.
 #[derive(Debug, Clone)]
 pub(super) struct Envelope<T> {
-    /// How long a stretch is: a power of two, so that two of them make one.
+    /// The length of a stretch: a power of two, so that two of them make one.
     width_ms: u64,
     stretches: Vec<Option<Stretch<T>>>,
     last: Option<Sample<T>>,
@@ -36,7 +35,7 @@ impl<T> Default for Envelope<T> {
 }
 
 impl<T: Clone + PartialEq> Envelope<T> {
-    /// A sample without a number (NaN) is none.
+    /// Ignores a sample without a number (NaN).
     pub(super) fn push(&mut self, t_ms: u64, key: f64, more: T) {
         if key.is_nan() {
             return;
@@ -61,7 +60,7 @@ impl<T: Clone + PartialEq> Envelope<T> {
         });
     }
 
-    /// What is kept, in the order of time.
+    /// The kept samples, in chronological order.
     pub(super) fn samples(&self) -> Vec<Sample<T>> {
         let mut samples = Vec::with_capacity(2 * self.stretches.len() + 1);
         for Stretch { low, high } in self.stretches.iter().flatten() {
@@ -93,7 +92,7 @@ impl<T: Clone + PartialEq> Envelope<T> {
 }
 
 impl<T> Stretch<T> {
-    /// Of two that are equal the first stays.
+    /// Of two equal ones, the first stays.
     fn with(self, other: Self) -> Self {
         Self {
             low: if other.low.key < self.low.key { other.low } else { self.low },

@@ -1,9 +1,9 @@
-//! The figures of a run, in a form that two runs can be compared by.
+//! The figures of a run, in a format that allows comparing two runs.
 
 use platform::event::{Counters, Ending, LatencySummary, LoadSummary, ScaleDelays};
 use serde::Serialize;
 
-/// The most codes by which connections ended.
+/// Maximum number of codes by which connections ended.
 const ENDINGS_MAX: usize = 32;
 
 /// One figure. Runs have the same figures in the same order, as far as they have them.
@@ -12,7 +12,7 @@ pub(super) struct Figure {
     name: String,
     value: f64,
     unit: Unit,
-    /// Whether less of it is better, or more; absent: neither.
+    /// Whether less or more of it is better; absent: neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     better: Option<Better>,
 }
@@ -32,7 +32,7 @@ enum Better {
     More,
 }
 
-/// Of a load that came to its end: all that the summary of the terminal has in numbers.
+/// For a finished load: all numbers in the terminal's summary.
 pub(super) fn of(summary: &LoadSummary) -> Vec<Figure> {
     let totals = &summary.totals;
     let mut figures = Figures::default();
@@ -74,12 +74,12 @@ pub(super) fn of(summary: &LoadSummary) -> Vec<Figure> {
 struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// One that says something even if it is 0.
+    /// A figure that matters even if it is 0.
     fn count(&mut self, name: &str, value: u64, better: Option<Better>) {
         self.0.push(Figure { name: name.to_owned(), value: value as f64, unit: Unit::Count, better });
     }
 
-    /// What should not have happened, if it did. Beside a run that has it, another one shows none.
+    /// Unwanted things, if they happened. Beside a run that has one, another run shows none.
     fn unwanted<'a>(&mut self, counts: impl IntoIterator<Item = (&'a str, u64)>) {
         for (name, value) in counts.into_iter().filter(|(_, value)| *value > 0) {
             self.count(name, value, Some(Better::Less));

@@ -1,5 +1,5 @@
-//! What held a service's number of replicas back, and for how long: a window, a policy, the maximum, or a metric that
-//! could not be computed.
+//! What held a service's number of replicas, and for how long: a window, a policy, the maximum, or a metric that could
+//! not be computed.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::lines::text;
 
-/// The most that are kept of one service.
+/// Maximum number kept per service.
 const HOLDS_MAX: usize = 1_000;
 
-/// A time in which something held the number of replicas.
+/// A period in which something held the number of replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Hold {
     from_ms: u64,
@@ -19,15 +19,15 @@ pub(super) struct Hold {
     #[serde(skip_serializing_if = "Option::is_none")]
     to_ms: Option<u64>,
     kind: Kind,
-    /// The number of replicas that it held.
+    /// The held number of replicas.
     at: u32,
     /// The number that the metrics asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     wanted: Option<u32>,
-    /// When it ends at the latest, as far as was known.
+    /// When it ends at the latest, as far as known.
     #[serde(skip_serializing_if = "Option::is_none")]
     until_ms: Option<u64>,
-    /// As the autoscaler's conditions name it.
+    /// The reason in the autoscaler's conditions.
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
 }
@@ -37,20 +37,20 @@ pub(super) struct Hold {
 enum Kind {
     /// The stabilization window.
     Window,
-    /// A policy that says how fast replicas may come or go.
+    /// A policy that limits how fast replicas may come or go.
     Policy,
-    /// The maximum of replicas.
+    /// The maximum number of replicas.
     Maximum,
     /// No metric could be computed.
     Blind,
 }
 
-/// All of a service, in the order of time. Bounded: beyond the limit none is added.
+/// All holds of a service, in chronological order. Bounded: beyond the limit, none is added.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Holds(Vec<Hold>);
 
 impl Holds {
-    /// The autoscaler looked.
+    /// The autoscaler synced.
     pub(super) fn synced(
         &mut self,
         t_ms: u64,
@@ -69,7 +69,7 @@ impl Holds {
         let until_ms = self.open().and_then(|open| open.until_ms);
         self.close(t_ms);
         if let Some((kind, reason)) = held {
-            // The same window: only the number that would do has changed.
+            // The same window: only the recommended number has changed.
             let until_ms = until_ms.filter(|until| kind == Kind::Window && *until > t_ms);
             self.begin(Hold {
                 from_ms: t_ms,
@@ -83,7 +83,7 @@ impl Holds {
         }
     }
 
-    /// It is known how long the window holds.
+    /// The end of the window is known.
     pub(super) fn until(&mut self, t_ms: u64, wanted: u32, at: u32, until_ms: u64) {
         if let Some(open) = self.0.last_mut().filter(|hold| hold.to_ms.is_none() && hold.kind == Kind::Window)
         {
@@ -117,19 +117,19 @@ impl Holds {
     }
 }
 
-/// What an autoscaler's conditions say that holds it, with their own reason.
+/// What holds an autoscaler, according to its conditions, with their own reason.
 fn of_conditions(conditions: &BTreeMap<String, [String; 2]>) -> Option<(Kind, &str)> {
     let reason = |condition: &str, status: &str| {
         let [is, reason] = conditions.get(condition)?;
         (is == status).then_some(reason.as_str())
     };
-    // Without replicas it is switched off, which holds nothing.
+    // Without replicas it is disabled, which holds nothing.
     let blind = reason("ScalingActive", "False").filter(|reason| *reason != "ScalingDisabled");
     let window = || reason("AbleToScale", "True").filter(|reason| reason.ends_with("Stabilized"));
     let limited = || match reason("ScalingLimited", "True")? {
         reason @ ("ScaleUpLimit" | "ScaleDownLimit") => Some((Kind::Policy, reason)),
         reason @ "TooManyReplicas" => Some((Kind::Maximum, reason)),
-        // At the minimum, where an idle service always is.
+        // At the minimum, as an idle service always is.
         _ => None,
     };
     let of = |kind| move |reason| (kind, reason);

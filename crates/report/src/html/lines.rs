@@ -9,12 +9,12 @@ use crate::{
     timeline::{Entry, incidents::Incidents, lines},
 };
 
-/// The most lines that are kept while a run is read, and the most bytes of them that a page gets.
+/// Maximum number of lines kept while a run is read, and maximum bytes of them in a page.
 const LINES_MAX: usize = 20_000;
 const BYTES_MAX: usize = 1_200_000;
-/// The longest text of one line.
+/// Maximum length of a line's text.
 const CHARACTERS_MAX: usize = 600;
-/// About what a line takes beside its texts.
+/// Approximate overhead of a line in addition to its texts.
 const BYTES_BESIDE: usize = 90;
 
 /// One event in words.
@@ -29,10 +29,10 @@ pub(super) struct Line {
     why: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     more: Vec<String>,
-    /// The service that it is about.
+    /// The service concerned.
     #[serde(skip_serializing_if = "Option::is_none")]
     service: Option<String>,
-    /// It is worth a mark in the time line.
+    /// Worth a mark in the time line.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     mark: bool,
 }
@@ -63,8 +63,8 @@ impl Lines {
         }
     }
 
-    /// The lines for a page, in the order of time, and how many there is no room for. Those that matter least are left
-    /// out first.
+    /// The lines for a page, in chronological order, and how many do not fit. The least important ones are left out
+    /// first.
     pub(super) fn finish(&self) -> (Vec<&Line>, u64) {
         let mut by_weight: Vec<usize> = (0..self.kept.len()).collect();
         by_weight.sort_by_key(|index| self.kept[*index].weight());
@@ -77,7 +77,7 @@ impl Lines {
         by_weight.sort_unstable();
         let left_out = self.left_out + (self.kept.len() - by_weight.len()) as u64;
         let mut lines: Vec<&Line> = by_weight.into_iter().map(|index| &self.kept[index]).collect();
-        // An event of another stream may have come late.
+        // An event of another stream may have arrived late.
         lines.sort_by_key(|line| line.t_ms);
         (lines, left_out)
     }
@@ -98,7 +98,7 @@ impl Line {
         }
     }
 
-    /// Lower matters more.
+    /// Lower is more important.
     fn weight(&self) -> u8 {
         match self.tone {
             "decision" | "bad" => 0,
@@ -108,7 +108,7 @@ impl Line {
     }
 
     fn bytes(&self) -> usize {
-        // In JSON a character of a text takes up to six bytes; nearly all take one.
+        // In JSON, a character of a text takes up to six bytes; nearly all take one.
         let escaped = |text: &String| text.len() + 5 * text.matches(['<', '>', '&', '"', '\\']).count();
         let service = self.service.as_ref().map_or(0, escaped);
         let more: usize = self.more.iter().map(|more| escaped(more) + 3).sum();
@@ -116,7 +116,7 @@ impl Line {
     }
 }
 
-/// Text from outside, as a page may have it.
+/// Text from outside, made safe for a page.
 pub(super) fn text(text: &str) -> String {
     let shown = visible(text);
     match shown.char_indices().nth(CHARACTERS_MAX) {

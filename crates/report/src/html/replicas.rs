@@ -1,4 +1,4 @@
-//! The replicas of a run: what state each was in, and how many connections it had.
+//! The replicas of a run: their states, and their numbers of connections.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use serde::Serialize;
 use super::lines::text;
 use crate::series::Samples;
 
-/// The most replicas that are kept, and changes of the state of one.
+/// Maximum number of replicas kept, and of state changes of each.
 const REPLICAS_MAX: usize = 512;
 const STATES_MAX: usize = 200;
-/// The most moments at which connections are shown, and numbers for all of them together.
+/// Maximum number of moments at which connections are shown, and of numbers in total.
 const MOMENTS_MAX: usize = 600;
 const CELLS_MAX: usize = 150_000;
 
@@ -28,7 +28,7 @@ pub(super) type Steps = Vec<(u64, u32)>;
 pub(super) struct Replicas {
     names: BTreeMap<String, usize>,
     list: Vec<Replica>,
-    /// Connections by the replica's number: as a load counts them, and where there is none, as they are scraped.
+    /// Connections by the replica's number: the load's counts, or scraped ones without a load.
     counts: Samples<Counts>,
     latest: Option<Counts>,
     counted_ms: Option<u64>,
@@ -48,14 +48,14 @@ enum State {
     Starting,
     Ready,
     Unready,
-    /// It keeps its connections and takes no new ones.
+    /// It keeps its connections and accepts no new ones.
     Inactive,
     Draining,
     Gone,
     Crashed,
 }
 
-/// The replicas as a page has them.
+/// The replicas in a page.
 #[derive(Debug, Serialize)]
 pub(super) struct Drawn<'a> {
     replicas: Vec<DrawnReplica<'a>>,
@@ -86,7 +86,7 @@ impl Replicas {
                 self.set(t_ms, service, pod, state);
             }
             EventKind::EndpointsChanged { service, ready, draining } => {
-                // What was there before the run began has no event of its own.
+                // Replicas from before the start of the run have no events of their own.
                 for (pods, state) in [(ready, State::Ready), (draining, State::Draining)] {
                     for pod in pods {
                         if self.state_of(pod).is_none() {
@@ -126,7 +126,7 @@ impl Replicas {
         self.counts.push(t_ms, counts);
     }
 
-    /// Connections by replica, as they were counted last.
+    /// Connections by replica, from the last count.
     pub(super) fn latest(&self) -> Option<BTreeMap<&str, u64>> {
         let counts: BTreeMap<usize, u64> = self.latest.as_ref()?.iter().copied().collect();
         Some(
@@ -172,7 +172,7 @@ impl Replicas {
         }
     }
 
-    /// How many replicas of a service were ready, over time.
+    /// Number of ready replicas of a service over time.
     pub(super) fn ready(&self, service: &str) -> Steps {
         let mut changes: BTreeMap<u64, i32> = BTreeMap::new();
         for replica in self.list.iter().filter(|replica| replica.service == service) {

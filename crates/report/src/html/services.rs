@@ -1,4 +1,4 @@
-//! The services of a run over time: how many replicas were wanted, and the metric that decided.
+//! The services of a run over time: the wanted number of replicas, and the metric that decided.
 
 use std::collections::BTreeMap;
 
@@ -16,11 +16,11 @@ use super::{
 };
 use crate::series::total;
 
-/// The most services that are kept and shown.
+/// Maximum number of services kept and shown.
 const SERVICES_MAX: usize = 16;
-/// The most bytes of reasons that the syncs of one run take in a page.
+/// Maximum bytes of reasons for the syncs of one run in a page.
 const REASON_BYTES_MAX: usize = 600_000;
-/// The most changes of a number of replicas.
+/// Maximum number of changes of a number of replicas.
 const STEPS_MAX: usize = 10_000;
 
 /// All services.
@@ -33,12 +33,12 @@ struct Service {
     metric: Option<Metric>,
     desired: Vec<(u64, u32)>,
     syncs: Envelope<Sync>,
-    /// The average over the replicas, as scraped.
+    /// The average over the replicas, from scrapes.
     scraped: Envelope<()>,
     holds: Holds,
 }
 
-/// The metric that is drawn: a custom one where there is one.
+/// The metric to draw: a custom one if there is one.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 struct Metric {
     name: String,
@@ -47,7 +47,7 @@ struct Metric {
     utilization: bool,
 }
 
-/// One look of the autoscaler.
+/// One sync of the autoscaler.
 #[derive(Debug, Clone, PartialEq)]
 struct Sync {
     value_milli: Option<i64>,
@@ -55,22 +55,22 @@ struct Sync {
     reason: String,
 }
 
-/// A service as a page has it.
+/// A service in a page.
 #[derive(Debug, Serialize)]
 pub(super) struct Drawn {
     name: String,
     bounds: Option<[u32; 2]>,
     metric: Option<Metric>,
     desired: Steps,
-    /// Replicas that were ready.
+    /// Ready replicas.
     ready: Steps,
     syncs: Vec<DrawnSync>,
     scraped: Vec<(u64, f64)>,
-    /// When something held the number of replicas where it was.
+    /// Periods in which something held the number of replicas.
     holds: Vec<Hold>,
 }
 
-/// When, what was seen, how many replicas it asked for, why.
+/// The time, the observed value, the requested number of replicas, and why.
 type DrawnSync = (u64, Option<f64>, u32, String);
 
 impl Services {
@@ -161,7 +161,7 @@ impl Service {
         }
     }
 
-    /// The value of the metric that is drawn.
+    /// The value of the drawn metric.
     fn seen(&self, metrics: &[MetricProposal]) -> Option<i64> {
         let known = self.metric.as_ref()?;
         metrics.iter().find(|metric| metric.metric == known.name)?.value_milli
@@ -169,7 +169,7 @@ impl Service {
 
     fn set(&mut self, t_ms: u64, from: Option<u32>, to: u32) {
         if self.desired.is_empty() {
-            // Nothing was known before: assume that the run began like this.
+            // Nothing was known before: assume that the run started like this.
             self.desired.push((0, from.unwrap_or(to)));
         }
         let known = self.desired.last().map(|(_, replicas)| *replicas);
@@ -216,7 +216,7 @@ fn units(milli: i64) -> f64 {
     milli as f64 / 1e3
 }
 
-/// Digits that nobody sees would only make the page larger.
+/// Invisible digits would only make the page larger.
 pub(super) fn round(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }

@@ -1,4 +1,4 @@
-//! A run as a page shows it.
+//! A run for a page.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::words::thousands;
 
-/// The most verdicts and the most notes.
+/// Maximum number of verdicts, and of notes.
 const VERDICTS_MAX: usize = 1_000;
 const NOTES_MAX: usize = 20;
 
-/// Takes a run event by event and keeps what a page needs of it, bounded however long the run lasts.
+/// Reads a run event by event and keeps what a page needs, bounded however long the run lasts.
 #[derive(Debug, Clone, Default)]
 pub struct Story {
     name: String,
@@ -34,7 +34,7 @@ pub struct Story {
     load: Option<Load>,
     summary: Option<Box<LoadSummary>>,
     checked: Vec<ExpectationResult>,
-    /// Actions that could not be done.
+    /// Actions that failed.
     not_done: Vec<Verdict>,
     lines: Lines,
     services: Services,
@@ -45,7 +45,7 @@ pub struct Story {
     message: Envelope<Band>,
 }
 
-/// What changes all the time, in short.
+/// Frequent changes, in short.
 #[derive(Debug, Serialize)]
 pub struct Pulse<'a> {
     t_ms: u64,
@@ -68,10 +68,10 @@ struct Band {
     p99: u64,
 }
 
-/// When, then p50, p90, p99 and the maximum in ms.
+/// The time, then p50, p90, p99 and the maximum in ms.
 type Row = (u64, f64, f64, f64, f64);
 
-/// What was expected and what was seen.
+/// An expectation and the observation.
 #[derive(Debug, Clone, Serialize)]
 struct Verdict {
     expectation: String,
@@ -86,12 +86,12 @@ pub(super) struct Drawn<'a> {
     /// More about it, in single phrases.
     about: Vec<String>,
     notes: &'a [String],
-    /// When the run's time began, in milliseconds of the Unix clock.
+    /// The start of the run's time, in milliseconds of the Unix clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     began_ms: Option<i64>,
     end_ms: u64,
     verdicts: Vec<Verdict>,
-    /// A load had begun, and its end is not there.
+    /// A load started, but its end is missing.
     is_unfinished: bool,
     figures: Vec<Figure>,
     services: Vec<services::Drawn>,
@@ -103,24 +103,24 @@ pub(super) struct Drawn<'a> {
     first_byte: Vec<Row>,
     message: Vec<Row>,
     events: Vec<&'a Line>,
-    /// Events for which there is no room.
+    /// Events that do not fit.
     left_out: u64,
 }
 
 impl Story {
-    /// `name`: by which a reader knows the run, such as the name of its file.
+    /// `name`: identifies the run for a reader, such as the name of its file.
     pub fn new(name: &str) -> Self {
         Self { name: text(name), ..Self::default() }
     }
 
-    /// Something that a reader of the page should know about the recording.
+    /// A note about the recording for readers of the page.
     pub fn note(&mut self, note: &str) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(text(note));
         }
     }
 
-    /// Takes the next event.
+    /// Processes the next event.
     pub fn push(&mut self, event: &Event) {
         self.began.get_or_insert_with(|| event.run_began());
         self.end_ms = self.end_ms.max(event.t_ms);
@@ -137,7 +137,7 @@ impl Story {
                 self.platform = Some(text(&format!("{platform} on {target}{gateway}")));
             }
             EventKind::LoadStarted { plan } => {
-                // What is known of one before.
+                // Data of an earlier load.
                 self.summary = None;
                 self.checked.clear();
                 self.not_done.clear();
@@ -180,7 +180,7 @@ impl Story {
         }
     }
 
-    /// What changes all the time.
+    /// Frequent changes.
     pub fn pulse(&self) -> Pulse<'_> {
         Pulse { t_ms: self.end_ms, connections: self.replicas.latest() }
     }

@@ -1,10 +1,10 @@
-//! Writes SVG elements. Everything that comes from outside is escaped here and nowhere else.
+//! Writes SVG elements. Only here is text from outside escaped.
 
 use std::fmt::Write as _;
 
 use crate::escape::visible;
 
-/// How the classes look. Colours of the areas keep their distance in both themes and to the colour-blind.
+/// The look of the classes. Colours of the areas are distinguishable in both themes and for the colour-blind.
 const STYLE: &str = "\
 svg{color-scheme:light dark;font:12px system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
 .paper{fill:#fff}.text{fill:#1f2328}.title{fill:#1f2328;font-size:19px;font-weight:600}.faint{fill:#59636e}
@@ -23,7 +23,7 @@ svg{color-scheme:light dark;font:12px system-ui,-apple-system,'Segoe UI',Roboto,
 .a0{fill:#388bfd}.a1{fill:#3fb950}.a2{fill:#f0883e}.a3{fill:#db61a2}.a4{fill:#bc8cff}.a5{fill:#d29922}.a6{fill:#8b949e}
 }";
 
-/// How many colours there are for areas.
+/// Number of colours for areas.
 pub(super) const AREAS: usize = 7;
 
 pub(super) struct Canvas {
@@ -64,7 +64,7 @@ impl Canvas {
         ));
     }
 
-    /// A line through points; `closed` fills what it encloses.
+    /// A line through points; `closed` fills the enclosed area.
     pub(super) fn path(&mut self, class: &str, points: impl IntoIterator<Item = (f64, f64)>, closed: bool) {
         let mut path = String::new();
         for (index, (x, y)) in points.into_iter().enumerate() {
@@ -83,7 +83,7 @@ impl Canvas {
     }
 }
 
-/// Text as XML allows it: markup escaped, and what would turn or hide the text around it written out.
+/// Text as XML allows it: escapes markup, and characters that would reverse or hide the text around it.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in visible(text).chars() {

@@ -1,4 +1,4 @@
-//! The plots inside of the picture.
+//! The plots in the picture.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use crate::{
     words::{compact, mark, thousands},
 };
 
-/// Points of an area: more than there are pixels would only make the file large.
+/// Points of an area: more than there are pixels would only make the file larger.
 const POINTS_MAX: usize = 480;
 
-/// Where a plot lies, and the time that it spans.
+/// The position of a plot, and its time range.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Frame {
     pub(super) left: f64,
@@ -60,7 +60,7 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
     let wanted = target.map_or(0.0, |(of, target)| {
         of.desired.iter().map(|(_, replicas)| f64::from(*replicas) * target).fold(0.0, f64::max)
     });
-    // Room above for the names of the marks.
+    // Leave room above for the names of the marks.
     let top = round_up(open.iter().map(|(_, open)| *open).fold(wanted, f64::max) * 1.15);
     for part in 0..=4 {
         let value = top * f64::from(part) / 4.0;
@@ -164,7 +164,7 @@ pub(super) fn replicas(canvas: &mut Canvas, frame: Frame, series: &Series) {
     canvas.path("replicas", points, false);
 }
 
-/// Lines across both plots; names on up to three levels, so that neighbours can be read.
+/// Lines across both plots; names on up to three levels, so that neighbouring ones are readable.
 pub(super) fn marks(canvas: &mut Canvas, upper: Frame, lower: Frame, marks: &[Mark]) {
     const LEVELS: usize = 3;
     let mut free = [f64::MIN; LEVELS];
@@ -188,7 +188,7 @@ pub(super) fn marks(canvas: &mut Canvas, upper: Frame, lower: Frame, marks: &[Ma
     }
 }
 
-/// Bars below a plot, next to one another; named where the name fits.
+/// Bars below a plot, next to one another; named if the name fits.
 pub(super) fn spans(canvas: &mut Canvas, frame: Frame, spans: &[Span]) {
     let top = frame.bottom() + 8.0;
     for (index, span) in spans.iter().enumerate() {
@@ -216,7 +216,7 @@ pub(super) fn time_axis(canvas: &mut Canvas, frame: Frame) {
     canvas.text(frame.left + frame.width, y + 38.0, "faint", "end", "minutes:seconds since the run began");
 }
 
-/// Corner points of a step line up to the frame's end.
+/// Corner points of a step line, up to the frame's end.
 fn steps(changes: &[(u64, u32)], frame: Frame, y: impl Fn(u32) -> f64) -> impl Iterator<Item = (f64, f64)> {
     let mut points = Vec::with_capacity(changes.len() * 2 + 1);
     for (t_ms, replicas) in changes {
@@ -232,7 +232,7 @@ fn steps(changes: &[(u64, u32)], frame: Frame, y: impl Fn(u32) -> f64) -> impl I
     points.into_iter()
 }
 
-/// At most [`POINTS_MAX`] of the samples, the first and the last among them.
+/// At most [`POINTS_MAX`] of the samples, including the first and the last.
 fn thinned<T>(samples: &[T]) -> Vec<&T> {
     let stride = samples.len().div_ceil(POINTS_MAX).max(1);
     let mut thinned: Vec<_> = samples.iter().step_by(stride).collect();

@@ -6,7 +6,7 @@ use crate::{
     style::{Style, Tone},
 };
 
-/// From this width on the charts are side by side.
+/// From this width on, the charts are side by side.
 const SIDE_BY_SIDE: usize = 100;
 const HEIGHT: usize = 9;
 const GAP: usize = 4;
@@ -85,7 +85,7 @@ fn replicas<'a>(name: &str, of: &'a Replicas, range: (u64, u64), width: usize) -
     }
 }
 
-/// The highest sample within a time, or the last one before it; nothing before the first.
+/// The highest sample within a period, or the last one before it; nothing before the first.
 fn highest(samples: &[(u64, f64)], from: u64, to: u64) -> Option<f64> {
     let begin = samples.partition_point(|(t_ms, _)| *t_ms < from);
     let end = samples.partition_point(|(t_ms, _)| *t_ms < to);

@@ -1,11 +1,11 @@
-//! Trouble that only shows as a counter that grew.
+//! Problems that only show as a growing counter.
 
 use platform::{Event, EventKind, event::Counters};
 
 use super::Entry;
 use crate::{style::Tone, words::thousands};
 
-/// At most one line per this time.
+/// Minimum interval between lines.
 const INTERVAL_MS: u64 = 5_000;
 
 /// Watches the load's counters.
@@ -14,12 +14,12 @@ pub(crate) struct Incidents {
     reported: Counters,
     seen: Counters,
     reported_at: Option<u64>,
-    /// The most connections that were open.
+    /// The highest number of open connections.
     open_max: u64,
 }
 
 impl Incidents {
-    /// A line, if there is news and it is time for one, or if the load reaches a mark.
+    /// A line, if there is news and it is time for one, or if the load reaches a milestone.
     pub(crate) fn observe(&mut self, event: &Event) -> Option<Entry> {
         let mark = match &event.kind {
             EventKind::LoadStarted { .. } => {
@@ -29,7 +29,7 @@ impl Incidents {
             EventKind::LoadTick(tick) => {
                 self.seen = tick.totals;
                 self.open_max = self.open_max.max(tick.open);
-                // All are back: when that was is worth knowing.
+                // All are back: the time of that is worth knowing.
                 tick.open == self.open_max && self.seen.reconnected > self.reported.reconnected
             }
             EventKind::RampDone { .. } | EventKind::LoadClosed { .. } | EventKind::LoadFinished { .. } => {

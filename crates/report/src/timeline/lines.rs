@@ -1,4 +1,4 @@
-//! One event in words: first what happened, then why.
+//! One event in words: first the event, then its reason.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -13,11 +13,11 @@ use crate::{
     words::{interval, milli, plural, seconds, thousands},
 };
 
-/// Facts from earlier events that are needed to describe later ones.
+/// Facts from earlier events that later descriptions need.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Context {
     gateway: Option<GatewayInfo>,
-    /// How services' own ports of the gateway choose replicas, where they do that in another way.
+    /// How the gateway's ports choose replicas, if they have their own policy.
     policies: BTreeMap<String, String>,
     /// The load consists of datagrams.
     udp: bool,
@@ -50,14 +50,14 @@ impl Context {
         }
     }
 
-    /// The share that a newly ready replica will get: if the gateway draws two and takes the emptier one, or if it takes
-    /// the emptiest of all.
+    /// The share of a newly ready replica: if the gateway draws two and takes the emptier one, or if it takes the
+    /// emptiest of all.
     fn share_of_a_new_one(&self, service: &str, pod: &str) -> Option<String> {
         let usual = self.gateway.as_ref().map(|gateway| &gateway.policy);
         let policy = self.policies.get(service).or(usual)?;
         let loaded = self.tick.as_ref().is_some_and(|tick| tick.open > 0);
         let ready = self.ready.get(service)?;
-        // The gateways may know of it before or after.
+        // The gateways may learn about it before or after.
         let replicas = ready.iter().filter(|name| *name != pod).count() + 1;
         let what = if self.udp { "sessions" } else { "connections" };
         let share = match policy.as_str() {
@@ -347,7 +347,7 @@ fn milli_words(value: u64) -> String {
     milli(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
-/// Which replica holds how many: `tcp-0 7,745 · tcp-1 2,255 · skew 1.55 · Jain 0.77`.
+/// Connections per replica: `tcp-0 7,745 · tcp-1 2,255 · skew 1.55 · Jain 0.77`.
 fn spread(tick: &LoadTick) -> Option<String> {
     const SHOWN: usize = 12;
     if tick.by_replica.is_empty() {

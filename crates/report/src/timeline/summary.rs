@@ -100,7 +100,7 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
     block.row("connections", &parts.join(" · "), tone);
 }
 
-/// How the server ended connections of WebSocket.
+/// How the server ended WebSocket connections.
 fn endings(summary: &LoadSummary, block: &mut Block) {
     let all: Vec<String> = summary.endings.iter().map(ending).collect();
     if !all.is_empty() {
@@ -128,7 +128,7 @@ fn messages(summary: &LoadSummary, block: &mut Block) {
     block.row("messages", &parts.join(" · "), Tone::Plain);
 }
 
-/// What streams of events showed. What is missing is shown even if it is nothing.
+/// Figures of event streams. Missing events are shown even if zero.
 fn events(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
     if summary.plan.protocol != "sse" {
@@ -145,7 +145,7 @@ fn events(summary: &LoadSummary, block: &mut Block) {
     block.row("events", &parts.join(" · "), Tone::Plain);
 }
 
-/// What numbered messages showed. Loss and similar figures are shown even if zero.
+/// Figures of numbered messages. Loss and similar figures are shown even if zero.
 fn sequence(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
     if !summary.plan.sequence {
@@ -171,7 +171,7 @@ fn sequence(summary: &LoadSummary, block: &mut Block) {
     block.row("sequence", &parts.join(" · "), if bad { Tone::Bad } else { Tone::Plain });
 }
 
-/// What became of the broadcasts that actions sent.
+/// The fate of the broadcasts that actions sent.
 fn broadcasts(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
     if totals.broadcasts_sent == 0 {
@@ -203,7 +203,7 @@ fn peers(summary: &LoadSummary, block: &mut Block) {
     block.row("peers", &parts.join(" · "), Tone::Plain);
 }
 
-/// What became of the datagrams. Loss and similar figures are shown even if zero.
+/// The fate of the datagrams. Loss and similar figures are shown even if zero.
 fn datagrams(summary: &LoadSummary, block: &mut Block) {
     let totals = &summary.totals;
     if totals.messages_sent == 0 {
@@ -230,7 +230,7 @@ fn datagrams(summary: &LoadSummary, block: &mut Block) {
     block.row("datagrams", &parts.join(" · "), if lost > 0 { Tone::Bad } else { Tone::Plain });
 }
 
-/// The things that happened but should not.
+/// Things that happened but should not have.
 fn seen(counts: &[(u64, &str)]) -> impl Iterator<Item = String> {
     counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{} {what}", thousands(*count)))
 }
@@ -273,7 +273,8 @@ fn percentiles(summary: &LatencySummary) -> String {
     format!("p50 {:<5} p99 {:<5} max {}", latency(p50_us), latency(p99_us), latency(max_us))
 }
 
-/// A bar for each replica, when the most connections were open. It says when, since all other figures are of the end.
+/// A bar for each replica, at the time with the most open connections. It says so, since all other figures are from the
+/// end.
 fn shares(summary: &LoadSummary, block: &mut Block) {
     const BAR: usize = 30;
     const SHOWN: usize = 12;

@@ -1,8 +1,8 @@
 //! The connections of the admin port, bounded so that a probe is always answered.
 //!
-//! Anyone who can reach the port may connect and then say nothing, read nothing, or never stop asking. So a connection
-//! serves one request, a stalled connection is closed, and when there are too many, the one that has been stalled
-//! longest makes room. A probe is always newer than those.
+//! Anyone who can reach the port may connect and then send nothing, read nothing, or never stop requesting. So a
+//! connection serves one request, a stalled connection is closed, and when there are too many, the one that has been
+//! stalled longest makes room. A probe is always newer than those.
 
 use std::collections::HashMap;
 use std::io::{self, IoSlice};
@@ -30,9 +30,9 @@ pub(super) const CONNECTIONS_MAX: usize = 128;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to look for idle connections.
 const IDLE_CHECK: Duration = Duration::from_secs(1);
-/// When descriptors run out, accepting is tried again after this.
+/// When descriptors run out, accepting is retried after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The longest head of a request.
+/// Maximum length of a request's head.
 const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 /// Answers one request.
@@ -44,12 +44,12 @@ pub(super) async fn answer(
     http.timer(TokioTimer::new())
         .header_read_timeout(IDLE_TIMEOUT)
         .max_buf_size(REQUEST_BYTES_MAX)
-        // A client that asks again has to reconnect, behind the others.
+        // A client that sends another request must reconnect, behind the others.
         .keep_alive(false);
     http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await
 }
 
-/// Serves for ever.
+/// Serves forever.
 pub(super) async fn serve(listener: TcpListener, router: Router) {
     let mut table = Table::new();
     let mut idle_check = tokio::time::interval(IDLE_CHECK);
@@ -75,12 +75,12 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
                 shortage_told = false;
                 table.make_room();
                 table.spawn(stream, router.clone());
-                // Requests that have come are answered before more connections are taken.
+                // Answer pending requests before accepting more connections.
                 tokio::task::yield_now().await;
             }
             Err(error) => {
                 if !std::mem::replace(&mut shortage_told, true) {
-                    warn!(%error, "the admin port cannot take a connection");
+                    warn!(%error, "the admin port cannot accept a connection");
                 }
                 table.give_up_longest_idle();
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -93,13 +93,13 @@ pub(super) async fn serve(listener: TcpListener, router: Router) {
 struct Table {
     started: Instant,
     tasks: JoinSet<()>,
-    /// By task; connections that were given up are not in it.
+    /// By task; without connections that were given up.
     slots: HashMap<Id, Slot>,
 }
 
 struct Slot {
     task: AbortHandle,
-    /// When a byte last moved: milliseconds since the table was made.
+    /// When a byte last moved: milliseconds since the table was created.
     moved_ms: Arc<AtomicU64>,
 }
 
@@ -151,7 +151,7 @@ impl Table {
     }
 }
 
-/// A connection that notes when bytes move, and is reset if it ends before its answer was sent.
+/// A connection that records when bytes move, and is reset if it ends before its answer was sent.
 struct Watched {
     stream: TcpStream,
     started: Instant,

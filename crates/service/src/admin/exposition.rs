@@ -1,8 +1,8 @@
-//! The two text formats for metrics: `OpenMetrics` for clients that ask for it, classic Prometheus text for the rest.
+//! The two text formats for metrics: `OpenMetrics` for clients that request it, classic Prometheus text for the rest.
 //!
-//! [`prometheus_client`] only writes `OpenMetrics`. Counters, gauges and histograms differ in their comments only: the
-//! classic text names a family as its samples are named (`messages_total`) where `OpenMetrics` leaves the suffix out,
-//! and knows neither `# UNIT` nor `# EOF`.
+//! [`prometheus_client`] only writes `OpenMetrics`. Counters, gauges and histograms differ only in their comments: the
+//! classic text names a family like its samples (`messages_total`) where `OpenMetrics` omits the suffix, and has
+//! neither `# UNIT` nor `# EOF`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,12 +16,13 @@ const OPEN_METRICS: &str = "application/openmetrics-text";
 const OPEN_METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const CLASSIC_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// After making a page, wait this many times as long before the next: meanwhile probes are answered.
+/// After generating a page, wait this many times as long before the next one: probes are answered meanwhile.
 const REST_FACTOR: u32 = 4;
 /// But no longer than this, however long a busy machine took: a scraper has a second for its answer.
 const REST_MAX: Duration = Duration::from_millis(100);
 
-/// The page of a registry. Making one can be costly, and any number of clients may ask for it. So clients that wait at the
+/// The page of a registry. Generating one can be costly, and any number of clients may request it. So clients that wait
+/// at the same time share one, which was started after each of them had asked.
 /// same time share one, which was begun after each of them had asked.
 #[derive(Debug)]
 pub(super) struct Exposition {
@@ -32,7 +33,7 @@ pub(super) struct Exposition {
 
 #[derive(Debug, Default)]
 struct Made {
-    /// For the requests up to this number; and until when making the next one has to wait.
+    /// For requests up to this number; and the earliest time to generate the next one.
     upto: u64,
     rests_until: Option<Instant>,
     /// Kept while somebody else waits for it.
@@ -50,7 +51,7 @@ impl Exposition {
         Self { metrics, asked: AtomicU64::new(0), made: Mutex::default() }
     }
 
-    /// The metrics as the client asked for them: media type and text.
+    /// The metrics in the requested format: media type and text.
     pub(super) async fn answer(&self, request: &HeaderMap) -> Result<(&'static str, Bytes), std::fmt::Error> {
         let number = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
         let mut made = self.made.lock().await;
@@ -58,7 +59,7 @@ impl Exposition {
             Some(page) if made.upto >= number => page.clone(),
             _ => {
                 if let Some(until) = made.rests_until {
-                    // It stays noted: the next client has to wait, too, if this client hangs up meanwhile.
+                    // It stays recorded: the next client must wait too, if this client hangs up meanwhile.
                     tokio::time::sleep_until(until.into()).await;
                 }
                 let (upto, began) = (self.asked.load(Ordering::Relaxed), clock::now());
@@ -70,7 +71,7 @@ impl Exposition {
                 page
             }
         };
-        // They come in the order in which they asked.
+        // They are served in the order of their requests.
         if made.upto <= number {
             made.page = None;
         }
@@ -84,7 +85,7 @@ impl Exposition {
     }
 }
 
-/// After making a page took this long.
+/// The pause after generating a page took this long.
 fn rest(took: Duration) -> Duration {
     took.saturating_mul(REST_FACTOR).min(REST_MAX)
 }
@@ -169,7 +170,7 @@ mod tests {
         (kind, String::from_utf8(page.to_vec()).unwrap())
     }
 
-    /// Costs some time to read, and counts how often it is.
+    /// Takes some time to read, and counts how often it is read.
     #[derive(Debug)]
     struct Costly(std::sync::Arc<AtomicU64>);
 
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn open_metrics_is_for_who_asks_for_it() {
-        // As Prometheus 3 asks.
+        // The request of Prometheus 3.
         let (kind, page) = asked(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
              text/plain;version=0.0.4;q=0.3,*/*;q=0.1",

@@ -1,4 +1,4 @@
-//! The commands that memcached answers, shared by `tcp` and `udp`. Each has one deadline for everything it asks.
+//! The commands that memcached answers, shared by `tcp` and `udp`. Each has one deadline for all its requests.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -16,13 +16,13 @@ const TOKEN_TTL: Duration = Duration::from_mins(20);
 /// How long a stored value is kept.
 const VALUE_TTL: Duration = Duration::from_mins(6);
 
-/// Why a command was not carried out, as the error packet for it.
+/// Why a command was rejected: its error packet.
 pub type Refusal = &'static [u8];
 
 /// The value is too long to send back. Our clients cannot store one that long; other clients of memcached can.
 const VALUE_TOO_LONG: Refusal = b"error: value too long";
 
-/// Whom a token must belong to.
+/// The required owner of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
     /// The client it was issued to.
@@ -44,10 +44,10 @@ impl Cache {
         Ok(token.into_bytes())
     }
 
-    /// Checks that `token` exists and is the holder's.
+    /// Checks that `token` exists and belongs to the holder.
     ///
     /// # Errors
-    /// It is not, or the cache is down or slow.
+    /// It does not, or the cache is down or slow.
     pub async fn check(&self, holder: Holder, token: &Token, deadline: Instant) -> Result<(), Refusal> {
         let found = self.get(token.as_bytes(), deadline).await.map_err(unavailable)?;
         let valid = match (found, holder) {
@@ -100,7 +100,7 @@ impl Cache {
     }
 }
 
-/// Clients' keys live under a prefix that no token begins with.
+/// Clients' keys have a prefix with which no token begins.
 fn prefixed(key: &[u8]) -> Vec<u8> {
     [CLIENT_KEY_PREFIX, key].concat()
 }

@@ -1,7 +1,7 @@
-//! One connection to a memcached, with a bound on what is kept of its replies.
+//! One connection to a memcached, with a limit on how much of its replies is kept.
 //!
 //! The commands and the reply lines are the `memcache` crate's; its own transport would buffer a line without an end
-//! for as long as the deadline lasts, and allocate whatever length a reply announces, up to 1 GiB.
+//! until the deadline, and allocate whatever length a reply announces, up to 1 GiB.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,15 +10,15 @@ use memcache::exp::{Error as ClientError, MetaCommand, MetaResponse, ReturnCode,
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
-/// The longest reply line: a return code and a few flags, or an error in words.
+/// Maximum length of a reply line: a return code and a few flags, or an error in words.
 const LINE_BYTES_MAX: u64 = 1024;
-/// The longest value that is read. No service sends back as much.
+/// Maximum length of a value to read. No service sends back that much.
 pub(super) const VALUE_BYTES_MAX: usize = 4096;
 
 /// Why a command got no reply.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// The server is up but refused this one command, most likely because it is out of memory.
+    /// The server is up but refused this command, most likely because it is out of memory.
     #[error("refused: {0}")]
     Refused(String),
     /// The connection can no longer be used.
@@ -38,7 +38,7 @@ pub(super) enum Reply {
     /// Done, or nothing found, without a value.
     Code(ReturnCode),
     Value(Vec<u8>),
-    /// A value above [`VALUE_BYTES_MAX`], which was not read: the connection can no longer be used.
+    /// A value above [`VALUE_BYTES_MAX`], which was not read: the connection is no longer usable.
     ValueTooLong,
 }
 
@@ -56,7 +56,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Whether it can be used again: the server has neither closed it nor sent anything that nobody asked for.
+    /// Whether it can be reused: the server has neither closed it nor sent anything unsolicited.
     pub(super) fn is_quiet(&self) -> bool {
         let nothing_there = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
         self.stream.buffer().is_empty() && self.stream.get_ref().try_read(&mut [0]).is_err_and(nothing_there)
@@ -69,7 +69,7 @@ impl Connection {
     }
 }
 
-/// For fuzzing, since servers are not trusted: how much of a value is kept when `bytes` is the reply.
+/// For fuzzing, since servers are not trusted: how much of a value is kept if `bytes` is the reply.
 #[doc(hidden)]
 pub async fn fuzz_reply(bytes: &[u8]) -> Option<usize> {
     match read_reply(&mut &*bytes).await.ok()? {

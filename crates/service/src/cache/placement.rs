@@ -1,4 +1,4 @@
-//! Which servers there are, and which of them has a key.
+//! The servers, and which of them has a key.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::Settings;
 
-/// How long a lookup may take before the addresses already known are used.
+/// How long a lookup may take before the known addresses are used.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
 /// More servers than this are a mistake in the name service.
 const SERVERS_MAX: usize = 256;
@@ -22,15 +22,15 @@ pub(super) fn place(key: &[u8], servers: usize) -> usize {
 /// Addresses of one family each, sorted; never empty.
 type Families = Vec<Vec<SocketAddr>>;
 
-/// Looks the servers up, one lookup at a time.
+/// Resolves the servers, one lookup at a time.
 #[derive(Default)]
 pub(super) struct Resolver {
     pending: Option<JoinHandle<Result<Families, String>>>,
 }
 
 impl Resolver {
-    /// The servers' addresses by family, the preferred one first. Where a name has both, they are taken for the same
-    /// servers: a pod of a dual-stack cluster has an address of each, and so has `localhost`.
+    /// The servers' addresses by family, the preferred one first. If a name has both, they count as the same servers: a
+    /// pod of a dual-stack cluster has an address of each family, and so has `localhost`.
     pub(super) async fn resolve(&mut self, settings: &Settings) -> Result<Families, String> {
         let lookup = self.pending.get_or_insert_with(|| tokio::spawn(look_up(settings.clone())));
         let Ok(outcome) = timeout(LOOKUP_TIMEOUT, lookup).await else {

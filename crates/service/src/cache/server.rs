@@ -1,4 +1,4 @@
-//! One memcached among those that the keys are spread over.
+//! One of the memcached servers over which keys are spread.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use tokio::sync::Semaphore;
 
 use super::connection::{Connection, Failure, Reply};
 
-/// Connections to one server at a time; commands queue for them within their deadline.
+/// Maximum number of connections to one server; commands queue for them within their deadline.
 const CONNECTIONS_MAX: usize = 8;
 
 /// A server, up or down.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// The connections while it is up.
+    /// The connections, while it is up.
     pool: Mutex<Option<Arc<Pool>>>,
 }
 
 impl Server {
-    /// A server that is down until it was reached.
+    /// A server that counts as down until it is reached.
     pub(super) fn new(address: SocketAddr) -> Self {
         Self { address, pool: Mutex::new(None) }
     }
@@ -55,7 +55,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// Carries out a command. Dropping the future early costs a connection and nothing else.
+    /// Carries out a command. Dropping the future early only costs a connection.
     pub(super) async fn run(&self, command: &MetaCommand) -> Result<Reply, Failure> {
         // The semaphore is never closed.
         let _permit = self.permits.acquire().await;

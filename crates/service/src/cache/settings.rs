@@ -1,4 +1,4 @@
-//! Where memcached is.
+//! The address of memcached.
 
 use std::fmt;
 use std::num::NonZeroU16;
@@ -14,7 +14,7 @@ pub const MEMCACHED_PORT: Variable = Variable::new("MEMCACHED_PORT", "11211", "T
 pub const CACHE_TIMEOUT: Variable =
     Variable::new("CACHE_TIMEOUT", "500ms", "Total time limit of a command that needs memcached.");
 
-/// Where memcached is. Names are looked up again every half minute, and at each attempt to reach a server.
+/// The address of memcached. Names are resolved again every half minute, and at each attempt to reach a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// A name or an address, or several separated by commas.

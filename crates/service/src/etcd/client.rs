@@ -14,13 +14,13 @@ use super::wire::{self, Granted, KeptAlive, Page, Revoked, Trouble, TxnAnswer};
 use super::{Batch, Committed, Entry, Error, Lease, Settings, Txn};
 use crate::http::{self, Url};
 
-/// A longer answer is an error: a page of a list has [`PAGE`] keys, and values of a few KiB are all that is stored.
+/// A longer answer is an error: a page of a list has [`PAGE`] keys, and stored values have only a few KiB.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Keys asked for at a time.
+/// Keys per request.
 const PAGE: usize = 250;
-/// What a list may take in memory.
+/// Limit on a list's memory.
 const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// What a key takes in memory beside its bytes.
+/// Overhead of a key in addition to its bytes.
 const ENTRY_BYTES: usize = 128;
 
 /// The members of a cluster, and which of them to ask. Clones share that.
@@ -32,7 +32,7 @@ pub struct Client {
     timeout: Duration,
 }
 
-/// The keys with a prefix, as they all were at one revision.
+/// All keys with a prefix, at one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List {
     pub revision: i64,
@@ -40,7 +40,7 @@ pub struct List {
 }
 
 impl Client {
-    /// A member gets `timeout` for an answer; then the next one is asked. Clients begin with different members.
+    /// A member has `timeout` to answer; then the next one is tried. Clients start with different members.
     ///
     /// # Panics
     /// If no member is named.
@@ -64,14 +64,14 @@ impl Client {
     /// Lets the lease live on.
     ///
     /// # Errors
-    /// It has expired, or no member answers.
+    /// Keeps the lease alive.
     pub async fn keep_alive(&self, lease: Lease) -> Result<(), Error> {
         let request = json!({"ID": lease.0.to_string()});
         let alive: KeptAlive = self.call("/v3/lease/keepalive", &request, wire::read_streamed).await?;
         if alive.ttl.0 > 0 { Ok(()) } else { Err(Error::LeaseGone) }
     }
 
-    /// Ends the lease and what hangs on it.
+    /// Ends the lease and removes its keys.
     ///
     /// # Errors
     /// It has ended already, or no member answers.
@@ -80,7 +80,7 @@ impl Client {
         self.call::<Revoked>("/v3/lease/revoke", &request, wire::read_answer).await.map(drop)
     }
 
-    /// Carries a transaction out. After [`Error::Away`] it may have happened, or may yet happen; its guard tells.
+    /// Carries out a transaction. After [`Error::Away`] it may have happened, or may yet happen; its guard shows which.
     ///
     /// # Errors
     /// A lease is gone, etcd refuses, or no member answers.
@@ -162,7 +162,7 @@ impl Client {
         .await
     }
 
-    /// Asks one member after the other, until one answers.
+    /// Tries one member after another, until one answers.
     async fn ask_around<'a, T, Asking: Future<Output = Result<T, Trouble>>>(
         &'a self,
         ask: impl Fn(&'a Url) -> Asking,
@@ -200,7 +200,7 @@ async fn post(endpoint: &Url, path: &str, request: &Value) -> Result<Response, T
     http::CLIENT
         .post(url)
         .header("Content-Type", "application/json")
-        // Of gRPC: without a leader a member ends a watch instead of staying silent.
+        // From gRPC: without a leader, a member ends a watch instead of staying silent.
         .header("Grpc-Metadata-hasleader", "true")
         .body(request.to_string())
         .send()
@@ -226,7 +226,7 @@ async fn next_chunk(
     chunk.map_err(|error| Trouble::Member(wire::brief(&http::innermost(&error), "the answer broke off")))
 }
 
-/// Changes as they happen, told by one member.
+/// Changes as they happen, reported by one member.
 #[derive(Debug)]
 pub struct Watch {
     response: Response,
@@ -236,11 +236,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// The next changes, in the order of their revisions. Waits for as long as there are none; nothing is lost if the
-    /// caller gives up waiting and asks again.
+    /// The next changes, in the order of their revisions. Waits while there are none; nothing is lost if the caller
+    /// stops waiting and calls again.
     ///
     /// # Errors
-    /// The watch is over: the member has gone or has no leader, or what it says is not what etcd says.
+    /// The watch is over: the member is gone or has no leader, or its messages are invalid.
     pub async fn next(&mut self) -> Result<Batch, Error> {
         if let Some(missed) = self.missed.take() {
             return Ok(missed);

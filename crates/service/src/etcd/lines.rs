@@ -1,22 +1,22 @@
-//! Lines of a stream that comes in pieces of any size.
+//! Lines of a stream that arrives in pieces of any size.
 
 /// A longer line is an error. etcd splits a watched batch at about 2 MiB, which JSON makes longer.
 const LINE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// What is kept of the buffer when a long line is done.
+/// How much of the buffer is kept after a long line.
 const KEPT_BYTES: usize = 64 * 1024;
 
-/// Collects pieces and gives lines.
+/// Collects pieces and returns lines.
 #[derive(Debug, Default)]
 pub struct Lines {
     buffer: Vec<u8>,
-    /// Where the next line begins.
+    /// The start of the next line.
     start: usize,
     /// There is no line end before this.
     searched: usize,
 }
 
 impl Lines {
-    /// Adds a piece. Returns `false` if the line is longer than any line can be.
+    /// Adds a piece. Returns `false` if the line is too long.
     #[must_use]
     pub fn push(&mut self, piece: &[u8]) -> bool {
         self.buffer.drain(..self.start);
@@ -32,7 +32,7 @@ impl Lines {
         true
     }
 
-    /// The next line that is complete and not empty, without its end.
+    /// The next complete, non-empty line, without its end.
     pub fn next_line(&mut self) -> Option<&[u8]> {
         loop {
             let Some(length) = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n') else {

@@ -1,4 +1,4 @@
-//! Requests and answers as the gateway writes them: 64-bit numbers as strings, bytes in base64, what is zero left out.
+//! Requests and answers in the gateway's format: 64-bit numbers as strings, bytes in base64, zeros omitted.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,29 +11,29 @@ use serde_json::{Value, json};
 
 use super::Error;
 
-/// Events in one line of a watch. etcd splits batches by their size, long before this.
+/// Maximum number of events in one line of a watch. etcd splits batches by size, long before this.
 const EVENTS_MAX: usize = 64 * 1024;
-/// Keys in one page of a list, and answers to one transaction.
+/// Maximum number of keys in one page of a list, and of answers to one transaction.
 const ANSWERS_MAX: usize = 1024;
-/// What is kept of a member's words.
+/// Maximum length of a member's message.
 const WORDS_MAX: usize = 200;
 
 /// A lease, by its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease(pub(super) i64);
 
-/// A key and what is under it.
+/// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub key: Box<[u8]>,
     pub value: Box<[u8]>,
-    /// The revision at which the key came to be.
+    /// The revision at which the key was created.
     pub created: i64,
     /// The revision of its latest change.
     pub modified: i64,
 }
 
-/// What happened to a key.
+/// A change of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     Put(Entry),
@@ -41,7 +41,7 @@ pub enum Change {
     Deleted(Box<[u8]>, i64),
 }
 
-/// Changes that a watch has seen, in order.
+/// Changes seen by a watch, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     pub changes: Vec<Change>,
@@ -51,7 +51,7 @@ pub struct Batch {
     pub(super) created: bool,
 }
 
-/// Changes that happen together, if one key is as it is expected to be.
+/// Changes that happen atomically, if one key is in the expected state.
 #[derive(Debug, Clone)]
 pub struct Txn {
     guard: String,
@@ -59,17 +59,17 @@ pub struct Txn {
     operations: Vec<Value>,
 }
 
-/// What has become of a transaction.
+/// The outcome of a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
     /// It happened, at this revision.
     Done(i64),
-    /// The guarding key has another revision, this one (0: there is no such key), and nothing happened.
+    /// The guarding key has another revision, this one (0: no such key), and nothing happened.
     Outdated(i64),
 }
 
 impl Txn {
-    /// A transaction that happens if the latest change of `key` was at `revision`; 0: if there is no such key.
+    /// A transaction that happens if `key` was last changed at `revision`; 0: if there is no such key.
     pub fn when(key: &[u8], revision: i64) -> Self {
         Self { guard: encode(key), revision, operations: Vec::new() }
     }
@@ -83,7 +83,7 @@ impl Txn {
         self.operations.push(json!({"request_delete_range": {"key": encode(key)}}));
     }
 
-    /// How many changes.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.operations.len()
     }
@@ -103,7 +103,7 @@ impl Txn {
     }
 }
 
-/// All keys that begin with `prefix`: this and the first key behind them.
+/// The range of all keys with `prefix`: this and the first key after them.
 pub(super) fn range(prefix: &[u8]) -> (String, String) {
     let mut end = prefix.to_vec();
     while let Some(last) = end.last_mut() {
@@ -113,7 +113,7 @@ pub(super) fn range(prefix: &[u8]) -> (String, String) {
         }
         end.pop();
     }
-    // Behind all keys there is none: a single zero says so.
+    // Nothing comes after all keys: a single zero means that.
     (encode(prefix), encode(&[0]))
 }
 
@@ -121,7 +121,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// A 64-bit number, which the gateway writes as a string and takes as either.
+/// A 64-bit number, which the gateway writes as a string and accepts as either.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Whole(pub(super) i64);
 
@@ -236,7 +236,7 @@ pub(super) struct Granted {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct KeptAlive {
-    /// Seconds left; 0 if there is no such lease.
+    /// Remaining seconds; 0 if there is no such lease.
     #[serde(rename = "TTL")]
     pub(super) ttl: Whole,
 }
@@ -328,16 +328,16 @@ struct Streamed<T> {
     error: Option<Value>,
 }
 
-/// Why an answer is none.
+/// Why an answer is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
     /// Another member may do better.
     Member(String),
-    /// Every member would say so.
+    /// Every member would answer the same.
     Final(Error),
 }
 
-/// The answer to a call that is answered once.
+/// The answer to a non-streaming call.
 pub(super) fn read_answer<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Trouble> {
     if (200..300).contains(&status) {
         serde_json::from_slice(body).map_err(|error| no_etcd(&error))
@@ -347,7 +347,7 @@ pub(super) fn read_answer<T: DeserializeOwned>(status: u16, body: &[u8]) -> Resu
     }
 }
 
-/// The first answer of a call that is answered by a stream.
+/// The first answer to a streaming call.
 pub(super) fn read_streamed<T: DeserializeOwned>(status: u16, body: &[u8]) -> Result<T, Trouble> {
     if !(200..300).contains(&status) {
         return read_answer(status, body);
@@ -364,7 +364,7 @@ pub(super) fn read_streamed<T: DeserializeOwned>(status: u16, body: &[u8]) -> Re
 /// One line of a watch.
 ///
 /// # Errors
-/// The line is none, or says why the watch is over.
+/// The line is invalid, or says why the watch is over.
 pub fn read_watched(line: &[u8]) -> Result<Batch, Error> {
     let watched: Watched = read_streamed(200, line).map_err(|trouble| match trouble {
         Trouble::Member(reason) => Error::Away(reason),
@@ -385,8 +385,8 @@ fn no_etcd(error: &serde_json::Error) -> Trouble {
     Trouble::Member(format!("no answer of etcd's: {}", brief(&error.to_string(), "unreadable")))
 }
 
-/// What an error object means. It has a code of gRPC and words, in fields whose names depend on etcd's version and on
-/// the kind of call.
+/// The meaning of an error object. It has a gRPC code and a message, in fields whose names depend on etcd's version and
+/// on the kind of call.
 fn trouble(value: &Value, status: Option<u16>) -> Trouble {
     /// The code of a lease that is not found.
     const NOT_FOUND: u64 = 5;
@@ -406,7 +406,7 @@ fn trouble(value: &Value, status: Option<u16>) -> Trouble {
     }
 }
 
-/// The beginning of a member's words, or `fallback` if it has none.
+/// The start of a member's message, or `fallback` if it has none.
 pub(super) fn brief(words: &str, fallback: &str) -> String {
     if words.is_empty() {
         return fallback.to_owned();

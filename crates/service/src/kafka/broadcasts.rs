@@ -1,11 +1,11 @@
 //! Every record of a topic, to every instance.
 //!
-//! All partitions are assigned by hand, from their end, without a group: no rebalance, no commits, and each
-//! instance sees each record. "The end" is asked for before the assignment and assigned as a number, so that
-//! nothing that is published after the first look is missed, however long the first fetch takes.
+//! All partitions are assigned manually, from their end, without a group: no rebalance, no commits, and each instance
+//! sees each record. "The end" is queried before the assignment and assigned as a number, so that nothing published
+//! after the first query is missed, however long the first fetch takes.
 //!
-//! Partitions that appear later (a topic that is made, or grows) are read from their beginning: all that is in them
-//! is new. The consumer looks for them every half minute, and sooner while something is wrong.
+//! Partitions that appear later (a topic that is created, or grows) are read from their start: everything in them is
+//! new. The consumer looks for them every half minute, and sooner while something is wrong.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::readiness::Readiness;
 
 /// Its name in `/readyz`.
 pub const PART: &str = "broadcast";
-/// How long one question to the brokers may take.
+/// Time limit of one query to the brokers.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often to look for new partitions while all is well.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
@@ -36,8 +36,8 @@ type Consumer = StreamConsumer<Context>;
 /// The next offset of each partition.
 type Positions = BTreeMap<i32, i64>;
 
-/// Hands every broadcast to `receive`, one after the other, waiting for each. `assigned` is told when the
-/// partitions were first assigned. Returns only if the client refuses its configuration; otherwise drop it.
+/// Passes every broadcast to `receive`, one after another, waiting for each. Notifies `assigned` when the partitions
+/// were first assigned. Returns only if the client rejects its configuration; otherwise drop it.
 pub async fn broadcasts(
     settings: &Settings,
     watch: Watch,
@@ -61,7 +61,7 @@ pub async fn broadcasts(
         let outcome = match lookup.await {
             Ok(Ok(new)) => assign(&consumer, &topic, &mut positions, new),
             Ok(Err(error)) => Err(error),
-            // The blocking task panicked or the runtime ends: the next turn sees which.
+            // The blocking task panicked or the runtime is ending: the next turn sees which.
             Err(error) => {
                 debug!(target: TARGET, %error, "lookup did not run");
                 Err(KafkaError::Canceled)
@@ -76,7 +76,7 @@ pub async fn broadcasts(
             Ok(()) => {
                 watch.clear();
                 if readiness.restore(PART) {
-                    info!(topic = &*topic, partitions = positions.len(), "broadcasts are received");
+                    info!(topic = &*topic, partitions = positions.len(), "receiving broadcasts");
                 }
                 if let Some(assigned) = assigned.take() {
                     assigned();
@@ -97,30 +97,30 @@ pub async fn broadcasts(
 
 fn degraded(readiness: &Readiness, reason: &str) {
     if readiness.degrade(PART, reason) {
-        warn!(reason, "broadcasts are not received");
+        warn!(reason, "cannot receive broadcasts");
     }
 }
 
 fn consumer(settings: &Settings, watch: Watch) -> Result<Consumer, ConfigError> {
     settings
         .client_config()
-        // librdkafka wants a group name even if no group is joined; a random one cannot clash.
+        // librdkafka requires a group name even if no group is joined; a random one cannot clash.
         .set("group.id", format!("broadcasts-{}", uuid::Uuid::new_v4()))
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
-        // The topic may not exist yet; asking for it creates it where brokers allow that.
+        // The topic may not exist yet; asking for it creates it if brokers allow that.
         .set("allow.auto.create.topics", "true")
         .set("auto.offset.reset", "latest")
         .set("fetch.wait.max.ms", settings.fetch_wait.as_millis().to_string())
         .set("fetch.error.backoff.ms", "100")
-        // Broadcasts are handed on at once; a backlog may stay in Kafka.
+        // Broadcasts are passed on at once; a backlog may stay in Kafka.
         .set("queued.max.messages.kbytes", "4096")
         .set("queued.min.messages", "1000")
         .create_with_context(Context { watch })
         .map_err(ConfigError)
 }
 
-/// Partitions that are not known yet, and where to start in each. Blocks.
+/// New partitions, and where to start in each. Blocks.
 fn new_partitions(
     consumer: &Consumer,
     topic: &str,
@@ -145,7 +145,7 @@ fn new_partitions(
     Ok(new)
 }
 
-/// Adds `new` to the assignment; the other partitions continue where they are.
+/// Adds `new` to the assignment; the other partitions continue from their positions.
 fn assign(
     consumer: &Consumer,
     topic: &str,
@@ -163,7 +163,7 @@ fn assign(
     consumer.assign(&assignment)
 }
 
-/// Hands on records until it is time to look for partitions again: as planned, or because of trouble.
+/// Passes on records until it is time to look for partitions again: as scheduled, or because of a problem.
 async fn receive_until(
     consumer: &Consumer,
     next_lookup: Instant,

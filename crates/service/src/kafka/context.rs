@@ -1,4 +1,4 @@
-//! What librdkafka has to say, in our words.
+//! librdkafka's messages, in our words.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
 use tracing::{debug, error};
 
-/// What librdkafka logs and fails with goes to this target, which is not shipped to Kafka itself.
+/// The target of librdkafka's logs and errors, which are not shipped to Kafka itself.
 pub(crate) const TARGET: &str = "kafka_client";
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ struct Inner {
     news: Notify,
 }
 
-/// What is known of the brokers, shared by the clients of one service.
+/// The state of the brokers, shared by the clients of one service.
 #[derive(Debug, Clone, Default)]
 pub struct Watch(Arc<Inner>);
 
@@ -34,7 +34,7 @@ impl Watch {
         is_news
     }
 
-    /// "Nothing can be reached" is worth keeping only while no better reason is known.
+    /// "No broker can be reached" is worth keeping only while no better reason is known.
     fn note_unless_known(&self, text: &str) {
         if self.last_error().is_none() {
             self.note(text.to_owned());
@@ -58,7 +58,7 @@ impl Watch {
     }
 }
 
-/// The callbacks of a client. Services with their own clients use it as it is or delegate to it.
+/// The callbacks of a client. Services with their own clients use it directly or delegate to it.
 pub struct Context {
     pub(super) watch: Watch,
 }

@@ -8,7 +8,7 @@ use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use super::context::{Context, Watch};
 use super::{ConfigError, Settings};
 
-/// How many records, and bytes, may wait to be sent: enough for a broker's short absence, no more.
+/// Limits on records, and bytes, waiting to be sent: enough for a broker's short absence, no more.
 const QUEUE_RECORDS_MAX: &str = "20000";
 const QUEUE_KIBIBYTES_MAX: &str = "16384";
 
@@ -25,10 +25,10 @@ pub struct Producer(FutureProducer<Context>);
 pub struct Delivery(DeliveryFuture);
 
 impl Producer {
-    /// Makes the producer. No broker needs to be up.
+    /// Creates the producer. No broker needs to be up.
     ///
     /// # Errors
-    /// The configuration is refused.
+    /// The configuration is rejected.
     pub fn new(settings: &Settings, watch: Watch) -> Result<Self, ConfigError> {
         settings
             .client_config()
@@ -42,16 +42,16 @@ impl Producer {
             .map_err(ConfigError)
     }
 
-    /// Queues a record without waiting.
+    /// Queues a record without blocking.
     ///
     /// # Errors
-    /// The queue is full, or the record is larger than brokers take.
+    /// The queue is full, or the record is too large for brokers.
     pub fn send(&self, topic: &str, key: &str, value: &[u8]) -> Result<Delivery, Undelivered> {
         let record = FutureRecord::to(topic).key(key).payload(value);
         self.0.send_result(record).map(Delivery).map_err(|(error, _)| Undelivered(error.to_string()))
     }
 
-    /// Waits until all records are delivered or have failed, for `timeout` at most. Blocks.
+    /// Waits until all records are delivered or have failed, for at most `timeout`. Blocks.
     pub fn flush(&self, timeout: Duration) {
         // Records not delivered by then have failed, and their `Delivery` says so.
         let _ = self.0.flush(timeout);

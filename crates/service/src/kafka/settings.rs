@@ -1,4 +1,4 @@
-//! Where Kafka is and how it is used.
+//! The address of Kafka and how to use it.
 
 use std::fmt;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl fmt::Debug for Sasl {
     }
 }
 
-/// Where Kafka is and how it is used.
+/// The address of Kafka and how to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Bootstrap servers, `host:port` separated by commas.
@@ -102,7 +102,7 @@ impl Settings {
         Some(settings)
     }
 
-    /// What all clients have in common: where the brokers are, and how to authenticate.
+    /// Common to all clients: the brokers' addresses, and how to authenticate.
     pub fn client_config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
@@ -112,7 +112,7 @@ impl Settings {
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.connection.setup.timeout.ms", "5000")
-            // Idle connections that brokers close are no errors.
+            // Idle connections that brokers close are not errors.
             .set("log.connection.close", "false");
         if let Some(Sasl { user, password }) = &self.sasl {
             config

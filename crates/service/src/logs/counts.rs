@@ -1,4 +1,4 @@
-//! What became of this process's log lines, for `/metrics`.
+//! The fate of this process's log lines, for `/metrics`.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,7 +12,7 @@ use super::shipping::Queue;
 use super::{QUEUE, stderr};
 
 /// Adds `log_lines_total`, `log_lines_shipped_total` and `log_lines_dropped_total` under the registry's prefix, which
-/// stay at 0 where no lines go to Kafka, and `log_lines_unwritten_total`.
+/// stay at 0 if no lines go to Kafka, and `log_lines_unwritten_total`.
 pub fn register(registry: &mut Registry) {
     registry.register_collector(Box::new(Lines));
 }
@@ -25,15 +25,15 @@ impl Collector for Lines {
         let count = |counter: fn(&Queue) -> &AtomicU64| {
             QUEUE.get().map_or(0, |queue| counter(queue).load(Ordering::Relaxed))
         };
-        // Read the ends before the beginnings, so that no line seems to end before it began.
+        // Read the ends before the starts, so that no line seems to end before it started.
         let shipped = count(|queue| &queue.shipped);
         let dropped = count(|queue| &queue.dropped);
         let logged = count(|queue| &queue.logged);
         for (name, help, value) in [
             ("log_lines", "Log lines meant for Kafka", logged),
-            ("log_lines_shipped", "Log lines that Kafka has taken", shipped),
+            ("log_lines_shipped", "Log lines delivered to Kafka", shipped),
             ("log_lines_dropped", "Log lines that did not reach Kafka", dropped),
-            ("log_lines_unwritten", "Log lines that stderr did not take", stderr::unwritten()),
+            ("log_lines_unwritten", "Log lines that could not be written to stderr", stderr::unwritten()),
         ] {
             let encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(encoder)?;

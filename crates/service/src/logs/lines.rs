@@ -10,10 +10,10 @@ use tokio::time::timeout;
 use super::ship;
 use crate::kafka::{ConfigError, Producer, Settings, Watch};
 
-/// How long shipping the last lines may take.
+/// Time limit for shipping the last lines.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// Where log lines go besides stderr: nowhere, if no Kafka is configured.
+/// The destination of log lines besides stderr: none if Kafka is not configured.
 #[derive(Debug)]
 pub struct LogLines(Option<Destination>);
 
@@ -36,7 +36,7 @@ impl LogLines {
     /// No broker needs to be up.
     ///
     /// # Errors
-    /// The Kafka client refuses its configuration.
+    /// The Kafka client rejects its configuration.
     pub fn new(kafka: Option<&Settings>, pod: &str) -> Result<Self, ConfigError> {
         let destination = |kafka: &Settings| {
             let (topic, pod) = (kafka.logging_topic.clone(), pod.to_owned());
@@ -45,7 +45,7 @@ impl LogLines {
         kafka.map(destination).transpose().map(Self)
     }
 
-    /// Ships lines while `work` runs, and then the remaining ones, for a second at most.
+    /// Ships lines while `work` runs, and then the remaining ones, for at most a second.
     pub async fn shipped_during<T>(self, work: impl Future<Output = T>) -> T {
         let Some(Destination { producer, topic, pod }) = self.0 else { return work.await };
         let stop = Arc::new(Notify::new());

@@ -1,11 +1,11 @@
-//! Lines that anybody can cause any number of.
+//! Rate-limits log lines that anybody can cause any number of.
 
 use std::time::{Duration, Instant};
 
 /// How often such a line is written.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// What has happened and has not been told yet: how often, and how much of each of the `N` numbers that belong to it.
+/// Unreported occurrences: how many, and the sums of each of their `N` numbers.
 #[derive(Debug)]
 pub struct Seldom<const N: usize = 0> {
     count: u64,
@@ -33,7 +33,7 @@ impl<const N: usize> Seldom<N> {
         self.take()
     }
 
-    /// The same for what has not been reported yet.
+    /// Returns the occurrences that have not been reported yet.
     pub fn take(&mut self) -> Option<(u64, [u64; N])> {
         let sums = std::mem::replace(&mut self.sums, [0; N]);
         Some((std::mem::take(&mut self.count), sums)).filter(|(count, _)| *count > 0)

@@ -1,4 +1,4 @@
-//! From the queue to Kafka.
+//! Ships lines from the queue to Kafka.
 //!
 //! Every line meant for Kafka is counted, and so is its outcome: shipped or dropped. The rest is in the queue or in
 //! flight.
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use super::QUEUE;
 use crate::kafka::{Producer, Undelivered};
 
-/// Lines that may wait for Kafka.
+/// Maximum number of lines queued for Kafka.
 const LINES_MAX: usize = 1024;
 /// How many lines to send before waiting for their outcomes.
 const BATCH_LINES: usize = 64;
@@ -28,7 +28,7 @@ pub(super) struct Line {
     timestamp: Timestamp,
 }
 
-/// The queue between the subscriber and the task that ships.
+/// The queue between the subscriber and the shipping task.
 pub(super) struct Queue {
     sender: Sender<Line>,
     receiver: Mutex<Option<Receiver<Line>>>,
@@ -66,7 +66,7 @@ pub fn dropped() -> u64 {
     QUEUE.get().map_or(0, |queue| queue.dropped.load(Ordering::Relaxed))
 }
 
-/// A line as Kafka has it. Other programs use whole seconds there; `time` is the same instant with milliseconds.
+/// A line in Kafka's format. Other programs use whole seconds there; `time` is the same instant with milliseconds.
 #[derive(Serialize)]
 struct Record<'a> {
     pod: &'a str,
@@ -124,7 +124,7 @@ pub async fn ship(producer: Producer, topic: String, pod: String, stop: impl Fut
     *queue.receiver.lock() = Some(lines);
 }
 
-/// Sends lines and waits for their outcomes: whether each has arrived.
+/// Sends lines and waits for their outcomes: whether each was delivered.
 async fn send(producer: &Producer, topic: &str, pod: &str, lines: &[Line]) -> Vec<bool> {
     let deliveries: Vec<_> = lines.iter().map(|line| send_one(producer, topic, pod, line)).collect();
     let mut arrived = Vec::with_capacity(deliveries.len());

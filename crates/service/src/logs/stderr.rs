@@ -1,5 +1,5 @@
-//! Writing to stderr without ever blocking or failing: lines that a full disk, a closed pipe or a stopped reader does
-//! not take are dropped and counted.
+//! Writes to stderr without ever blocking or failing: lines that a full disk, a closed pipe or a stopped reader does
+//! not accept are dropped and counted.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A pipe that has any room takes this much without blocking (`PIPE_BUF`).
+/// A pipe with any room accepts this much without blocking (`PIPE_BUF`).
 const CHUNK_BYTES: usize = 4096;
 /// How long the rest of a started line may wait for room.
 const REST_WAITS: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// Lines of this process that stderr did not take.
+/// Lines of this process that could not be written to stderr.
 static UNWRITTEN: AtomicU64 = AtomicU64::new(0);
-/// The last line stopped short of its end.
+/// The last line was cut off.
 static TORN: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn unwritten() -> u64 {
@@ -35,7 +35,7 @@ impl<'a> MakeWriter<'a> for Stderr {
 }
 
 impl Write for Stderr {
-    /// Takes a whole line, which is how the subscriber writes, and never fails.
+    /// Accepts a whole line, which is how the subscriber writes, and never fails.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if !write_line(&mut io::stderr().lock(), line, &TORN) {
             UNWRITTEN.fetch_add(1, Ordering::Relaxed);
@@ -59,7 +59,7 @@ fn write_line(stream: &mut (impl Write + AsFd), line: &[u8], torn: &AtomicBool) 
     let mut waits = AT_ONCE;
     for chunk in line.chunks(CHUNK_BYTES) {
         if !has_room(stream, waits) || stream.write_all(chunk).is_err() {
-            // A write that failed may have written a part.
+            // A failed write may have written a part.
             torn.store(true, Ordering::Relaxed);
             return false;
         }

@@ -1,22 +1,22 @@
-//! Keys whose value says who owns them, touched only while they still belong to their owner.
+//! Keys whose value names their owner, modified only while they still belong to it.
 //!
-//! Reading and touching are one step for everybody else: the keys are watched (`WATCH`), so the transaction that touches
-//! them does nothing if one of them has changed since it was read. A watch is a property of a connection, so these calls
-//! need one that nobody else uses meanwhile.
+//! Reading and modifying is atomic for everybody else: the keys are watched (`WATCH`), so the transaction that modifies
+//! them does nothing if one of them has changed since it was read. A watch is a property of a connection, so these
+//! calls need a connection of their own.
 
 use std::time::Duration;
 
 use super::{Cmd, MultiplexedConnection, Pipeline, RedisResult};
 
-/// Keys of one step.
+/// Keys per step.
 const BATCH: usize = 500;
-/// After this many steps in which a key changed, each key is tried alone.
+/// After this many steps in which a key changed, each key is tried separately.
 const TRIES: usize = 3;
 
-/// A key and who should own it.
+/// A key and its expected owner.
 pub type Owned<'a> = (&'a str, &'a str);
 
-/// Gives the keys that belong to their owner a new life, and says which did.
+/// Refreshes the TTL of keys that belong to their owner, and returns which did.
 ///
 /// # Errors
 /// The connection is broken, or in an unknown state: it must not be used again.
@@ -29,10 +29,10 @@ pub async fn extend(
     touch(connection, keys, |batch, key| _ = batch.cmd("PEXPIRE").arg(key).arg(life_ms)).await
 }
 
-/// Removes the keys that belong to their owner, and says which did.
+/// Removes the keys that belong to their owner, and returns which did.
 ///
 /// # Errors
-/// As [`extend`].
+/// Like [`extend`].
 pub async fn remove(connection: &mut MultiplexedConnection, keys: &[Owned<'_>]) -> RedisResult<Vec<bool>> {
     touch(connection, keys, |batch, key| _ = batch.cmd("DEL").arg(key)).await
 }
@@ -48,7 +48,7 @@ async fn touch(
             Some(done) => touched.extend(done),
             None => {
                 for key in keys.chunks(1) {
-                    // What changes that often belongs to somebody else.
+                    // A key that changes so often belongs to somebody else.
                     let done = attempt(connection, key, &command).await?;
                     touched.extend(done.unwrap_or_else(|| vec![false]));
                 }
@@ -58,7 +58,7 @@ async fn touch(
     Ok(touched)
 }
 
-/// `None`: in each of a few tries a key changed.
+/// `None`: a key changed in each of a few tries.
 async fn attempt(
     connection: &mut MultiplexedConnection,
     keys: &[Owned<'_>],

@@ -1,4 +1,4 @@
-//! The name by which the balancer knows this instance: its IP address, as others see it.
+//! The balancer's name for this instance: its IP address, as seen by others.
 
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 
@@ -11,7 +11,7 @@ pub const HOST_ID: Variable = Variable::optional(
      listens on, or else the one from which it reaches Redis.",
 );
 
-/// What was set, or the address that is listened on, or the one from which Redis is reached, or else the host's name.
+/// The configured name, or the listening address, or the address from which Redis is reached, or else the host's name.
 pub fn resolve(configured: Option<&str>, host: Host, redis: &redis::Settings) -> String {
     if let Some(id) = configured {
         return id.to_owned();

@@ -1,4 +1,4 @@
-//! Sessions as all instances list them in Redis, and what is under the same names and is none.
+//! Sessions that all instances list in Redis, and other values under the same names.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use tracing::{info, warn};
 
 use crate::redis::{self, MultiplexedConnection, RedisResult};
 
-/// Of an example in the log: more of it says no more.
+/// Maximum length of an example in the log.
 const EXAMPLE_CHARACTERS_MAX: usize = 200;
 
-/// What was found under a prefix.
+/// The contents under a prefix.
 #[derive(Debug)]
 pub struct Listed<S> {
     /// Sessions by their keys.
@@ -22,7 +22,7 @@ pub struct Listed<S> {
     pub left_out: LeftOut,
 }
 
-/// Values that are no sessions.
+/// Values that are not sessions.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
     pub count: u64,
@@ -34,7 +34,7 @@ impl LeftOut {
     fn add(&mut self, key: &str, why: &str) {
         self.count += 1;
         self.example.get_or_insert_with(|| {
-            // Of a key as of its value anything can be written by others.
+            // Others can write any key and any value.
             let example = format!("{key:?}: {why}");
             example.chars().take(EXAMPLE_CHARACTERS_MAX).collect()
         });
@@ -60,7 +60,7 @@ pub async fn read<S: DeserializeOwned>(
     Ok(listed)
 }
 
-/// Counts and reports what is left out.
+/// Counts and reports left-out values.
 #[derive(Debug)]
 pub struct Noticed {
     prefix: &'static str,
@@ -73,7 +73,7 @@ impl Noticed {
     /// Registers the gauge `sessions_left_out{key}` for each of `prefixes`.
     pub fn register<const N: usize>(registry: &mut Registry, prefixes: [&'static str; N]) -> [Self; N] {
         let family: Family<[(&'static str, &'static str); 1], Gauge> = Family::default();
-        let help = "Values in Redis under the names of sessions that were none at the last look";
+        let help = "Values in Redis under the names of sessions that were not sessions at the last look";
         registry.register("sessions_left_out", help, family.clone());
         prefixes.map(|prefix| Self {
             prefix,
@@ -82,7 +82,7 @@ impl Noticed {
         })
     }
 
-    /// Takes note of a look. The log has one line when something is left out and one when nothing is any more.
+    /// Records the result of a read. The log has one line when something is left out and one when nothing is any more.
     pub fn note(&self, left_out: &LeftOut) {
         let LeftOut { count, example } = left_out;
         self.gauge.set(i64::try_from(*count).unwrap_or(i64::MAX));
@@ -95,7 +95,7 @@ impl Noticed {
                 example,
                 "values in Redis are no sessions ({{\"sessionId\", \"hostId\", \"userId\"}}) and are not counted"
             ),
-            None if before => info!(key = self.prefix, "all that is under the key are sessions again"),
+            None if before => info!(key = self.prefix, "all values under the key are sessions again"),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! Orders of the balancer: a channel of Redis with `{"HOSTID": n}`, each for the host it names.
+//! Orders of the balancer: a Redis channel with `{"HOSTID": n}`, each for the named host.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::backoff::Backoff;
 use crate::logs::Seldom;
 use crate::redis::{self, PubSubSink, PubSubStream, RedisError};
 
-/// The part that `/readyz` calls degraded while orders cannot be heard.
+/// The part that `/readyz` reports as degraded while orders cannot be received.
 const PART: &str = "orders";
 /// How often a silent subscription is checked.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 
-/// Where orders come from, and for whom.
+/// The source of orders, and their addressee.
 #[derive(Debug, Clone)]
 pub struct Source {
     pub redis: redis::Settings,
@@ -24,8 +24,8 @@ pub struct Source {
     pub host_id: String,
 }
 
-/// Obeys orders for ever. `shed` asks that many sessions to leave, the most idle first, and returns how many it asked.
-/// `interrupted` is called when the connection to Redis broke.
+/// Obeys orders forever. `shed` asks that many sessions to leave, the longest idle first, and returns how many it
+/// asked. Calls `interrupted` when the connection to Redis breaks.
 pub async fn obey(
     source: &Source,
     readiness: &Readiness,
@@ -39,7 +39,7 @@ pub async fn obey(
             Ok((subscription, orders)) => {
                 backoff.reset();
                 if readiness.restore(PART) {
-                    info!(%redis, channel, "orders to move sessions are heard again");
+                    info!(%redis, channel, "receiving orders to move sessions again");
                 }
                 let failure = source.follow(subscription, orders, &shed).await;
                 interrupted();
@@ -49,7 +49,7 @@ pub async fn obey(
         };
         let reason = format!("Redis at {redis}: {failure}");
         if readiness.degrade(PART, &reason) {
-            warn!(%redis, channel, error = %failure, "orders to move sessions are not heard");
+            warn!(%redis, channel, error = %failure, "cannot receive orders to move sessions");
         }
         tokio::time::sleep(backoff.wait()).await;
     }
@@ -103,14 +103,14 @@ impl Source {
 }
 
 fn tell_moved((orders, [ordered, shed]): (u64, [u64; 2])) {
-    info!(orders, ordered, shed, "sessions are moved to other instances");
+    info!(orders, ordered, shed, "moving sessions to other instances");
 }
 
-/// Orders that have not been told yet: anyone can publish any number of them.
+/// Unreported orders: anyone can publish any number of them.
 #[derive(Default)]
 struct Untold {
     unreadable: Seldom,
-    /// How many sessions were to leave, and how many were asked to.
+    /// How many sessions were ordered to leave, and how many were asked to.
     moved: Seldom<2>,
 }
 

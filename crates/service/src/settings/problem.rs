@@ -1,13 +1,13 @@
-//! What is wrong with settings.
+//! Problems with settings.
 
 use std::fmt;
 
-/// One variable with a value that cannot be used.
+/// One variable with an invalid value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     pub variable: &'static str,
     pub value: String,
-    /// What a valid value would be, in words.
+    /// A description of valid values.
     pub expected: String,
 }
 
@@ -15,7 +15,7 @@ pub struct Problem {
 const SHOWN_CHARS_MAX: usize = 200;
 
 impl Problem {
-    /// Its value goes into no log.
+    /// Whether its value must not be logged.
     fn is_of_a_secret(&self) -> bool {
         ["_PASSWORD", "_TOKEN"].iter().any(|end| self.variable.ends_with(end))
     }

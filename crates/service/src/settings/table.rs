@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::Variable;
 
-/// For a terminal: each variable with its default, and below it what it decides.
+/// For a terminal: each variable with its default, followed by its effect.
 pub fn help(variables: &[&Variable]) -> String {
     let mut text = String::from("Environment variables (an empty variable counts as not set):\n");
     for Variable { name, default, meaning } in variables {

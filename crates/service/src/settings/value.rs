@@ -8,7 +8,7 @@ use platform::values::{Policy, Protocol};
 
 use super::Variable;
 
-/// A type that a variable's text can be read as.
+/// A type that can be parsed from a variable's text.
 pub trait Setting: Sized {
     /// The value, or what was expected, in words that follow "expected".
     fn parse(text: &str) -> Result<Self, String>;
@@ -39,7 +39,7 @@ impl Setting for u16 {
     }
 }
 
-/// A port that is connected to.
+/// A port to connect to.
 impl Setting for NonZeroU16 {
     fn parse(text: &str) -> Result<Self, String> {
         text.parse().map_err(|_| format!("a port from 1 to {}", Self::MAX))
@@ -64,7 +64,7 @@ impl Setting for NonZeroUsize {
     }
 }
 
-/// As in values.yaml, in capitals or not.
+/// As in values.yaml, in any case.
 impl Setting for Protocol {
     fn parse(text: &str) -> Result<Self, String> {
         let named = |protocol: &Self| protocol.as_str().eq_ignore_ascii_case(text);
@@ -80,7 +80,7 @@ impl Setting for Policy {
     }
 }
 
-/// How many threads carry the traffic.
+/// Number of threads for the traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Workers(pub NonZeroUsize);
 
@@ -94,7 +94,7 @@ impl Setting for Workers {
     }
 }
 
-/// How a variable's durations are read: a bare number is seconds where the variable's default is one, because its name
+/// How to parse a variable's durations: a bare number is in seconds if the variable's default is one, because its name
 /// has always promised that.
 pub(super) fn duration(variable: &Variable) -> fn(&str) -> Result<Duration, String> {
     let is_bare = |default: &str| default.bytes().all(|byte| byte.is_ascii_digit());

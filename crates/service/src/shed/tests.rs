@@ -12,7 +12,7 @@ use crate::{Readiness, listen};
 const SECRET: &str = "0123456789abcdef";
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An admin port of a service with ten connections, and how many of them it has left.
+/// An admin port of a service with ten connections, and how many of them remain.
 fn start(token: Option<&str>) -> (Admin, Arc<AtomicU64>) {
     let left = Arc::new(AtomicU64::new(10));
     let shed = {
@@ -119,7 +119,7 @@ fn those_who_never_finish_an_order_hold_nobody_up() {
         .map(|_| {
             let mut stream = TcpStream::connect(admin.address()).unwrap();
             let head = format!("Authorization: Bearer {SECRET}\r\nContent-Length: 900\r\n");
-            // Some may have been let go already.
+            // Some may already have been dropped.
             let _ = write!(stream, "POST /shed HTTP/1.1\r\nHost: x\r\n{head}\r\n{{");
             stream
         })

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT move a [`Shutdown`] on.
+//! SIGTERM and SIGINT advance a [`Shutdown`].
 
 use std::io;
 
@@ -6,8 +6,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Phase, Shutdown};
 
-/// Starts the thread that waits for signals. The handlers are in place when this returns, so that a signal right
-/// after the start already drains instead of killing.
+/// Starts the thread that waits for signals. The handlers are installed when this returns, so that a signal right after
+/// the start already drains instead of killing.
 pub(super) fn watch(shutdown: Shutdown) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let (mut terminate, mut interrupt) = {

@@ -4,22 +4,22 @@
 {{- include "balancer.turn" . }}
 {{- end }}
 
-{{/* Redis only where sessions are listed there: without one there is no password either. */}}
+{{/* Redis only if sessions are listed there: otherwise there is no password either. */}}
 {{- define "balancer.needs" }}{{ if include "redis.isWanted" . }}redis {{ end }}shed{{ end }}
 
-{{/* What it balances: a Deployment of this namespace. */}}
+{{/* The Deployment to balance, in this namespace. */}}
 {{- define "balancer.service" }}{{ (.root.Values.balancer.env | default dict).KUBERNETES_APP_LABEL | default "ws" }}{{ end }}
 
 {{- define "balancer.lease" }}{{ (.root.Values.balancer.env | default dict).BALANCER_LEASE | default (printf "balancer-%s" (include "balancer.service" .)) }}{{ end }}
 
-{{/* Whether it may set the number of replicas: "true", or nothing. Beside an autoscaler it never does. */}}
+{{/* Whether it may set the number of replicas: "true", or nothing. Beside an autoscaler it never may. */}}
 {{- define "balancer.scales" }}
 {{- $policy := (.values.env | default dict).POLICY | default "auto" }}
 {{- $balanced := get .root.Values (include "balancer.service" .) | default dict }}
 {{- if or (eq $policy "utilization") (and (eq $policy "auto") (not $balanced.autoscaling)) }}true{{ end }}
 {{- end }}
 
-{{/* By which one of several acts. Made here, so that it goes with the release, and nobody needs the right to make any. */}}
+{{/* Elects the acting balancer. Created here, so that it is deleted with the release, and nobody needs permission to create one. */}}
 {{- define "balancer.turn" }}
 ---
 apiVersion: coordination.k8s.io/v1
@@ -28,7 +28,7 @@ metadata:
   {{- include "metadata" (merge (dict "object" (include "balancer.lease" .)) .) | nindent 2 }}
 {{- end }}
 
-{{/* In this namespace alone, and nothing that could run a program or read a Secret. */}}
+{{/* Only in this namespace, and nothing that could run a program or read a Secret. */}}
 {{- define "balancer.rights" }}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
@@ -51,7 +51,7 @@ rules:
     resources: [leases]
     resourceNames: [{{ include "balancer.lease" . }}]
     verbs: [get, update]
-  # What it decided.
+  # Its decisions.
   - apiGroups: [events.k8s.io]
     resources: [events]
     verbs: [create]

@@ -1,4 +1,4 @@
-{{/* Connections and packets of every pod, from the kernel: network and tcp only, everything else switched off. */}}
+{{/* Connections and packets of every pod, from the kernel: network and tcp only, everything else disabled. */}}
 {{- define "cadvisor.objects" }}
 {{- include "cadvisor.workload" (merge (dict "namespace" .values.namespace) .) }}
 {{- end }}
@@ -57,7 +57,7 @@ spec:
           {{- end }}
           resources:
             {{- toYaml .values.resources | nindent 12 }}
-          # The named exception: it reads other processes' files in /proc, which takes root, and writes nothing.
+          # The one exception: it reads other processes' files in /proc, which needs root, and writes nothing.
           securityContext:
             runAsUser: 0
             allowPrivilegeEscalation: false

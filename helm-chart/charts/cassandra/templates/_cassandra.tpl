@@ -8,7 +8,7 @@
 {{- include "account" . }}
 {{- include "budget" . }}
 ---
-# Headless: clients learn of all nodes, and nodes find each other before they are ready.
+# Headless: clients discover all nodes, and nodes find each other before they are ready.
 apiVersion: v1
 kind: Service
 metadata:
@@ -33,7 +33,7 @@ metadata:
 spec:
   replicas: {{ .values.replicas }}
   serviceName: {{ .object }}
-  # One after the other: two nodes must not join a ring at the same time.
+  # One after another: two nodes must not join a ring at the same time.
   podManagementPolicy: OrderedReady
   selector:
     matchLabels:

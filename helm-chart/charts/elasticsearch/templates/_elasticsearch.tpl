@@ -11,7 +11,7 @@
 {{- end }}
 {{- end }}
 
-{{/* As the operator ECK makes it, with the names that it gives: RELEASE-es-http, RELEASE-es-elastic-user. */}}
+{{/* As the operator ECK creates it, with its names: RELEASE-es-http, RELEASE-es-elastic-user. */}}
 {{- define "elasticsearch.resource" }}
 ---
 apiVersion: elasticsearch.k8s.elastic.co/v1
@@ -94,7 +94,7 @@ spec:
       {{- include "pod.common" (merge (dict "user" 1000) .) | nindent 6 }}
       terminationGracePeriodSeconds: 120
       initContainers:
-        # It writes its key store into its configuration at the start, and the root file system is read-only.
+        # It writes its key store into its configuration at start, and the root file system is read-only.
         - name: configuration
           image: {{ include "image" (dict "root" .root "image" .values.image) }}
           command: [sh, -c, "cp -r /usr/share/elasticsearch/config/. /config/"]
@@ -114,14 +114,14 @@ spec:
               value: {{ .root.Release.Name }}
             - name: network.host
               value: 0.0.0.0
-            # With a password, and without certificates: only the logger may reach it.
+            # With a password but without certificates: only the logger may reach it.
             - name: xpack.security.enabled
               value: "true"
             - name: xpack.security.http.ssl.enabled
               value: "false"
             - name: ingest.geoip.downloader.enabled
               value: "false"
-            # Memory maps need a setting of the node's kernel that a pod without privileges cannot make.
+            # Memory maps need a kernel setting on the node that an unprivileged pod cannot change.
             - name: node.store.allow_mmap
               value: "false"
             - name: ES_JAVA_OPTS

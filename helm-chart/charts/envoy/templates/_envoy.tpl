@@ -35,11 +35,11 @@ spec:
       labels:
         {{- include "labels.pod" . | nindent 8 }}
       annotations:
-        # Another configuration is another pod.
+        # A changed configuration means a new pod.
         checksum/config: {{ sha256sum $bootstrap }}
     spec:
       {{- include "pod.common" (merge (dict "user" 101) .) | nindent 6 }}
-      # Envoy ends at once, with every connection: new ones must go to other nodes by then.
+      # Envoy ends at once, with every connection: by then, new ones must go to other nodes.
       terminationGracePeriodSeconds: 60
       containers:
         - name: envoy
@@ -86,7 +86,7 @@ spec:
 {{- include "policy" (merge (dict "ingress" (include "envoy.ingress" (merge (dict "listeners" $listeners) .)) "egress" (include "gateway.egress" (merge (dict "listeners" $listeners) .))) .) }}
 {{- end }}
 
-{{/* Where the two harmless pages of the admin interface are; the rest of it stays on the pod's loopback. */}}
+{{/* The port of the two harmless pages of the admin interface; the rest of it stays on the pod's loopback. */}}
 {{- define "envoy.metrics" }}{{ add .root.Values.gateway.adminPort 1 }}{{ end }}
 
 {{- define "envoy.ingress" }}
@@ -132,7 +132,7 @@ static_resources:
                 "@type": {{ $types }}.extensions.filters.network.tcp_proxy.v3.TcpProxy
                 stat_prefix: {{ .name }}
                 cluster: {{ .name }}
-                # 0: how long a client may be silent is the service's business.
+                # 0: the service decides how long a client may be silent.
                 idle_timeout: {{ include "seconds" .tunnelTimeout }}s
                 max_connect_attempts: 3
             {{- end }}
@@ -180,8 +180,8 @@ static_resources:
     {{- $interval := printf "%ss" (include "seconds" .health.interval) }}
     {{- range .clusters }}
     - name: {{ .name }}
-      # Every address of the headless Service is a replica (STRICT_DNS, as it used to be called). It has those that are
-      # ready; a drained one is gone from it at once.
+      # Every address of the headless Service is a replica (STRICT_DNS, as it used to be called). It lists the ready
+      # ones; a drained one disappears at once.
       cluster_type:
         name: envoy.clusters.dns
         typed_config:
@@ -196,7 +196,7 @@ static_resources:
           - lb_endpoints:
               - endpoint:
                   address: {socket_address: {protocol: {{ $listener.transport }}, address: "{{ include "service.exposed" (dict "name" .service) }}.{{ $.root.Release.Namespace }}.svc", port_value: {{ .port }}}}
-                  # Not the clients' port: a bare connect there would be a client.
+                  # Not the clients' port: a bare connect there would count as a client.
                   health_check_config: {port_value: {{ .adminPort }}}
       load_balancing_policy:
         policies:
@@ -212,7 +212,7 @@ static_resources:
           explicit_http_config: {http_protocol_options: {}}
           common_http_protocol_options: {idle_timeout: 5s}
       {{- end }}
-      # Rather none than one that is not ready.
+      # Better no replica than one that is not ready.
       common_lb_config: {healthy_panic_threshold: {value: 0}}
       ignore_health_on_host_removal: true
       health_checks:
@@ -242,7 +242,7 @@ Envoy on one machine is the same (crates/local/src/supervisor/proxy/envoy/http_l
     codec_type: HTTP1
     server_header_transformation: PASS_THROUGH
     generate_request_id: false
-    # What clients say about who they are is removed, and the address of their connection takes its place.
+    # Removes what clients claim about their identity, and sets the address of their connection instead.
     use_remote_address: true
     early_header_mutation_extensions:
       - name: envoy.http.early_header_mutation.header_mutation
@@ -252,7 +252,7 @@ Envoy on one machine is the same (crates/local/src/supervisor/proxy/envoy/http_l
     request_headers_timeout: 10s
     common_http_protocol_options: {idle_timeout: 10s}
     max_request_headers_kb: 32
-    # 0: how long a client may be silent is the service's business.
+    # 0: the service decides how long a client may be silent.
     stream_idle_timeout: {{ include "seconds" .tunnelTimeout }}s
     upgrade_configs: [{upgrade_type: websocket}]
     http_filters:
@@ -275,7 +275,7 @@ Envoy on one machine is the same (crates/local/src/supervisor/proxy/envoy/http_l
             - match: {path_separated_prefix: {{ $route.path }}}
               route:
                 cluster: {{ $listener.name }}-{{ $route.service }}
-                # A stream has no end.
+                # A stream never ends.
                 timeout: 0s
                 retry_policy: {retry_on: connect-failure, num_retries: 1}
                 regex_rewrite: {pattern: {regex: "^{{ $route.path }}/?"}, substitution: /}

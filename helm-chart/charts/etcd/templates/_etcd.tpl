@@ -4,7 +4,7 @@
 {{- end }}
 {{- end }}
 
-{{/* URLs of the members' clients, with commas between them: (dict "root" $ "values" the part's values) */}}
+{{/* URLs of the members for clients, separated by commas: (dict "root" $ "values" the part's values) */}}
 {{- define "etcd.endpoints" -}}
 {{- $name := include "etcd.name" . }}
 {{- range $index, $_ := until (int .values.members) }}{{ if $index }},{{ end }}http://{{ $name }}-{{ $index }}.{{ $name }}:2379{{ end }}
@@ -44,7 +44,7 @@ metadata:
 spec:
   replicas: {{ .values.members }}
   serviceName: {{ .object }}
-  # The first one is not ready before a second one is there.
+  # The first one is not ready before there is a second one.
   podManagementPolicy: Parallel
   selector:
     matchLabels:
@@ -71,7 +71,7 @@ spec:
             - --initial-advertise-peer-urls=http://$(POD_NAME).{{ $domain }}:2380
             - --initial-cluster={{ join "," $members }}
             - --initial-cluster-token={{ .root.Release.Namespace }}-{{ .object }}
-            # Presence is small and written often: old revisions go after five minutes.
+            # Presence is small and written often: old revisions are removed after five minutes.
             - --quota-backend-bytes=268435456
             - --auto-compaction-mode=periodic
             - --auto-compaction-retention=5m
@@ -85,7 +85,7 @@ spec:
               containerPort: 2379
             - name: peer
               containerPort: 2380
-          # Ready: it has a leader. Alive: it answers, also while a majority is away.
+          # Ready: it has a leader. Alive: it answers, even while a majority is away.
           {{- range $probe := list "startup" "readiness" "liveness" }}
           {{ $probe }}Probe:
             httpGet:

@@ -38,7 +38,7 @@ spec:
     - http:
         paths:
           {{- range default (list "") .paths }}
-          # A pattern: the path at which a request is, or below which.
+          # A pattern: matches requests at or below this path.
           - path: {{ if . }}{{ printf "%s(/|$)(.*)" . | quote }}{{ else }}/{{ end }}
             pathType: {{ ternary "ImplementationSpecific" "Prefix" (ne . "") }}
             backend:
@@ -57,9 +57,9 @@ spec:
 {{- $cookie := include "gateway.cookie" .listener }}
 {{- with $cookie }}
 {{ $prefix }}/affinity: cookie
-# Who has a replica keeps it while it is there, also when there are more of them.
+# Clients keep their replica while it exists, even when more are added.
 {{ $prefix }}/affinity-mode: persistent
-# One for each service, as Envoy has it.
+# One per service, as in Envoy.
 {{ $prefix }}/session-cookie-name: {{ if $.paths }}{{ printf "%s-%s" . $.service }}{{ else }}{{ . }}{{ end }}
 {{ $prefix }}/session-cookie-path: /
 {{ $prefix }}/session-cookie-samesite: Lax
@@ -68,16 +68,16 @@ spec:
 {{ $prefix }}/use-regex: "true"
 {{ $prefix }}/rewrite-target: /$2
 {{- end }}
-# Each event as it comes.
+# Each event as it arrives.
 {{ $prefix }}/proxy-buffering: "off"
 {{ $prefix }}/proxy-connect-timeout: {{ include "seconds" .listener.connectTimeout | float64 | ceil | int | quote }}
 {{- $silence := include "seconds" .listener.tunnelTimeout | float64 | ceil | int }}
-# nginx knows no "never": a week then.
+# nginx knows no "never": so a week.
 {{ $prefix }}/proxy-read-timeout: {{ default 604800 $silence | quote }}
 {{ $prefix }}/proxy-send-timeout: {{ default 604800 $silence | quote }}
 {{- end }}
 
-{{/* The services that the controller asks, in one line. */}}
+{{/* The services behind the controller, in one line. */}}
 {{- define "gateway.controller.services" }}
 {{- if .root.Values.gateway.ingress.enabled }}
 {{- range include "gateway.listeners" . | fromYamlArray }}

@@ -1,4 +1,4 @@
-{{/* The embedded gateway on every node: a container for each listener, which asks DNS for the replicas of its service. */}}
+{{/* The embedded gateway on every node: a container per listener, which finds its service's replicas by DNS. */}}
 {{- define "gateway.embedded" }}
 {{- $listeners := include "gateway.listeners" . | fromYamlArray }}
 {{- include "account" . }}
@@ -21,7 +21,7 @@ spec:
         {{- include "labels.pod" . | nindent 8 }}
     spec:
       {{- include "pod.common" (merge (dict "user" 65532) .) | nindent 6 }}
-      # What the sleep below takes, then the drain, and some time to spare.
+      # The sleep below, then the drain, and some time to spare.
       terminationGracePeriodSeconds: {{ include "gateway.drain" . | float64 | ceil | int | add 15 }}
       containers:
         {{- range $index, $listener := $listeners }}
@@ -46,7 +46,7 @@ spec:
             timeoutSeconds: {{ ternary 5 1 (eq $probe "liveness") }}
             failureThreshold: {{ ternary 60 3 (eq $probe "startup") }}
           {{- end }}
-          # From SIGTERM on it accepts nobody: new connections must go to other nodes by then.
+          # From SIGTERM on it accepts no connections: by then, new ones must go to other nodes.
           lifecycle:
             preStop:
               sleep:
@@ -61,7 +61,7 @@ spec:
 {{/* The cookie of a listener for HTTP; nothing if it has none. */}}
 {{- define "gateway.cookie" }}{{ ternary .stickyCookie "route" (hasKey . "stickyCookie") | default "" }}{{ end }}
 
-{{/* Admin ports of a pod have different names: services and probes go by them. */}}
+{{/* Admin ports of a pod have different names: services and probes refer to them. */}}
 {{- define "gateway.admin.name" }}admin{{ if . }}-{{ . }}{{ end }}{{ end }}
 
 {{/* How long connections may continue after SIGTERM, in seconds. */}}
@@ -70,7 +70,7 @@ spec:
 {{- if regexMatch "^[0-9.]+$" $drain }}{{ $drain }}{{ else }}{{ include "seconds" $drain }}{{ end }}
 {{- end }}
 
-{{/* What the chart says, then what `gateway.env` says: the user wins. */}}
+{{/* The chart's settings, then `gateway.env`: the user wins. */}}
 {{- define "gateway.env" }}
 {{- $listener := .listener }}
 {{- with .gateway }}

@@ -1,4 +1,4 @@
-{{/* The Service at which clients arrive, whatever the gateway behind it. Envoy's own objects are in its folder. */}}
+{{/* The Service for clients, whatever the gateway behind it. Envoy's own objects are in its folder. */}}
 {{- define "gateway.objects" }}
 {{- if eq .values.kind "haproxy" }}
 {{- fail "gateway.kind=haproxy: in a cluster the gateway is playctl or envoy; HAProxy learns replicas from playctl on one machine" }}
@@ -59,7 +59,7 @@ spec:
 {{- end }}
 {{- end }}
 {{- end }}
-{{- if not (or $listeners $.root.Values.balancer.enabled) }}{{ fail "gateway.listeners: no service that it leads to is enabled" }}{{ end }}
+{{- if not (or $listeners $.root.Values.balancer.enabled) }}{{ fail "gateway.listeners: none of its services is enabled" }}{{ end }}
 {{- toYaml $listeners }}
 {{- end }}
 

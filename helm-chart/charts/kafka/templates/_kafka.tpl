@@ -15,7 +15,7 @@ metadata:
   {{- include "metadata" . | nindent 2 }}
 spec:
   clusterIP: None
-  # The broker must be found by its own name before it is ready.
+  # The broker must be able to resolve its own name before it is ready.
   publishNotReadyAddresses: true
   selector:
     {{- include "labels.selector" . | nindent 4 }}
@@ -55,7 +55,7 @@ spec:
       containers:
         - name: kafka
           image: {{ include "image" (dict "root" .root "image" .values.image) }}
-          # Not the image's own start, which writes into its root file system.
+          # Not the image's own start script, which writes into its root file system.
           command: [bash, -ec]
           args:
             - |
@@ -78,7 +78,7 @@ spec:
           ports:
             - name: kafka
               containerPort: 9092
-          # It opens its port once it is registered and has caught up.
+          # It opens its port once it has registered and caught up.
           {{- range $probe := list "startup" "readiness" "liveness" }}
           {{ $probe }}Probe:
             {{- include "probe.target" (dict "port" "kafka") | nindent 12 }}
@@ -111,7 +111,7 @@ spec:
 {{- end }}
 {{- end }}
 
-{{/* One broker, which is its own controller; both speak to themselves on loopback. */}}
+{{/* One broker, which is its own controller; both talk to themselves on loopback. */}}
 {{- define "kafka.properties" }}
 process.roles=broker,controller
 node.id=1
@@ -131,7 +131,7 @@ listener.name.client.plain.sasl.jaas.config=org.apache.kafka.common.security.pla
 log.dirs=/var/lib/kafka/data/logs
 num.partitions=3
 auto.create.topics.enable=true
-# One broker: the topics that Kafka keeps for itself have one copy.
+# One broker: Kafka's internal topics have one copy.
 offsets.topic.replication.factor=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1

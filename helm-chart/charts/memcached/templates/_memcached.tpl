@@ -22,7 +22,7 @@ spec:
       port: {{ .values.port }}
       targetPort: memcached
 ---
-# A StatefulSet, because a key's place depends on the set of addresses: one goes before its successor comes.
+# A StatefulSet, because a key's place depends on the set of addresses: a pod is gone before its successor starts.
 apiVersion: apps/v1
 kind: StatefulSet
 metadata:

@@ -23,7 +23,7 @@ metadata:
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {{ $cluster }}}
 subjects: [{{ toJson $account }}]
 ---
-# As every aggregated API: it asks the API server who its callers are and what they may.
+# Like every aggregated API, it asks the API server who its callers are and what they may do.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
 metadata:
@@ -38,7 +38,7 @@ metadata:
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: extension-apiserver-authentication-reader}
 subjects: [{{ toJson $account }}]
 ---
-# The controller of the autoscalers may read what is served.
+# The autoscalers' controller may read the served metrics.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
 metadata:
@@ -84,7 +84,7 @@ spec:
   version: v1beta1
   groupPriorityMinimum: 100
   versionPriority: 100
-  # The adapter makes its certificate at its start.
+  # The adapter generates its certificate at start.
   insecureSkipTLSVerify: true
   service:
     name: {{ .object }}
@@ -120,7 +120,7 @@ spec:
           args:
             - --config=/etc/adapter/config.yaml
             - --prometheus-url={{ include "prometheus.url" . }}
-            # Which series exist; the values themselves are asked for each time.
+            # Interval for listing series; the values themselves are queried each time.
             - --metrics-relist-interval=30s
             - --secure-port=6443
             - --cert-dir=/tmp/certificates
@@ -156,7 +156,7 @@ spec:
 {{- include "policy" (merge (dict "ingress" (include "prometheus.adapter.ingress" .) "egress" (include "prometheus.adapter.egress" .)) .) }}
 {{- end }}
 
-{{/* The API server calls it, of which nobody here knows where it is. */}}
+{{/* The API server calls it, from an unknown address. */}}
 {{- define "prometheus.adapter.ingress" }}
 {{- include "policy.outside" (list 6443) }}
 {{- end }}

@@ -19,7 +19,7 @@
 {{- include "budget" . }}
 {{- range include "prometheus.namespaces" . | fromYamlArray }}
 ---
-# It may find the pods that it scrapes, in these namespaces only.
+# It may find the pods to scrape, in these namespaces only.
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata:
@@ -136,7 +136,7 @@ spec:
 {{- include "policy.part" (dict "root" .root "part" "prometheus-adapter" "port" 9090 "direction" "from") }}
 {{- end }}
 
-{{/* Pods of the release at their admin ports, and the API server, of which nobody here knows where it is. */}}
+{{/* Pods of the release at their admin ports, and the API server, whose address is unknown here. */}}
 {{- define "prometheus.egress" }}
 {{- include "policy.dns" . }}
 {{- include "policy.outside" (list 443 6443 8443) }}
@@ -173,7 +173,7 @@ scrape_configs:
       - {action: keep, source_labels: [__meta_kubernetes_pod_label_app_kubernetes_io_name, __meta_kubernetes_pod_container_port_name], regex: gateway;metrics}
       {{- include "prometheus.where" . | nindent 6 }}
   {{- if .root.Values.cadvisor.enabled }}
-  # The node's kernel counts for each pod; what it says of itself names the pod that it speaks about.
+  # The node's kernel counts for each pod; the labels name the pod that is counted.
   - job_name: cadvisor
     kubernetes_sd_configs: [{role: pod, namespaces: {names: [{{ .root.Values.cadvisor.namespace }}]}}]
     relabel_configs:

@@ -21,7 +21,7 @@ spec:
       port: 6379
       targetPort: redis
 ---
-# A StatefulSet, because there must never be two: one goes before its successor comes.
+# A StatefulSet, because there must never be two: a pod is gone before its successor starts.
 apiVersion: apps/v1
 kind: StatefulSet
 metadata:
@@ -43,8 +43,8 @@ spec:
       containers:
         - name: redis
           image: {{ include "image" (dict "root" .root "image" .values.image) }}
-          # The password in a file, since command lines are no secret. Every write goes to a file too: a lock that was given
-          # must be there when Redis is back.
+          # The password in a file, since command lines are public. Every write goes to a file too: a granted lock must
+          # exist when Redis is back.
           command: [sh, -ec]
           args:
             - |

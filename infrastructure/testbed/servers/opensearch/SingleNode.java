@@ -18,7 +18,7 @@ public final class SingleNode {
             settings.put("http.port", arguments[2]);
             settings.put("transport.port", arguments[3]);
             settings.put("node.processors", 1);
-            // A disk that is nearly full is the machine's business, not a reason to refuse documents.
+            // A nearly full disk is the machine's problem, not a reason to refuse documents.
             settings.put("cluster.routing.allocation.disk.threshold_enabled", false);
         }).build(newConfigs().clusterName("testbed").numOfNode(1).basePath(arguments[0]));
         Thread.currentThread().join();

@@ -1,5 +1,5 @@
-//! Scale-downs in virtual time: a real autoscaler decides, this foresight sees it come, the policy obeys, clients move by
-//! least request, and of several replicas the one with the lowest deletion cost goes.
+//! Scale-downs in virtual time: a real autoscaler decides, the foresight sees it coming, the policy obeys, clients move
+//! by least request, and the replicas with the lowest deletion cost are removed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,10 +35,10 @@ struct Platform {
     random: Pcg32,
 }
 
-/// What one scale-down took.
+/// The costs of one scale-down.
 #[derive(Debug, Default)]
 struct Outcome {
-    /// The emptiest, and what they had, when the scale-down was foreseen; those who went.
+    /// The least loaded servers and their connections when the scale-down was foreseen; the removed ones.
     emptiest: Vec<String>,
     went: Vec<String>,
     least_moves: u64,
@@ -68,7 +68,7 @@ impl Platform {
         self.scraped.get(name).into_iter().flatten().map(|(_, count)| *count).max().unwrap_or(0)
     }
 
-    /// As counts are known: the last scrape's.
+    /// The counts as known: from the last scrape.
     fn fleet(&self) -> Fleet {
         let seen = |server: &Server| {
             let last = self.scraped.get(&server.name).and_then(|seen| seen.back());
@@ -106,7 +106,7 @@ impl Platform {
         }
     }
 
-    /// Marks a server; shedding takes its time.
+    /// Marks a server; shedding takes longer.
     fn obey(&mut self, order: &Order) {
         let (name, change): (_, &dyn Fn(&mut Server)) = match order {
             Order::SetTraffic { server, traffic } => (server, &|one| one.traffic = *traffic),
@@ -117,7 +117,7 @@ impl Platform {
         self.servers.iter_mut().filter(|server| server.name == *name).for_each(change);
     }
 
-    /// So many of a server's connections leave; returns how many did.
+    /// Makes this many of a server's connections leave; returns how many did.
     fn shed(&mut self, name: &str, count: u64) -> u64 {
         let server = self.servers.iter_mut().find(|server| server.name == name);
         server.map_or(0, |server| {
@@ -127,7 +127,7 @@ impl Platform {
         })
     }
 
-    /// One connection comes, to a server that takes new ones.
+    /// Makes one connection arrive, at a server that accepts new ones.
     fn come(&mut self) {
         let open: Vec<usize> =
             (0..self.servers.len()).filter(|&index| self.servers[index].traffic.is_active()).collect();
@@ -136,7 +136,7 @@ impl Platform {
         self.servers[open[chosen.expect("a server is open")]].connections += 1;
     }
 
-    /// What the emptiest have, and their names.
+    /// The connections of the least loaded servers, and their names.
     fn emptiest(&self, count: usize) -> (u64, Vec<String>) {
         let mut all: Vec<_> = self.servers.iter().map(|one| (one.connections, one.name.clone())).collect();
         all.sort();
@@ -147,7 +147,7 @@ impl Platform {
         )
     }
 
-    /// As the ReplicaSet controller chooses: by cost, and of equal ones the newest.
+    /// Chooses like the ReplicaSet controller: by cost, and among equals the newest.
     fn scale_down(&mut self) -> Vec<Server> {
         let mut gone = Vec::new();
         while self.servers.len() > self.wanted as usize {
@@ -187,7 +187,7 @@ fn begin(total: u64, window_ms: u64, seed: u64) -> (Platform, Autoscaler) {
     (platform, Autoscaler::new(&spec, ControllerSettings::default()).unwrap())
 }
 
-/// Five replicas are full; at [`LEAVE_MS`] so many clients leave that `left` stay on each, and two replicas would do.
+/// Five replicas are full; at [`LEAVE_MS`], clients leave so that `left` stay on each, and two replicas would do.
 fn run(left: [u64; REPLICAS], window_ms: u64, rules: ExcessRules, seed: u64) -> Outcome {
     let total: u64 = left.iter().sum();
     let (mut platform, mut autoscaler) = begin(total, window_ms, seed);
@@ -207,7 +207,7 @@ fn run(left: [u64; REPLICAS], window_ms: u64, rules: ExcessRules, seed: u64) -> 
             let decision = autoscaler.reconcile(now_ms as i64, &platform.observed(now_ms));
             platform.wanted = decision.scaled_to.map_or(platform.wanted, |to| to as u32);
             for server in platform.scale_down() {
-                // What it still had moves by its drain.
+                // Its remaining connections move when it drains.
                 *coming.entry(now_ms + BACK_MS).or_default() += server.connections;
                 outcome.moves += server.connections;
                 pace.keep(|other| other != server.name);
@@ -293,8 +293,8 @@ fn of_twenty_scale_downs_by_sessions_the_emptiest_go_with_few_moves_and_two_writ
     twenty(0, ExcessRules::default());
 }
 
-/// The metric counts a connection that moved on both replicas for a minute, so that it asks for more meanwhile. The
-/// tolerance is so large that nothing but the scale-down moves anybody.
+/// The metric counts a moved connection on both replicas for a minute, so it asks for more meanwhile. The tolerance is
+/// so large that only the scale-down moves clients.
 #[test]
 fn nor_does_a_metric_of_a_minute_make_them_come_and_go() {
     twenty(60_000, ExcessRules { tolerance_percent: 1_000, ..ExcessRules::default() });

@@ -8,14 +8,14 @@ use serde::Serialize;
 
 use crate::stats::Counter;
 
-/// A replica as the data plane sees it: where it is, and its counts.
+/// A replica as the data plane sees it: its address and its counts.
 ///
 /// It lives as long as a session refers to it, so a removed replica is still counted until its last session ends.
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
-    /// What cookies call it: the same in every gateway, and another one for a successor at another address.
+    /// Its key in cookies: the same in every gateway, and different for a successor at another address.
     pub(crate) key: String,
     counters: Counters,
     /// Connects that failed since the last success; passive ejection uses it.
@@ -39,7 +39,7 @@ struct Counters {
 /// The counts of one backend at one moment. `opened = closed + failed + active` once nothing is in motion.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct BackendCounts {
-    /// Sessions given to it that have not ended.
+    /// Its sessions that have not ended.
     pub active: u64,
     /// Sessions given to it, including failed connects.
     pub opened: u64,
@@ -49,13 +49,13 @@ pub struct BackendCounts {
     pub failed: u64,
     /// UDP only: closed sessions that ended because they were idle.
     pub expired: u64,
-    /// Bytes passed on from clients to it.
+    /// Bytes forwarded from clients to it.
     pub bytes_to: u64,
-    /// Bytes passed on from it to clients.
+    /// Bytes forwarded from it to clients.
     pub bytes_from: u64,
-    /// UDP only: packets passed on to it.
+    /// UDP only: packets forwarded to it.
     pub packets_to: u64,
-    /// UDP only: packets that came from it.
+    /// UDP only: packets received from it.
     pub packets_from: u64,
     /// UDP only: packets for it that could not be sent.
     pub packets_dropped: u64,
@@ -67,12 +67,12 @@ impl Backend {
         Self { name, address, key, counters: Counters::default(), failures_in_a_row: AtomicU32::new(0) }
     }
 
-    /// Sessions it has through this process: the load that least-request compares.
+    /// Its sessions through this process: the load that least-request compares.
     pub(crate) fn active(&self) -> u64 {
         self.counters.active.load(Ordering::Relaxed)
     }
 
-    /// Counts a new session. It counts as load from now on, even before it is connected, so that a burst of accepts
+    /// Counts a new session. It counts as load immediately, even before it is connected, so that a burst of accepts
     /// does not go to one backend.
     pub(crate) fn session_opened(&self) {
         self.counters.opened.increment();
@@ -84,7 +84,7 @@ impl Backend {
         self.counters.active.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Counts a failed connect and takes its session away. A shortage in the gateway (no port, no open file) fails the
+    /// Counts a failed connect and removes its session. A shortage in the gateway (no port, no open file) fails the
     /// session too, but then `blame` is false, and the backend is not ejected for it.
     pub(crate) fn session_failed(&self, blame: bool) -> u32 {
         self.counters.failed.increment();
@@ -103,7 +103,7 @@ impl Backend {
         }
     }
 
-    /// Resets the count of failures, as after an ejection.
+    /// Resets the count of failures, for instance after an ejection.
     pub(crate) fn forgive(&self) {
         self.failures_in_a_row.store(0, Ordering::Relaxed);
     }
@@ -151,7 +151,7 @@ impl Backend {
     }
 }
 
-/// Bytes of a digest that tell replicas apart; they are written as hexadecimal digits.
+/// Bytes of a digest that distinguishes replicas; written as hexadecimal digits.
 pub(crate) const KEY_BYTES: usize = 8;
 
 fn key(name: &str, address: SocketAddr) -> String {

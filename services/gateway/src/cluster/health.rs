@@ -1,13 +1,13 @@
-//! Active health as a state machine: how many checks in a row turn a verdict.
+//! Active health as a state machine: how many consecutive checks change a verdict.
 //!
-//! No clock and no I/O. The first check of a backend decides alone, so that a new replica does not wait for
-//! `rise` intervals; from then on `fall` failures in a row take it out and `rise` successes in a row bring it back.
+//! No clock and no I/O. The first check of a backend decides alone, so that a new replica does not wait for `rise`
+//! intervals; after that, `fall` consecutive failures take it out and `rise` consecutive successes bring it back.
 
 use std::num::NonZeroU32;
 
 use serde::Serialize;
 
-/// How many checks in a row turn a verdict.
+/// How many consecutive checks change a verdict.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Thresholds {
     pub(crate) fall: NonZeroU32,
@@ -18,13 +18,13 @@ pub(crate) struct Thresholds {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// No check has ended yet. Gets connections only while no backend is known to be healthy.
+    /// No check has finished yet. Gets connections only while no backend is known to be healthy.
     Unknown,
     Healthy,
     Unhealthy,
 }
 
-/// The verdict, and how many checks in a row contradict it.
+/// The verdict, and how many consecutive checks contradict it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Health {
     verdict: Verdict,
@@ -36,7 +36,7 @@ impl Health {
         Self { verdict: Verdict::Unknown, against: 0 }
     }
 
-    /// For a backend that has no health check.
+    /// For a backend without a health check.
     pub(crate) fn assumed() -> Self {
         Self { verdict: Verdict::Healthy, against: 0 }
     }
@@ -45,7 +45,7 @@ impl Health {
         self.verdict
     }
 
-    /// Takes the result of one check; true if the verdict changed.
+    /// Records the result of one check; true if the verdict changed.
     pub(crate) fn record(&mut self, passed: bool, thresholds: Thresholds) -> bool {
         let (opposite, needed) = match (self.verdict, passed) {
             (Verdict::Unknown, true) => (Verdict::Healthy, 1),

@@ -40,7 +40,7 @@ fn check(cluster: &Cluster, ordinal: u16, passed: bool) {
     cluster.checked(&backend(cluster, ordinal), result);
 }
 
-/// A connect to the backend that fails.
+/// A failed connect to the backend.
 fn fail(cluster: &Cluster, ordinal: u16, now: Instant) {
     let backend = backend(cluster, ordinal);
     backend.session_opened();
@@ -58,7 +58,7 @@ fn unchecked_backends_serve_only_until_one_is_known_to_be_healthy() {
     check(&cluster, 0, false);
     check(&cluster, 1, false);
     check(&cluster, 1, false);
-    assert!(eligible(&cluster).is_empty(), "all said that they are not ready");
+    assert!(eligible(&cluster).is_empty(), "none is ready");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn draining_and_removed_backends_get_nothing_and_keep_their_sessions() {
     removed.session_opened();
     cluster.take_over(2, &[endpoint(0), draining(1)]);
     assert_eq!(eligible(&cluster), ["tcp-0"]);
-    assert_eq!(cluster.checks().len(), 1, "only what may get connections is checked");
+    assert_eq!(cluster.checks().len(), 1, "only replicas that may get connections are checked");
 
     let view = cluster.view();
     assert_eq!(view.version, Some(2));
@@ -122,7 +122,7 @@ fn failures_in_a_row_eject_for_a_while() {
     backend(&cluster, 1).connect_succeeded();
     fail(&cluster, 1, start);
     fail(&cluster, 1, start);
-    assert_eq!(eligible(&cluster).len(), 2, "a success in between begins the count again");
+    assert_eq!(eligible(&cluster).len(), 2, "a success in between resets the count");
     fail(&cluster, 1, start);
     assert_eq!(eligible(&cluster), ["tcp-0"]);
     assert_eq!(cluster.ejections(), 1);
@@ -132,7 +132,7 @@ fn failures_in_a_row_eject_for_a_while() {
     assert_eq!(cluster.readmit(start + EJECT_TIME), None);
     assert_eq!(eligible(&cluster).len(), 2);
     fail(&cluster, 1, start);
-    assert_eq!(eligible(&cluster).len(), 2, "the count began again");
+    assert_eq!(eligible(&cluster).len(), 2, "the count was reset");
 }
 
 #[test]

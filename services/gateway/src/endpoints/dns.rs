@@ -1,14 +1,14 @@
-//! Replicas by DNS: every address of a name is one, as in a cluster of Envoy's type `STRICT_DNS`.
+//! Replicas from DNS: every address of a name is one, as in a cluster of Envoy's type `STRICT_DNS`.
 //!
-//! * An answer is the whole truth, however long its records claim to live. A name that has no address, or that does
-//!   not exist, has no replicas: Envoy too takes both for an answer without records.
-//! * No answer (a time-out, SERVFAIL, a refusal) changes nothing. IPv4 and IPv6 addresses are asked for separately, and
-//!   each keeps what it had.
-//! * DNS knows neither names nor drains: a replica is called by its address, and one that vanishes keeps its sessions.
+//! * An answer is the whole truth, regardless of its records' TTL. A name that has no address or does not exist has
+//!   no replicas: Envoy, too, takes both for an answer without records.
+//! * No answer (a time-out, SERVFAIL, a refusal) changes nothing. IPv4 and IPv6 addresses are queried separately, and
+//!   each keeps its last answer.
+//! * DNS knows neither names nor drains: a replica is named by its address, and one that vanishes keeps its sessions.
 //!
-//! It asks by itself instead of through the C library: that blocks a thread for as long as a server is silent, and its
-//! errors, as the standard library passes them on, do not tell a name that is gone from a server that is.
-//! A message of DNS has at most 64 KiB, which bounds the replicas.
+//! It sends its own queries instead of using the C library: that blocks a thread while a server is silent, and its
+//! errors, as the standard library reports them, do not distinguish a missing name from a missing server. A DNS message
+//! has at most 64 KiB, which bounds the number of replicas.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -27,42 +27,42 @@ use crate::settings::DnsSettings;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// How long a server may take for an answer, and how often it is asked again.
+/// How long a server may take to answer, and how often to retry.
 const PATIENCE: Duration = Duration::from_secs(1);
 const ATTEMPTS: usize = 2;
 
-/// How long a look-up may take, all names of the search list and all servers included.
+/// Time limit of a look-up, including all names of the search list and all servers.
 const LOOK_UP_MAX: Duration = Duration::from_secs(10);
 
 const FAMILIES: [RecordType; 2] = [RecordType::A, RecordType::AAAA];
 
-/// Why no look-up can be made.
+/// Why no look-up is possible.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    #[error("cannot read {RESOLV_CONF}: {0}; DNS_SERVER=IP:PORT names a server to ask")]
+    #[error("cannot read {RESOLV_CONF}: {0}; DNS_SERVER=IP:PORT names a server to query")]
     Read(#[source] std::io::Error),
-    #[error("{RESOLV_CONF}: {0}; DNS_SERVER=IP:PORT names a server to ask")]
+    #[error("{RESOLV_CONF}: {0}; DNS_SERVER=IP:PORT names a server to query")]
     Parse(#[source] resolv_conf::ParseError),
     #[error("cannot look up names: {0}")]
     Resolver(#[source] Box<NetError>),
 }
 
-/// What a look-up has shown.
+/// The result of a look-up.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    /// The replicas, those that a failure keeps included.
+    /// The replicas, including those kept despite a failure.
     pub(crate) endpoints: Vec<Endpoint>,
-    /// Why not all of it is an answer of now.
+    /// Why part of it is not current.
     pub(crate) failure: Option<String>,
 }
 
-/// A name that is looked up again and again.
+/// A name that is looked up repeatedly.
 pub(crate) struct Lookup {
     settings: DnsSettings,
     servers: Vec<SocketAddr>,
-    /// In the order in which they are tried; all end with a dot.
+    /// In the order in which to try them; all end with a dot.
     candidates: Vec<String>,
-    /// Made within the runtime in which it asks.
+    /// Created within the runtime in which it runs.
     resolver: Option<TokioResolver>,
     /// The latest answers, by family.
     known: [BTreeSet<IpAddr>; FAMILIES.len()],
@@ -95,7 +95,7 @@ impl Lookup {
         self.settings.refresh
     }
 
-    /// Asks for all addresses of the name.
+    /// Queries all addresses of the name.
     pub(crate) async fn look_up(&mut self) -> Addresses {
         let resolver = match &self.resolver {
             Some(resolver) => resolver,
@@ -117,7 +117,7 @@ impl Lookup {
                 Err(error) => failures.push((!known.is_empty(), format!("{family}: {error}"))),
             }
         }
-        // A server that fails on one family never matters while the other one is enough.
+        // A server that fails for one family does not matter while the other one is enough.
         let lacks_all = self.known.iter().all(BTreeSet::is_empty);
         let worst = failures.into_iter().find(|(keeps_something, _)| *keeps_something || lacks_all);
         let failure = worst.map(|(_, words)| format!("{}: {words}", self.name()));
@@ -136,7 +136,7 @@ impl Lookup {
     }
 }
 
-/// The names that are tried, as the C library does it: a name with few dots first within each domain of the search list.
+/// The names to try, as the C library does: a name with few dots first within each domain of the search list.
 fn candidates(name: &str, search: &[&str], ndots: u32) -> Vec<String> {
     if name.ends_with('.') {
         return vec![name.to_owned()];
@@ -155,7 +155,7 @@ fn candidates(name: &str, search: &[&str], ndots: u32) -> Vec<String> {
 fn servers(system: &resolv_conf::Config) -> Vec<SocketAddr> {
     let address = |server: &ScopedIp| SocketAddr::new(server.clone().into(), 53);
     let named: Vec<SocketAddr> = system.nameservers.iter().map(address).collect();
-    // As the C library does it.
+    // As the C library does.
     if named.is_empty() { vec![([127, 0, 0, 1], 53).into()] } else { named }
 }
 
@@ -169,7 +169,7 @@ fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, Unusable> {
     let mut options = ResolverOpts::default();
     options.timeout = PATIENCE;
     options.attempts = ATTEMPTS;
-    // Every look-up asks.
+    // Every look-up sends queries.
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
     TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
@@ -178,8 +178,8 @@ fn resolver(servers: &[SocketAddr]) -> Result<TokioResolver, Unusable> {
         .map_err(|error| Unusable::Resolver(Box::new(error)))
 }
 
-/// The addresses of the first of these names that has some. A name after one that could not be looked up would be an
-/// answer to another question, so that is the end of it.
+/// The addresses of the first of these names that has any. Stops at a name that cannot be looked up: a later name would
+/// answer another question.
 async fn find(
     resolver: &TokioResolver,
     candidates: &[String],

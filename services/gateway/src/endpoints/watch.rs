@@ -1,4 +1,4 @@
-//! Noticing that a file was replaced, by watching its directory.
+//! Notices that a file was replaced, by watching its directory.
 //!
 //! It watches the directory and not the file: a rename puts another file in its place, and a watch on the old one would
 //! stay silent. It also notices a switched directory of links, which is how Kubernetes updates a `ConfigMap`.
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Tells one state of a file from another without reading it.
+/// Distinguishes states of a file without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -36,7 +36,7 @@ impl Identity {
     }
 }
 
-/// A watch on one file. It begins when it is made, so a file read afterwards is not changed unseen.
+/// A watch on one file. It starts when it is created, so that no change after a later read goes unnoticed.
 #[derive(Debug)]
 pub(crate) struct Watch {
     path: PathBuf,
@@ -95,7 +95,7 @@ impl Changes {
         }
     }
 
-    /// Looks at the file; true if it differs from the last look.
+    /// Checks the file; true if it differs from the last check.
     pub(crate) fn look(&mut self) -> bool {
         let now = Identity::of(&self.path);
         let changed = now != self.last;
@@ -104,7 +104,7 @@ impl Changes {
     }
 }
 
-/// Reads events until there are none, which is the error `WOULDBLOCK`.
+/// Reads events until there are none (`WOULDBLOCK`).
 fn discard_events(inotify: &OwnedFd) -> Result<(), Errno> {
     let mut space = [MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(inotify, &mut space);

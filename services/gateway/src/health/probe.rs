@@ -42,7 +42,7 @@ fn judge(line: &[u8]) -> Result<(), String> {
     match code.and_then(|code| code.parse::<u16>().ok()) {
         Some(200..=299) => Ok(()),
         Some(_) => Err(format!("answered {line}")),
-        None => Err(format!("answered {line:?}, which is no HTTP status")),
+        None => Err(format!("answered {line:?}, which is not an HTTP status")),
     }
 }
 
@@ -73,8 +73,8 @@ mod tests {
         assert_eq!(probe(b"HTTP/1.0 204 No Content\r\n\r\n").await, Ok(()));
         let unavailable = probe(b"HTTP/1.1 503 Service Unavailable\r\n\r\ndraining\n").await;
         assert_eq!(unavailable, Err("answered HTTP/1.1 503 Service Unavailable".into()));
-        assert!(probe(b"").await.unwrap_err().contains("no HTTP status"));
-        assert!(probe(b"error: unknown command\n").await.unwrap_err().contains("no HTTP status"));
+        assert!(probe(b"").await.unwrap_err().contains("not an HTTP status"));
+        assert!(probe(b"error: unknown command\n").await.unwrap_err().contains("not an HTTP status"));
         assert!(probe(&[b'x'; 2000]).await.is_err());
     }
 

@@ -1,4 +1,4 @@
-//! Bodies under way: nothing is held back, and their end is what frees a replica's connection.
+//! Bodies in transit: nothing is held back, and the end of a body frees the replica's connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
 pub(super) struct Asked {
     /// `None`: it has none.
     body: Option<Incoming>,
-    /// Who gets it.
+    /// The recipient.
     backend: Option<Arc<Backend>>,
 }
 
@@ -69,11 +69,11 @@ pub(super) enum Answer {
 #[derive(Debug)]
 pub(super) struct Passed {
     body: Incoming,
-    /// What ends with it; `None` once it has.
+    /// Ends with the body; `None` once it has.
     exchange: Option<Exchange>,
 }
 
-/// A request and its answer, until the last byte of that has come.
+/// A request and its answer, until the answer's last byte has arrived.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) session: Session,
@@ -101,7 +101,7 @@ impl Answer {
 }
 
 impl Passed {
-    /// Ends the exchange if all has come. hyper does not ask again once it knows that.
+    /// Ends the exchange if everything has arrived. hyper does not ask again once it knows that.
     fn look(&mut self) {
         if self.body.is_end_stream() {
             self.end();

@@ -1,4 +1,4 @@
-//! One client's connection as HTTP uses it: whether it may be closed in order, and when something last moved on it.
+//! One client's connection as HTTP uses it: whether it may be closed in an orderly way, and when data last moved on it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,13 +15,13 @@ use tokio::time::Instant;
 
 use crate::stats::Stats;
 
-/// What requests know of their connection.
+/// What requests know about their connection.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) peer: SocketAddr,
     /// There was a request.
     was_asked: AtomicBool,
-    /// An answer has begun and not ended: closed now, the connection must not look as if it had.
+    /// An answer has begun but not ended: if closed now, the connection must not look complete.
     is_answering: AtomicBool,
     since: Instant,
     /// When something was last read or written, in milliseconds from then.
@@ -45,7 +45,7 @@ impl Link {
         self.is_answering.store(false, Ordering::Relaxed);
     }
 
-    /// Waits until nothing has moved for this long; for ever without a limit.
+    /// Waits until nothing has moved for this long; forever without a limit.
     pub(super) async fn silent_for(&self, timeout: Option<Duration>) {
         let Some(timeout) = timeout else { return std::future::pending().await };
         loop {
@@ -63,7 +63,7 @@ impl Link {
     }
 }
 
-/// The connection itself. Counted from its begin to its end, and reset if it ends within an answer.
+/// The connection itself. Counted from start to end, and reset if it ends within an answer.
 #[derive(Debug)]
 pub(super) struct Wire {
     stream: TcpStream,
@@ -93,7 +93,7 @@ impl Wire {
     fn note<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &polled {
             Poll::Ready(Ok(_)) => self.link.moved(),
-            // The kernel's verdict about a peer that takes nothing or vanished.
+            // The kernel's verdict about a peer that reads nothing or vanished.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
                 self.stats.timed_out.increment();
             }
@@ -155,7 +155,7 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.link.is_answering.load(Ordering::Relaxed) {
-            // An end in order would be the last thing the client sees before the reset.
+            // An orderly end would be the last thing the client sees before the reset.
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(context)

@@ -1,18 +1,18 @@
-//! The cookie that keeps a client with its replicas.
+//! The cookie that keeps a client on its replicas.
 //!
 //! One cookie for all services: the keys of the client's replicas ([`Backend`](crate::cluster::backend::Backend)),
-//! joined by dots, at most one for each service. A key is a digest of a replica's name and address, so every gateway
-//! computes the same one, it shows neither, and one that was made up fits no replica.
+//! joined by dots, at most one per service. A key is a digest of a replica's name and address, so every gateway
+//! computes the same one, it reveals neither, and an invented one matches no replica.
 
 use hyper::HeaderMap;
 use hyper::header::{CACHE_CONTROL, COOKIE, HeaderValue, SET_COOKIE};
 
 use crate::cluster::backend::KEY_BYTES;
 
-/// Keys that one request may bring: more than any honest client has.
+/// Maximum number of keys in one request: more than any honest client has.
 pub(super) const KEYS_MAX: usize = 32;
 
-/// The keys that a request brings, without what cannot be one.
+/// The keys in a request, without malformed ones.
 pub(super) fn keys(headers: &HeaderMap, name: &str) -> Vec<String> {
     let values = pairs(headers).filter(|pair| is_of(pair, name)).flat_map(|pair| {
         let value = &pair[name.len() + 1..];
@@ -21,7 +21,7 @@ pub(super) fn keys(headers: &HeaderMap, name: &str) -> Vec<String> {
     values.filter(|key| is_key(key)).take(KEYS_MAX).filter_map(|key| String::from_utf8(key).ok()).collect()
 }
 
-/// Removes the cookie from a request: it is between the client and the gateways.
+/// Removes the cookie from a request: it is only for the gateways.
 pub(super) fn remove(headers: &mut HeaderMap, name: &str) {
     if !pairs(headers).any(|pair| is_of(&pair, name)) {
         return;
@@ -35,7 +35,7 @@ pub(super) fn remove(headers: &mut HeaderMap, name: &str) {
     }
 }
 
-/// Has the client bring these keys from now on. The answer is for this client only, so no cache may give it to others.
+/// Makes the client send these keys from now on. The answer is for this client only, so no cache may give it to others.
 pub(super) fn set(headers: &mut HeaderMap, name: &str, keys: &[&str]) {
     let text = format!("{name}={}; Path=/; HttpOnly; SameSite=Lax", keys.join("."));
     if let Ok(value) = HeaderValue::from_str(&text) {

@@ -1,4 +1,4 @@
-//! What becomes of a request: its service, its replica, and the replica's answer.
+//! Handles a request: its service, its replica, and the replica's answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::shortages::Shortage;
 use crate::stats::Stats;
 use crate::upstream;
 
-/// Everything that requests share.
+/// State shared by all requests.
 #[derive(Debug)]
 pub(super) struct Entrance {
     routes: Routes,
@@ -80,7 +80,7 @@ impl Entrance {
         }
     }
 
-    /// Closes connections to replicas that nobody has used for a while, for ever.
+    /// Closes connections to replicas that have not been used for a while, forever.
     pub(super) async fn close_idle(&self) {
         loop {
             tokio::time::sleep(IDLE_TIME / 2).await;
@@ -103,7 +103,8 @@ impl Entrance {
         link: Arc<Link>,
     ) -> Result<Response<Answer>, Problem> {
         check(&request)?;
-        let target = request.uri().path_and_query().ok_or(Problem::Bad("the request's target is no path"))?;
+        let target =
+            request.uri().path_and_query().ok_or(Problem::Bad("the request's target is not a path"))?;
         let (service, target) = self.routes.find(target).ok_or(Problem::NoRoute)?;
         let keys = self.cookie.as_ref().map_or_else(Vec::new, |name| cookies::keys(request.headers(), name));
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
@@ -143,7 +144,7 @@ impl Entrance {
         Ok(Response::from_parts(head, Answer::none()))
     }
 
-    /// Gives a request to a replica, and to another if that could not be reached.
+    /// Sends a request to a replica, and to another one if that could not be reached.
     async fn ask(
         &self,
         service: usize,
@@ -183,7 +184,7 @@ impl Entrance {
             request.body_mut().goes_to(session.backend());
             match (sender.try_send_request(request).await, spare) {
                 (Ok(response), _) => return Ok(Answered { session, sender, response }),
-                // The replica had ended that connection, or just did.
+                // The replica had closed that connection, or just did.
                 (Err(_), Some(spare)) => {
                     may_reuse = false;
                     request = spare;
@@ -197,7 +198,7 @@ impl Entrance {
         }
     }
 
-    /// A replica for a request; after a connect that failed, another one.
+    /// A replica for a request; after a failed connect, another one.
     fn choose(
         &self,
         service: &Service,
@@ -235,7 +236,7 @@ impl Entrance {
         Problem::NoAnswer { service: self.services[service].name.clone() }
     }
 
-    /// The keys of a client's replicas of other services, one for each.
+    /// The keys of a client's replicas of other services, one each.
     fn keys_of_others<'a>(&self, service: usize, keys: &[&'a str]) -> Vec<&'a str> {
         let others = self.services.iter().enumerate().filter(|(index, _)| *index != service);
         let known = others.filter_map(|(_, other)| {
@@ -252,10 +253,10 @@ impl Entrance {
     }
 }
 
-/// Refuses what could mean one thing here and another at a replica.
+/// Rejects anything that could mean one thing here and another at a replica.
 fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     if request.method() == Method::CONNECT {
-        return Err(Problem::Bad("CONNECT is for forward proxies, and this is none"));
+        return Err(Problem::Bad("CONNECT is for forward proxies, and this is not one"));
     }
     if request.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
         return Err(Problem::Bad("the request's target has a user"));

@@ -1,4 +1,5 @@
-//! Headers on their way: what belongs to one connection stays there, and what says who the client is comes from here.
+//! Headers in transit: hop-by-hop headers stay with their connection, and the gateway sets those that identify the
+//! client.
 
 use std::net::IpAddr;
 
@@ -25,14 +26,14 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// What each of these is called by; the rest of the name is free.
+/// The common prefix of these headers; the rest of the name is free.
 const FORWARDED_PREFIX: &str = "x-forwarded-";
 
-/// What is asked for by a client that wants its connection for something else.
+/// An upgrade that a client requests for its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Upgrade {
     None,
-    /// The one that is passed on: another, such as HTTP/2, would take requests past the gateway.
+    /// The only one that is forwarded: another, such as HTTP/2, would carry requests past the gateway.
     WebSocket,
 }
 
@@ -52,8 +53,8 @@ impl Upgrade {
     }
 }
 
-/// Makes the headers of a client's request those of the one to a replica. What a client says about who it is and where
-/// it came in is replaced: the gateway is the first that knows.
+/// Turns the headers of a client's request into those of the request to a replica. Replaces what a client claims about
+/// its identity and its entry point: the gateway is the first that knows.
 pub(super) fn to_replica(headers: &mut HeaderMap, client: IpAddr, upgrade: Upgrade) {
     let is_chunked = headers.contains_key(TRANSFER_ENCODING);
     remove_hop_by_hop(headers);
@@ -67,11 +68,11 @@ pub(super) fn to_replica(headers: &mut HeaderMap, client: IpAddr, upgrade: Upgra
         headers.remove(name);
     }
     if is_chunked {
-        // Without it hyper assumes that a GET has no body.
+        // Without it, hyper assumes that a GET has no body.
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     upgrade.keep(headers);
-    // An address is always a legal value.
+    // An address is always a valid value.
     if let Ok(address) = HeaderValue::from_str(&client.to_canonical().to_string()) {
         headers.insert(FORWARDED_FOR, address);
     }
@@ -81,14 +82,14 @@ pub(super) fn to_replica(headers: &mut HeaderMap, client: IpAddr, upgrade: Upgra
     }
 }
 
-/// Makes the headers of a replica's answer those of the one to a client.
+/// Turns the headers of a replica's answer into those of the answer to the client.
 pub(super) fn to_client(headers: &mut HeaderMap, upgrade: Upgrade) {
     remove_hop_by_hop(headers);
     upgrade.keep(headers);
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    // A Host that a client calls its connection's own is still the one that its request is for.
+    // `Host` stays even if a client lists it in `Connection`: it still identifies the request's target.
     let named: Vec<HeaderName> = names(headers).filter(|name| name != HOST).collect();
     for name in HOP_BY_HOP.into_iter().chain(named) {
         headers.remove(name);
@@ -161,7 +162,7 @@ mod tests {
             (&passed[CONNECTION], &passed[UPGRADE]),
             (&"upgrade".parse().unwrap(), &"websocket".parse().unwrap())
         );
-        // Named by nothing, it says nothing.
+        // Without `Connection` naming it, it has no meaning.
         assert_eq!(Upgrade::of(Version::HTTP_11, &headers(&[("upgrade", "websocket")])), Upgrade::None);
     }
 }

@@ -8,18 +8,18 @@ use serde_json::json;
 use super::body::Answer;
 use crate::shortages::Shortage;
 
-/// Why a request gets no answer of a replica.
+/// Why a replica does not answer a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// It is not one that can be passed on; says why.
+    /// The request cannot be forwarded; says why.
     Bad(&'static str),
-    /// Its body has an encoding that the gateway does not know.
+    /// Its body has an unknown encoding.
     Encoding,
-    /// No route has its path.
+    /// No route matches its path.
     NoRoute,
-    /// No replica of this service took it.
+    /// No replica of this service accepted it.
     Shortage { service: String, shortage: Shortage },
-    /// A replica of this service took it, and ended the connection without an answer.
+    /// A replica of this service accepted it, and ended the connection without an answer.
     NoAnswer { service: String },
 }
 
@@ -50,7 +50,7 @@ impl Problem {
             Self::Shortage { .. } => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // Where the next request begins is not certain.
+            // The start of the next request is uncertain.
             Self::Bad(_) | Self::Encoding => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }

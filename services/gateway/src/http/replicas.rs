@@ -1,4 +1,4 @@
-//! Connections to replicas: new ones, and those that wait for another request.
+//! Connections to replicas: new ones, and idle ones to reuse.
 
 use std::collections::HashMap;
 use std::io;
@@ -21,12 +21,12 @@ use crate::settings::Settings;
 use crate::shortages::Shortage;
 use crate::upstream::{self, Follows};
 
-/// What carries requests to a replica, one at a time.
+/// Sends requests to a replica, one at a time.
 pub(super) type Sender = http1::SendRequest<Asked>;
 
-/// Connections to one replica that may wait for a request.
+/// Maximum number of idle connections per replica.
 const IDLE_MAX: usize = 64;
-/// How long one waits: less than replicas do, so that they seldom close one that is just about to be used.
+/// How long a connection may be idle: less than replicas allow, so that they seldom close one that is about to be used.
 pub(super) const IDLE_TIME: Duration = Duration::from_secs(5);
 
 /// A request that a replica has, or is about to get: one of its sessions until it is dropped.
@@ -46,7 +46,7 @@ impl Session {
         &self.backend
     }
 
-    /// The connect failed.
+    /// Records a failed connect.
     pub(super) fn failed(mut self, cluster: &Cluster, shortage: Shortage) -> Arc<Backend> {
         self.has_failed = true;
         cluster.connect_failed(&self.backend, shortage == Shortage::ConnectFailed, clock::now());
@@ -62,7 +62,7 @@ impl Drop for Session {
     }
 }
 
-/// All connections to replicas. How many are in use is bounded by the clients' connections.
+/// All connections to replicas. The clients' connections bound the number in use.
 #[derive(Debug)]
 pub(super) struct Replicas {
     source: Option<IpAddr>,
@@ -87,7 +87,7 @@ impl Replicas {
         }
     }
 
-    /// A connection that waits, if there is one.
+    /// An idle connection, if there is one.
     pub(super) fn waiting(&self, address: SocketAddr) -> Option<Sender> {
         let mut all = self.idle.lock();
         let idle = all.get_mut(&address)?;
@@ -100,7 +100,7 @@ impl Replicas {
         None
     }
 
-    /// Keeps a connection for another request, unless it has ended or there are enough.
+    /// Keeps a connection for another request, unless it has ended or enough are idle.
     pub(super) fn keep(&self, address: SocketAddr, sender: Sender) {
         if sender.is_closed() {
             return;
@@ -112,7 +112,7 @@ impl Replicas {
         }
     }
 
-    /// Closes connections that have waited for too long.
+    /// Closes connections that have been idle for too long.
     pub(super) fn expire(&self, now: Instant) {
         self.idle.lock().retain(|_, idle| {
             idle.retain(|one| {

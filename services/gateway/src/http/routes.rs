@@ -1,4 +1,4 @@
-//! Which service a path belongs to, and the path that the service sees.
+//! Which service a path belongs to, and the path that the service gets.
 
 use hyper::http::uri::PathAndQuery;
 
@@ -9,7 +9,7 @@ use crate::settings::Route;
 pub(super) struct Routes(Vec<(String, usize)>);
 
 impl Routes {
-    /// `services`: the services' names in their order.
+    /// `services`: the services' names in order.
     pub(super) fn new(routes: &[Route], services: &[&str]) -> Self {
         let index = |name: &str| services.iter().position(|service| *service == name);
         let mut found: Vec<(String, usize)> =
@@ -18,8 +18,8 @@ impl Routes {
         Self(found)
     }
 
-    /// The service of a target and what it is asked for there. Paths are compared as they were sent: nothing is decoded
-    /// or resolved, as the services do not agree on how. The query is kept.
+    /// The service of a target and the target to request there. Paths are compared as sent, without decoding or
+    /// resolving, since services do not agree on how. The query is kept.
     pub(super) fn find(&self, target: &PathAndQuery) -> Option<(usize, PathAndQuery)> {
         let path = target.path();
         self.0.iter().find_map(|(prefix, service)| {
@@ -35,7 +35,7 @@ impl Routes {
                 Some(query) => format!("{rest}?{query}"),
                 None => rest.to_owned(),
             };
-            // What is left of a legal target is one.
+            // The rest of a valid target is valid.
             Some((*service, PathAndQuery::from_maybe_shared(rest).ok()?))
         })
     }

@@ -1,4 +1,4 @@
-//! What follows an upgrade: bytes in both directions until both sides have ended.
+//! Forwards bytes in both directions after an upgrade, until both sides have ended.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,18 @@ pub(super) struct Tunnel {
     pub(super) session: Session,
     pub(super) link: Arc<Link>,
     pub(super) stats: Arc<Stats>,
-    /// How long it may carry nothing; `None`: for ever.
+    /// Maximum silence; `None`: no limit.
     pub(super) timeout: Option<Duration>,
 }
 
 impl Tunnel {
-    /// Carries bytes until the end. If it does not end in order, neither does the client's connection.
+    /// Forwards bytes until the end. If it does not end in an orderly way, neither does the client's connection.
     pub(super) async fn carry(self) {
         let Self { client, replica, session, link, stats, timeout } = self;
         let (client, replica) = match tokio::try_join!(client, replica) {
             Ok(both) => both,
             Err(error) => {
-                debug!(%error, backend = session.backend().name, "an upgrade came to nothing");
+                debug!(%error, backend = session.backend().name, "an upgrade failed");
                 return;
             }
         };

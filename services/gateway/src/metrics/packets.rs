@@ -14,7 +14,7 @@ use crate::cluster::Cluster;
 use crate::shortages::Shortage;
 use crate::stats::Stats;
 
-/// A registry with everything that a gateway for UDP counts.
+/// A registry with all counts of a UDP gateway.
 pub(crate) fn registry(stats: Arc<Stats>, cluster: Arc<Cluster>, kernel: KernelDrops) -> Registry {
     let mut registry = Registry::with_prefix("gateway");
     registry.register_collector(Box::new(Metrics { stats, cluster, kernel }));
@@ -42,8 +42,8 @@ impl Collector for Metrics {
                 "Sessions of a backend that ended because they were idle",
                 |counts| counts.expired,
             ),
-            ("backend_sent_packets", "Packets passed on to a backend", |counts| counts.packets_to),
-            ("backend_received_packets", "Packets that came from a backend", |counts| counts.packets_from),
+            ("backend_sent_packets", "Packets forwarded to a backend", |counts| counts.packets_to),
+            ("backend_received_packets", "Packets received from a backend", |counts| counts.packets_from),
             ("backend_dropped_packets", "Packets for a backend that could not be sent", |counts| {
                 counts.packets_dropped
             }),
@@ -57,22 +57,22 @@ impl Metrics {
         let (stats, packets) = (&self.stats, &self.stats.packets);
         gauge(encoder, "sessions_active", "Clients' sessions", stats.active() as u64)?;
         for (name, help, count) in [
-            ("sessions_opened", "Sessions of clients that came", &stats.opened),
-            ("sessions_closed", "Sessions that ended, for any reason", &stats.closed),
-            ("sessions_expired", "Sessions that ended because they were idle", &packets.expired),
-            ("sessions_evicted", "Sessions that made room for others", &packets.evicted),
+            ("sessions_opened", "Sessions opened", &stats.opened),
+            ("sessions_closed", "Sessions ended, for any reason", &stats.closed),
+            ("sessions_expired", "Sessions ended because they were idle", &packets.expired),
+            ("sessions_evicted", "Sessions evicted to make room for others", &packets.evicted),
             ("sessions_cut", "Sessions cut off by the end of a drain", &stats.cut),
-            ("sessions_moved", "Sessions that went to another backend", &packets.moved),
+            ("sessions_moved", "Sessions moved to another backend", &packets.moved),
             (
                 "sessions_resumed",
-                "Sessions that began at the backend they had through another gateway",
+                "Sessions resumed at the backend they had through another gateway",
                 &packets.resumed,
             ),
             ("loop_turns", "Turns of the event loops", &stats.turns),
         ] {
             counter(encoder, name, help, count.get())?;
         }
-        let help = "Sessions that did not begin because no backend took them";
+        let help = "Sessions refused because no backend accepted them";
         let mut family = encoder.encode_descriptor("sessions_refused", help, None, MetricType::Counter)?;
         for shortage in [Shortage::NoEndpoint, Shortage::CircuitOpen] {
             let count = ConstCounter::new(stats.shortages.refusals(shortage));
@@ -83,7 +83,7 @@ impl Metrics {
 
     fn packets(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let packets = &self.stats.packets;
-        counter(encoder, "packets_received", "Packets that came from clients", packets.received.get())?;
+        counter(encoder, "packets_received", "Packets received from clients", packets.received.get())?;
         counter(encoder, "packets_answered", "Packets sent to clients", packets.answered.get())?;
         let help = "Packets dropped, by reason; `kernel`: dropped before the gateway saw them";
         let mut family = encoder.encode_descriptor("packets_dropped", help, None, MetricType::Counter)?;

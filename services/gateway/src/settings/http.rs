@@ -1,4 +1,4 @@
-//! Settings for HTTP only: which paths go to which service, and what keeps a client with its replica.
+//! Settings for HTTP only: which paths go to which service, and what keeps a client on its replica.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use service::settings::{Reader, Setting};
 
 use super::variables as v;
 
-/// More would be a mistake; each service is followed and checked on its own.
+/// More would be a mistake; each service is followed and checked separately.
 const ROUTES_MAX: usize = 32;
 
-/// What `STICKY_COOKIE` says where nothing keeps a client with its replica: an empty variable counts as not set.
+/// The value of `STICKY_COOKIE` for no stickiness: an empty variable counts as not set.
 const NO_COOKIE: &str = "none";
 
 /// See [`variables`](super::variables).
@@ -17,12 +17,12 @@ const NO_COOKIE: &str = "none";
 pub struct HttpSettings {
     /// Paths differ.
     pub routes: Vec<Route>,
-    /// The cookie that keeps a client with its replica, if any.
+    /// The cookie that keeps a client on its replica, if any.
     pub cookie: Option<String>,
     pub head_timeout: Duration,
 }
 
-/// What goes to one service.
+/// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// `/`, or a path that does not end with `/`.
@@ -78,7 +78,7 @@ impl Setting for Routes {
     }
 }
 
-/// A path as clients send it: what is not allowed in one as it stands would never match.
+/// A path as clients send it: characters not allowed in one would never match.
 fn is_path(text: &str) -> bool {
     let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+;:@%".contains(&byte);
     text == "/"

@@ -1,4 +1,4 @@
-//! Where the replicas of the services behind the gateway are learnt from.
+//! The sources of the replicas of the services behind the gateway.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use service::settings::{Reader, Setting};
 
 use super::{DnsSettings, Protocol, Service, Source, positive, variables as v};
 
-/// The services of these names, each with its source.
+/// The services with these names, each with its source.
 pub(super) fn read(reader: &mut Reader<'_>, names: Vec<String>, protocol: Protocol) -> Vec<Service> {
     let path: Option<String> = reader.optional(&v::ENDPOINTS_FILE);
     let by_dns = reader.is_set(&v::ENDPOINTS_DNS);
@@ -62,7 +62,7 @@ impl Setting for NamePort {
     }
 }
 
-/// A name of DNS, with or without the dot at its end.
+/// A DNS name, with or without a trailing dot.
 fn is_name(text: &str) -> bool {
     let is_label = |label: &str| {
         let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';

@@ -1,8 +1,8 @@
-//! Taking connections from the listeners, and pausing when there is no room for more.
+//! Accepts connections from the listeners, and pauses when there is no room for more.
 //!
-//! A paused listener is not closed: connections wait in the kernel's queue. Accepting resumes when a session of
-//! this worker ends, and is tried again after [`RETRY`] in case other workers or processes gave something back. A
-//! failed accept is never retried at once, so running out of open files costs no CPU.
+//! A paused listener is not closed: connections wait in the kernel's queue. Accepting resumes when a session of this
+//! worker ends, and is retried after [`RETRY`] in case other workers or processes freed something. A failed accept is
+//! never retried at once, so running out of open files costs no CPU.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use crate::pace::Pace;
 use crate::shortages::Shortage;
 use crate::upstream::lacks_resources;
 
-/// Connections taken in one go before sessions get their turn.
+/// Connections accepted in one go before sessions get their turn.
 const BATCH: usize = 64;
 
 /// How long a pause lasts if nothing ends it sooner.
@@ -29,7 +29,7 @@ pub(super) struct Acceptor {
     /// Nothing was accepted since accepting paused, so that a long pause is counted once.
     stuck: bool,
     pace: Option<Pace>,
-    /// The pause is the pace's.
+    /// The accept rate caused the pause.
     waits_for_turn: bool,
 }
 
@@ -60,7 +60,7 @@ impl Acceptor {
         Ok(Self { listeners: registered, paused_until, stuck, pace, waits_for_turn })
     }
 
-    /// Takes an event; false if it is not for a listener.
+    /// Handles an event; false if it is not for a listener.
     pub(super) fn event(&mut self, token: Token) -> bool {
         let Some(listener) = self.listeners.iter_mut().find(|listener| listener.token == token) else {
             return false;
@@ -74,7 +74,7 @@ impl Acceptor {
         self.paused_until.is_none() && self.listeners.iter().any(|listener| listener.waiting)
     }
 
-    /// When a pause is over at the latest.
+    /// The latest end of a pause.
     pub(super) fn paused_until(&self) -> Option<Instant> {
         self.paused_until
     }
@@ -82,12 +82,12 @@ impl Acceptor {
     /// Ends a pause.
     pub(super) fn resume(&mut self) {
         if self.paused_until.take().is_some() {
-            // Connections that came meanwhile have used up their edge.
+            // Connections that arrived meanwhile have used up their edge.
             self.listeners.iter_mut().for_each(|listener| listener.waiting = true);
         }
     }
 
-    /// Takes a batch of connections.
+    /// Accepts a batch of connections.
     pub(super) fn take(&mut self, now: Instant, sessions: &mut Sessions) {
         for listener in &mut self.listeners {
             for _ in 0..BATCH {
@@ -131,8 +131,8 @@ impl Acceptor {
         self.stuck = true;
     }
 
-    /// Stops listening. Where the gateway alone has the listeners (`last_call`), connections that wait in the queue
-    /// would be reset, so they are taken first; listeners that somebody else keeps have a successor.
+    /// Stops listening. If the gateway alone has the listeners (`last_call`), queued connections would be reset, so
+    /// they are accepted first; listeners that somebody else keeps have a successor.
     pub(super) fn close(&mut self, last_call: bool, now: Instant, sessions: &mut Sessions) {
         for listener in self.listeners.drain(..) {
             while last_call && sessions.have_room() {

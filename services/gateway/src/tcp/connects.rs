@@ -1,12 +1,12 @@
-//! Connects that are not known to have succeeded yet, in the order of their deadlines.
+//! Pending connects, in the order of their deadlines.
 //!
 //! All have the same time-out, so the queue is always sorted and no session needs a timer. Entries whose session is
-//! connected or gone are dropped when they come to the front.
+//! connected or gone are dropped when they reach the front.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Above this the queue's memory is given back once it is empty.
+/// Above this, the queue's memory is released once it is empty.
 const KEPT: usize = 256;
 
 /// A session, and a number that distinguishes this attempt to connect from all others under the same key.
@@ -27,7 +27,7 @@ impl Connects {
         Self { timeout, queue: VecDeque::new() }
     }
 
-    /// Notes a connect that began at `now`, which must not lie before an earlier call's `now`.
+    /// Notes a connect that started at `now`, which must not be before an earlier call's `now`.
     pub(super) fn began(&mut self, pending: Pending, now: Instant) {
         self.queue.push_back((now + self.timeout, pending));
     }

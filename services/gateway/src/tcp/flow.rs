@@ -3,8 +3,8 @@
 //! Most reads are written at once from the worker's shared buffer, so a flow owns memory only while its sink is
 //! full. A flow that carries bulk data goes through a pipe instead.
 //!
-//! Events are edge-triggered. After a short read the next edge says when there is more, which saves the read that
-//! would only say "nothing now"; after a pause an edge may have passed unseen, so then it reads until nothing is left.
+//! Events are edge-triggered. After a short read, the next edge says when there is more, which saves the read that
+//! would only say "nothing now"; after a pause an edge may have passed unseen, so it then reads until nothing is left.
 
 use std::io::{self, ErrorKind, Read};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::room::Room;
 use super::splice::PipePool;
 use super::stash::{Flushed, Stash, write_once};
 
-/// The shared buffer of a worker: large enough to take what a socket usually holds in one call.
+/// The shared buffer of a worker: large enough for what a socket usually holds.
 pub(super) const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Reads and pipe fills in one go before others get their turn.
@@ -24,16 +24,16 @@ const TURNS: u32 = 8;
 /// A read of this size counts as bulk.
 const BULK_READ: usize = 32 * 1024;
 
-/// After this many bulk reads in a row a flow is spliced, once it has the room for it: what a pipe takes, the source can
-/// fill again.
+/// After this many consecutive bulk reads, a flow is spliced once its room is large: the source can then refill what a
+/// pipe takes.
 const BULK_STREAK: u8 = 4;
 
-/// What all flows of a worker share.
+/// State shared by all flows of a worker.
 #[derive(Debug)]
 pub(super) struct Shared {
     buffer: Box<[u8]>,
     pipes: PipePool,
-    /// How long a sink may leave waiting data unread.
+    /// How long a sink may leave pending data unread.
     stall_timeout: Option<Duration>,
 }
 
@@ -43,8 +43,8 @@ impl Shared {
         Self { buffer, pipes: PipePool::new(pipes_max), stall_timeout }
     }
 
-    /// Reads what `source` has now into the buffer and returns how many bytes; they stay valid until the next flow
-    /// moves. 0 if the source has nothing, or has ended.
+    /// Reads what `source` has now into the buffer and returns the number of bytes; they stay valid until the next flow
+    /// moves. 0 if the source has nothing or has ended.
     pub(super) fn read(&mut self, source: &TcpStream) -> io::Result<usize> {
         let most = self.buffer.len().min(Room::default().read_max());
         read_once(source, &mut self.buffer[..most]).map(Option::unwrap_or_default)
@@ -56,11 +56,11 @@ impl Shared {
 pub(super) struct Flow {
     stash: Option<Box<Stash>>,
     room: Room,
-    /// Bulk reads in a row.
+    /// Consecutive bulk reads.
     streak: u8,
-    /// An edge of the source may have passed while the flow did not look.
+    /// An edge of the source may have passed while the flow was not reading.
     unseen: bool,
-    /// The source said that nothing more comes.
+    /// The source has ended.
     source_ended: bool,
     /// The end was passed on to the sink: nothing is left to do.
     pub(super) done: bool,
@@ -71,25 +71,25 @@ pub(super) struct Flow {
 pub(super) enum Pause {
     /// The source has nothing now.
     SourceEmpty,
-    /// The sink takes nothing now.
+    /// The sink accepts nothing now.
     SinkFull,
-    /// Others have to get their turn; there may be more.
+    /// Others must get their turn; there may be more.
     Turn,
-    /// The source ended, and all that came from it was written.
+    /// The source ended, and everything from it was written.
     End,
     SourceFailed(io::Error),
-    /// What was read but not written is kept.
+    /// Data that was read but not written is kept.
     SinkFailed(io::Error),
 }
 
-/// What one pass achieved.
+/// The result of one pass.
 #[derive(Debug)]
 pub(super) struct Moved {
     /// Bytes written to the sink.
     pub(super) bytes: u64,
     /// Writes they took.
     pub(super) writes: u32,
-    /// The source gave something, if only its end.
+    /// The source gave something, even if only its end.
     pub(super) heard: bool,
     pub(super) pause: Pause,
 }
@@ -104,7 +104,7 @@ impl Moved {
 }
 
 impl Flow {
-    /// True if bytes wait for the sink, or the end of the source does.
+    /// True if bytes, or the end of the source, wait for the sink.
     pub(super) fn waits_for_sink(&self) -> bool {
         self.stash.is_some() || (self.source_ended && !self.done)
     }
@@ -114,8 +114,8 @@ impl Flow {
         self.unseen = true;
     }
 
-    /// Moves what can be moved now. `to_the_end` if the source is known to have ended, so that a short read is not
-    /// its last word; `splice` if bulk data may go through a pipe.
+    /// Moves what can be moved now. `to_the_end`: the source is known to have ended, so a short read is not its last
+    /// word; `splice`: bulk data may go through a pipe.
     pub(super) fn run(
         &mut self,
         source: &TcpStream,
@@ -193,7 +193,7 @@ impl Flow {
             .or_else(|| (taken < most && !self.unseen).then_some(Pause::SourceEmpty))
     }
 
-    /// Begins with the first `taken` bytes of the shared buffer, read before anybody waited for events of the source.
+    /// Starts with the first `taken` bytes of the shared buffer, read before the source was registered.
     pub(super) fn begin(
         &mut self,
         taken: usize,
@@ -210,7 +210,7 @@ impl Flow {
         moved
     }
 
-    /// One write; what is left of `bytes` is kept. `None` if nothing is.
+    /// One write; keeps the rest of `bytes`. `None` if nothing is left.
     fn write(&mut self, bytes: &[u8], sink: &TcpStream, moved: &mut Moved) -> Option<Pause> {
         let written = match write_once(sink, bytes) {
             Ok(written) => written,
@@ -259,7 +259,7 @@ impl Flow {
         self.streak = if taken >= BULK_READ { self.streak.saturating_add(1) } else { 0 };
     }
 
-    /// Lets go of what is held back.
+    /// Discards what is held back.
     pub(super) fn discard(&mut self, shared: &mut Shared) {
         if let Some(Stash::Pipe(pipe)) = self.stash.take().map(|stash| *stash) {
             shared.pipes.give_back(pipe);

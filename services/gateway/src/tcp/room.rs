@@ -1,17 +1,17 @@
-//! How much the kernel may keep of one direction, and how long it may be stuck.
+//! How much data the kernel may hold for one direction, and how long it may be stuck.
 //!
 //! By default the kernel lets a sending socket hold 4 MiB, and a receiving one up to 32 MiB. A peer that does not read
 //! would fill all of that, on both of the gateway's sockets. So a direction starts with little room and gets more once
-//! its sink has proved that it takes large amounts.
+//! its sink has proved that it accepts large amounts.
 //!
-//! Nothing is set before a direction's second read, or its first large one: a session of one message pays no system call
-//! here, and one small read cannot fill much. Setting `SO_RCVBUF` ends the kernel's own tuning, and from then on the window stays within what it
-//! was when it was set, however large the buffer becomes; `TCP_WINDOW_CLAMP` lifts that. `SO_RCVBUF` cannot exceed
-//! `net.core.rmem_max`, so a low limit there slows bulk transfers down.
+//! Nothing is set before a direction's second read, or its first large one: a session of one message pays no system
+//! call here, and one small read cannot fill much. Setting `SO_RCVBUF` ends the kernel's own tuning, and from then on
+//! the window stays within its size at that time, however large the buffer becomes; `TCP_WINDOW_CLAMP` lifts that.
+//! `SO_RCVBUF` cannot exceed `net.core.rmem_max`, so a low limit there slows bulk transfers down.
 //!
-//! On loopback a peer's packets carry up to half of the window that the connection began with, so 32 KiB. A window that
-//! never becomes as large is not filled: the peer waits for its persist timer, 200 ms at a time. So the first room of a
-//! source cannot be smaller than this.
+//! On loopback, a peer's packets carry up to half of the connection's initial window, so 32 KiB. A smaller window is
+//! not filled: the peer waits for its persist timer, 200 ms at a time. So the initial room of a source cannot be
+//! smaller than this.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,26 +22,26 @@ use nix::libc;
 use nix::sys::socket::setsockopt;
 use socket2::SockRef;
 
-/// What may wait unread in the source: the kernel doubles it, to allow for a packet's overhead. One read takes no more.
+/// Maximum unread data in the source: the kernel doubles it, to allow for a packet's overhead. One read takes no more.
 const SMALL_SOURCE_BYTES: usize = 32 * 1024;
 
-/// Bytes that may wait unsent in the sink, to which the kernel may add a packet. Most messages and all idle sessions need
+/// Maximum unsent data in the sink, to which the kernel may add a packet. Most messages and all idle sessions need
 /// less.
 const SMALL_SINK_BYTES: u32 = 16 * 1024;
 
-/// The same for a direction that moves in bulk. With a quarter of it, each byte costs up to twice the CPU: packets are
-/// smaller, and both ends sleep more often.
+/// The same for a direction that moves in bulk. With a quarter of this, each byte costs up to twice the CPU: packets
+/// are smaller, and both ends sleep more often.
 const SOURCE_BYTES: usize = 1024 * 1024;
 const SINK_BYTES: u32 = 512 * 1024;
 
 /// A read of this size is a large one…
 const LARGE_READ: usize = 16 * 1024;
 
-/// …and after this many a direction moves in bulk: its sink has then taken half a MiB.
+/// …and after this many, a direction moves in bulk: its sink has then taken half a MiB.
 const LARGE_READS: u8 = 32;
 
-/// The most that the window of a connection may become. Nix has no type for this option, but the macro that makes its own:
-/// the one call to `setsockopt` in it gets a `c_int` and its length.
+/// The maximum window of a connection. Nix has no type for this option, but a macro to define one: its only call to
+/// `setsockopt` gets a `c_int` and its length.
 #[derive(Debug, Clone, Copy)]
 struct WindowClamp;
 
@@ -97,7 +97,7 @@ impl Room {
             Self::Small { large_reads } => (Self::Small { large_reads: large_reads + 1 }, Ok(())),
             Self::Large => return,
         };
-        // Fails only on a socket that is closed; its own event says so.
+        // Fails only on a closed socket; its own event says so.
         let _: io::Result<()> = set;
         *self = next;
     }
@@ -114,15 +114,15 @@ fn large(source: &TcpStream, sink: &TcpStream) -> io::Result<()> {
     SockRef::from(sink).set_tcp_notsent_lowat(SINK_BYTES)
 }
 
-/// Bounds what waits in `sink` and how long it may wait. Connections inherit it from their listener.
+/// Bounds the pending data in `sink` and how long it may wait. Connections inherit it from their listener.
 ///
-/// The time runs while data waits and the peer makes no progress: its window is closed, or it acknowledges nothing.
-/// Then the kernel drops what is left and reports `ETIMEDOUT`. This holds after a close too, so no orphaned socket
-/// stays behind.
+/// The time runs while data is pending and the peer makes no progress: its window is closed, or it acknowledges
+/// nothing. Then the kernel drops the rest and reports `ETIMEDOUT`. This also holds after a close, so no orphaned
+/// socket stays behind.
 pub(crate) fn bound_sink(sink: &impl AsFd, stall_timeout: Option<Duration>) -> io::Result<()> {
     let sink = SockRef::from(sink);
     sink.set_tcp_notsent_lowat(SMALL_SINK_BYTES)?;
-    // Set it even to "none": a listener may bring a value from another process.
+    // Set it even to "none": a listener may have a value from another process.
     sink.set_tcp_user_timeout(stall_timeout)
 }
 

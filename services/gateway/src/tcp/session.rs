@@ -111,7 +111,7 @@ pub(super) struct Session {
     connected: bool,
     retried: bool,
     sent: Sent,
-    /// Sweeps since something was last passed on.
+    /// Sweeps since data last moved.
     silent_for: u8,
 }
 
@@ -119,7 +119,7 @@ pub(super) struct Session {
 const BUDGET: usize = if cfg!(debug_assertions) { 96 } else { 64 };
 const _: () = assert!(size_of::<Session>() <= BUDGET, "a session outgrew its budget");
 
-/// What was written to the backend, as far as `TCP_NODELAY` is concerned.
+/// How often the backend was written to, as far as `TCP_NODELAY` is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Nothing,
@@ -135,14 +135,14 @@ pub(super) struct Turn<'a> {
     pub(super) key: usize,
 }
 
-/// What became of a session.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(super) enum Step {
     /// It waits for events.
     Wait,
     /// It can continue in this direction once others have had their turn.
     Again(Direction),
-    /// Both directions ended in order.
+    /// Both directions ended in an orderly way.
     Ended,
     /// One side was reset or failed in this way.
     Reset(io::ErrorKind),
@@ -181,7 +181,7 @@ impl Session {
         self.serial
     }
 
-    /// Counts one more sweep; returns how many have gone by in silence.
+    /// Counts one more sweep; returns how many have passed in silence.
     pub(super) fn sweep(&mut self) -> u8 {
         self.silent_for = self.silent_for.saturating_add(1);
         self.silent_for
@@ -211,7 +211,7 @@ impl Session {
         if self.up.waits_for_sink() { Ok(self.drive(Direction::Up, false, turn)) } else { Ok(Step::Wait) }
     }
 
-    /// Checks whether the connect has finished; on an idle connection no other call would show it.
+    /// Checks whether the connect has finished; on an idle connection, no other call would show it.
     pub(super) fn check_connect(&mut self) -> io::Result<bool> {
         if !self.connected {
             if let Some(error) = self.upstream.stream.take_error()? {
@@ -240,7 +240,7 @@ impl Session {
         }
     }
 
-    /// Takes an event of the source of `direction`.
+    /// Handles an event of the source of `direction`.
     pub(super) fn source_ready(
         &mut self,
         direction: Direction,
@@ -254,7 +254,7 @@ impl Session {
         self.drive(direction, to_the_end, turn)
     }
 
-    /// Passes on what the client sent before it had a backend: the first `taken` bytes of the shared buffer.
+    /// Forwards what the client sent before it had a backend: the first `taken` bytes of the shared buffer.
     pub(super) fn begin(&mut self, taken: usize, turn: &mut Turn<'_>) -> Step {
         let moved = self.up.begin(taken, &self.client.stream, &self.upstream.stream, turn.shared);
         self.count(Direction::Up, &moved);
@@ -284,7 +284,7 @@ impl Session {
             }
             Pause::SourceFailed(error) => Step::Reset(error.kind()),
             Pause::SinkFailed(error) => {
-                // What a peer sent before its reset must still arrive.
+                // Data that a peer sent before its reset must still arrive.
                 self.run(direction.reverse(), true, turn.shared);
                 Step::Reset(error.kind())
             }
@@ -326,12 +326,12 @@ impl Session {
     }
 
     /// The first write goes out at once anyway; a later one would wait for its acknowledgement. So one-message sessions
-    /// save the system call, and the call sends what the second write left waiting.
+    /// save the system call, and the call sends what the second write left pending.
     fn count_writes(&mut self, writes: u32) {
         self.sent = match (self.sent, writes) {
             (Sent::Nothing, 1) => Sent::Once,
             (Sent::Nothing | Sent::Once, _) => {
-                // Fails only on a socket that is closed; its own event says so.
+                // Fails only on a closed socket; its own event says so.
                 let _ = self.upstream.stream.set_nodelay(true);
                 Sent::Undelayed
             }
@@ -346,10 +346,10 @@ impl Session {
         }
     }
 
-    /// The source of `direction` has ended and everything from it was written: tells the sink.
+    /// The source of `direction` has ended and everything from it was written: shuts down the sink.
     fn pass_on_end(&mut self, direction: Direction, turn: &mut Turn<'_>) -> Step {
         if self.flow(direction.reverse()).done {
-            // Closing both sockets tells it as well.
+            // Closing both sockets tells it too.
             return Step::Ended;
         }
         if direction == Direction::Up && !self.connected {
@@ -389,16 +389,16 @@ impl Session {
         }
     }
 
-    /// Closes both sockets, which also takes them out of the poll.
+    /// Closes both sockets, which also removes them from the poll.
     pub(super) fn close(mut self, shared: &mut Shared) {
         self.up.discard(shared);
         self.down.discard(shared);
     }
 
-    /// Resets both sockets, so that neither peer mistakes what it got for everything.
+    /// Resets both sockets, so that neither peer mistakes what it received for everything.
     pub(super) fn reset(self, shared: &mut Shared) {
         for peer in [&self.client, &self.upstream] {
-            // If that fails the close is orderly, which is the next best thing.
+            // If that fails, the close is orderly, which is the next best thing.
             let _ = SockRef::from(&peer.stream).set_linger(Some(std::time::Duration::ZERO));
         }
         self.close(shared);

@@ -1,4 +1,4 @@
-//! All sessions of one worker: opening them, letting them move, and counting how they end.
+//! All sessions of one worker: opens them, lets them move, and counts how they end.
 
 use std::io;
 use std::net::IpAddr;
@@ -23,28 +23,28 @@ use crate::upstream::{self, Follows};
 /// Settings for the sessions of all workers.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Where upstream connections come from.
+    /// Source address of upstream connections.
     pub(crate) source: Option<IpAddr>,
-    /// How many client connections all workers together may have.
+    /// Maximum number of client connections of all workers together.
     pub(crate) connections_max: usize,
     pub(crate) connect_timeout: Duration,
-    /// How long a side may leave waiting data unread; `None`: for ever.
+    /// How long a side may leave pending data unread; `None`: forever.
     pub(crate) stall_timeout: Option<Duration>,
-    /// How long a session may carry nothing; `None`: for ever.
+    /// Maximum silence of a session; `None`: no limit.
     pub(crate) tunnel_timeout: Option<Duration>,
     /// Pipes for bulk data of one worker; each takes two open files.
     pub(crate) pipes_max: usize,
 }
 
-/// Sweeps in one tunnel time-out: a session that falls silent is closed at most an eighth of it late.
+/// Sweeps per tunnel time-out: a session that falls silent is closed at most an eighth of it late.
 const SWEEPS: u8 = 8;
 
-/// How a session leaves.
+/// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     InOrder,
     Reset,
-    /// Its backend could not be reached; it is no longer counted as one of that backend's.
+    /// Its backend could not be reached and no longer counts it.
     Unreached(Shortage),
 }
 
@@ -66,12 +66,12 @@ pub(super) struct Sessions {
     connects: Connects,
     /// When the next sweep for silent sessions is due; `None`: there is nothing to find.
     next_sweep: Option<Instant>,
-    /// Flows that gave way to others and can continue.
+    /// Flows that yielded to others and can continue.
     again: Vec<(usize, Direction)>,
     serial: u32,
-    /// Which connect failed last, and why.
+    /// The last failed connect, and why it failed.
     cause: String,
-    /// Sessions that ended since somebody last asked.
+    /// A session has ended since the last check.
     ended: bool,
 }
 
@@ -182,7 +182,7 @@ impl Sessions {
         self.serial
     }
 
-    /// The second and last try, at any backend but the one that failed. If there is none, the first try's `shortage`
+    /// The second and last try, at any backend except the failed one. If there is none, the first try's `shortage`
     /// remains the reason.
     fn connect_elsewhere(
         &mut self,
@@ -212,7 +212,7 @@ impl Sessions {
         shortage
     }
 
-    /// Takes an event of a session's socket.
+    /// Handles an event of a session's socket.
     pub(super) fn event(&mut self, event: &Event, now: Instant) {
         let (key, side) = from_token(event.token());
         let failed = event.is_error();
@@ -245,10 +245,10 @@ impl Sessions {
         }
     }
 
-    /// Continues flows that gave way to others.
+    /// Continues flows that yielded to others.
     pub(super) fn go_on(&mut self, now: Instant) {
         for (key, direction) in std::mem::take(&mut self.again) {
-            // If the session ended and its key is used again, this is one idle read of the new one.
+            // If the session ended and its key was reused, this is one idle read of the new one.
             self.step(key, now, |session, turn| session.drive(direction, true, turn));
         }
     }
@@ -273,7 +273,7 @@ impl Sessions {
         }
     }
 
-    /// Takes a session whose backend could not be reached to another one, once.
+    /// Moves a session whose backend could not be reached to another one, once.
     fn retry(&mut self, key: usize, error: &io::Error, now: Instant) {
         let Some(session) = self.slab.get(key) else { return };
         let (failed, retried) = (Arc::clone(session.backend()), session.retried());
@@ -353,7 +353,7 @@ impl Sessions {
         }
     }
 
-    /// Closes what is left at the end of a drain.
+    /// Closes the remaining sessions at the end of a drain.
     pub(super) fn cut(&mut self, now: Instant) {
         let keys: Vec<usize> = self.slab.iter().map(|(key, _)| key).collect();
         for key in keys {

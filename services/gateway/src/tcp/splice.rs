@@ -1,4 +1,4 @@
-//! Moving bulk data through a pipe, so that it never enters this process.
+//! Moves bulk data through a pipe, so that it never enters this process.
 //!
 //! Pipes come from a pool: opening one costs more than it saves on a short transfer, and an idle connection must
 //! not own two more open files. If the pool is empty, the flow keeps copying.
@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice};
 
-/// How much a pipe is asked to hold; also the most that one turn moves.
+/// Requested capacity of a pipe; also the maximum that one turn moves.
 const PIPE_BYTES: usize = 1024 * 1024;
 
-/// The kernel gives tiny pipes to an unprivileged user who has many; copying is faster than those.
+/// The kernel gives tiny pipes to an unprivileged user with many pipes; copying is faster than those.
 const PIPE_BYTES_MIN: usize = 64 * 1024;
 
-/// How many pipes the pool keeps while nobody uses them.
+/// Maximum number of idle pipes in the pool.
 const IDLE_MAX: usize = 8;
 
 /// A pipe and how many bytes are in it.
@@ -36,12 +36,12 @@ impl Pipe {
         Ok(Self { read, write, filled: 0 })
     }
 
-    /// Bytes that were taken from a source and not yet given to a sink.
+    /// Bytes taken from a source but not yet given to a sink.
     pub(super) fn filled(&self) -> usize {
         self.filled
     }
 
-    /// Takes from `source` what one call gets. `None` if there is nothing now, 0 at its end. Call it only while the
+    /// Moves what one call gets from `source`. `None` if there is nothing now, 0 at its end. Call it only while the
     /// pipe is empty: otherwise "nothing now" could mean that the pipe is full.
     pub(super) fn fill(&mut self, source: impl AsFd) -> io::Result<Option<usize>> {
         debug_assert_eq!(self.filled, 0, "a pipe is filled when it is empty");
@@ -50,7 +50,7 @@ impl Pipe {
         Ok(taken)
     }
 
-    /// Gives what is inside to `sink`, until that is full or the pipe empty; returns how much.
+    /// Moves the contents to `sink`, until that is full or the pipe empty; returns how much.
     pub(super) fn drain(&mut self, sink: impl AsFd) -> io::Result<u64> {
         let before = self.filled;
         while self.filled > 0 {
@@ -79,12 +79,12 @@ fn transfer(from: impl AsFd, to: impl AsFd, bytes: usize) -> io::Result<Option<u
 #[derive(Debug)]
 pub(super) struct PipePool {
     idle: Vec<Pipe>,
-    /// How many more may be opened, so that the open files they take stay within what the limits leave free.
+    /// How many more may be opened, to keep their open files within the limits.
     unopened: usize,
 }
 
 impl PipePool {
-    /// A pool that has at most `max` pipes open, lent and idle ones together.
+    /// A pool with at most `max` open pipes, lent and idle ones together.
     pub(super) fn new(max: usize) -> Self {
         Self { idle: Vec::new(), unopened: max }
     }
@@ -98,7 +98,7 @@ impl PipePool {
             return None;
         }
         let Ok(pipe) = Pipe::open() else {
-            // Ask again only when one came back, not at every turn.
+            // Ask again only when one was returned, not at every turn.
             self.unopened = 0;
             return None;
         };
@@ -106,13 +106,13 @@ impl PipePool {
         Some(pipe)
     }
 
-    /// How many pipes wait to be lent.
+    /// Number of idle pipes.
     #[cfg(test)]
     pub(super) fn idle(&self) -> usize {
         self.idle.len()
     }
 
-    /// Takes a pipe back. One that is not empty is closed with what is in it.
+    /// Takes a pipe back. One that is not empty is closed with its contents.
     pub(super) fn give_back(&mut self, pipe: Pipe) {
         if pipe.filled == 0 && self.idle.len() < IDLE_MAX {
             self.idle.push(pipe);

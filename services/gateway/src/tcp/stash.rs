@@ -9,19 +9,19 @@ use mio::net::TcpStream;
 
 use super::splice::Pipe;
 
-/// What a flow holds back until its sink is writable again.
+/// Data that a flow holds back until its sink is writable again.
 #[derive(Debug)]
 pub(super) enum Stash {
     /// The rest of one read.
     Bytes { bytes: Box<[u8]>, written: usize },
-    /// What is left in the pipe of a spliced flow.
+    /// The rest in the pipe of a spliced flow.
     Pipe(Pipe),
 }
 
 /// How much of a stash was written.
 #[derive(Debug)]
 pub(super) enum Flushed {
-    /// All of it: this many bytes now. A pipe comes back to be used again.
+    /// All of it: this many bytes now. A pipe is returned for reuse.
     All { bytes: u64, pipe: Option<Pipe> },
     /// This many bytes, then the sink was full.
     Some(u64),
@@ -32,8 +32,8 @@ impl Stash {
         Self::Bytes { bytes: bytes.into(), written: 0 }
     }
 
-    /// Writes as much as `sink` takes. If that is not all, the rest is put back into `slot`; after an error too, so
-    /// that it can go to another backend.
+    /// Writes as much as `sink` accepts. Puts the rest back into `slot`, after an error too, so that it can go to
+    /// another backend.
     pub(super) fn flush(slot: &mut Option<Box<Self>>, sink: &TcpStream) -> io::Result<Flushed> {
         match slot.as_deref_mut() {
             None => Ok(Flushed::All { bytes: 0, pipe: None }),
@@ -60,7 +60,7 @@ impl Stash {
     }
 }
 
-/// Writes what `sink` takes at once; 0 if it is full.
+/// Writes what `sink` accepts at once; 0 if it is full.
 pub(super) fn write_once(mut sink: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     loop {
         match sink.write(bytes) {

@@ -1,8 +1,8 @@
 //! One event loop.
 //!
-//! Per turn: events of sessions, then flows that gave way to others, then new connections (last, so that the key of
-//! a session that ended in this turn is not used again within it), then what is due. With nothing to do it sleeps
-//! without a time-out.
+//! Per turn: events of sessions, then flows that yielded to others, then new connections (last, so that the key of a
+//! session that ended in this turn is not reused within it), then what is due. With nothing to do, it sleeps without a
+//! time-out.
 
 use std::io;
 use std::net::TcpListener;
@@ -26,7 +26,7 @@ const FIRST_LISTENER: Token = Token(usize::MAX - 1);
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
-/// What a worker shares with the other parts of the gateway.
+/// State shared with the other parts of the gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
     pub(crate) cluster: Arc<Cluster>,
@@ -34,18 +34,18 @@ pub(crate) struct Context {
     pub(crate) shutdown: Shutdown,
 }
 
-/// How a worker behaves.
+/// Settings of a worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) policy: Policy,
-    /// Between two connections that are accepted; `None`: as they come.
+    /// Interval between accepts; `None`: no limit.
     pub(crate) accept_interval: Option<Duration>,
-    /// Sessions that one backend may have.
+    /// Maximum number of sessions of one backend.
     pub(crate) circuit_max: u64,
-    /// How long sessions may continue after the drain began.
+    /// How long sessions may continue after a drain starts.
     pub(crate) drain_timeout: Duration,
-    /// Nobody else keeps the listeners, so what waits in their queues is taken before they are closed.
+    /// Nobody else keeps the listeners, so connections in their queues are accepted before they are closed.
     pub(crate) last_call: bool,
 }
 
@@ -67,7 +67,7 @@ impl Worker {
         let acceptor = Acceptor::new(listeners, poll.registry(), FIRST_LISTENER, pace)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
-            // It fails only if the poll is gone, and then so is the worker.
+            // Fails only if the poll is gone, and then so is the worker.
             let _ = waker.wake();
         });
         let sessions = Sessions::new(
@@ -121,7 +121,7 @@ impl Worker {
                 let now = clock::now();
                 let drain_ends = *self.drain_ends.get_or_insert_with(|| {
                     self.acceptor.close(self.plan.last_call, now, &mut self.sessions);
-                    tracing::info!(sessions = self.sessions.len(), "draining: takes no new connections");
+                    tracing::info!(sessions = self.sessions.len(), "draining: accepting no new connections");
                     now + self.plan.drain_timeout
                 });
                 self.sessions.is_empty() || drain_ends <= now
@@ -130,7 +130,7 @@ impl Worker {
         }
     }
 
-    /// How long to sleep; for ever if only an event can bring work.
+    /// How long to sleep; forever if only an event can bring work.
     fn timeout(&mut self) -> Option<Duration> {
         if self.acceptor.ready() || self.sessions.can_continue() {
             return Some(Duration::ZERO);

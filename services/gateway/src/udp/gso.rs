@@ -1,7 +1,7 @@
 //! Several packets to one peer as one message (`UDP_SEGMENT`, generic segmentation offload).
 //!
-//! The kernel takes the packets through its layers once and cuts them apart at the end, or not at all if the receiver
-//! asks for them whole. They must have the same length, except that the last may be shorter.
+//! The kernel takes the packets through its layers once and splits them at the end, or not at all if the receiver
+//! accepts them whole. They must have the same length, except that the last may be shorter.
 
 use std::io::IoSlice;
 use std::os::fd::RawFd;
@@ -9,13 +9,13 @@ use std::os::fd::RawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
-/// Packets of one message that every kernel with segmentation takes.
+/// Maximum number of packets per message that every kernel with segmentation accepts.
 const SEGMENTS_MAX: usize = 64;
 
 /// Longer packets may have to be fragmented, which segments may not be.
 const SEGMENT_BYTES_MAX: usize = 1_400;
 
-/// How many of the first packets fit into one message, if they are of these `lengths`; 1 if only the first does.
+/// How many of the first packets fit into one message, given their `lengths`; 1 if only the first does.
 pub(super) fn run(mut lengths: impl Iterator<Item = usize>) -> usize {
     let Some(segment @ 1..=SEGMENT_BYTES_MAX) = lengths.next() else {
         return 1;

@@ -1,14 +1,14 @@
-//! Which replica each client has, in a file that all gateways of a group share.
+//! Which replica each client has, in a file shared by all gateways of a group.
 //!
 //! The file is a hash table: buckets of [`WAYS`] records, found by a hash of the client's address and the one it sends
 //! to. There are no locks. Each record has a checksum, so that a record read while another gateway writes it counts as
-//! empty. Two gateways that write to one bucket at the same time may lose one of the two records; its client is
-//! recorded again half an idle time-out later. The loss only matters if the group changes just then: the client then
+//! empty. If two gateways write to one bucket at the same time, one of the two records may be lost; its client is
+//! recorded again half an idle time-out later. The loss only matters if the group changes in between: the client then
 //! gets a replica as a new client would.
 //!
-//! The size is fixed (8 MiB at most, for 131,072 clients; blocks that were never written take no space). A full bucket
-//! loses its oldest record of a client that was not heard again after a reply, so that spoofed sources only displace
-//! each other; a client that was heard again gives way only to another such client.
+//! The size is fixed (at most 8 MiB, for 131,072 clients; unwritten blocks take no space). A full bucket loses its
+//! oldest record of a client that was not heard again after a reply, so that spoofed sources only displace each other;
+//! a client that was heard again gives way only to another such client.
 
 use std::fs::{File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -34,18 +34,18 @@ pub(crate) struct Visitor {
     pub(crate) listener: SocketAddr,
 }
 
-/// The table, as one gateway sees it.
+/// One gateway's handle to the table.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     file: File,
     /// A record is refreshed twice per idle time-out, so a live session's record is never older than this.
     valid_for: Duration,
     idle_timeout: Duration,
-    /// Whether the file failed before, so that it is reported once.
+    /// Whether the file has failed before, to report it once.
     failed: bool,
 }
 
-/// What a record says.
+/// The contents of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Record {
     /// The visitor's hash; 0 is an empty record.
@@ -58,17 +58,17 @@ struct Record {
 }
 
 impl Ledger {
-    /// Opens the file at `path`; makes it if it is not there.
+    /// Opens the file at `path`; creates it if it does not exist.
     pub(crate) fn open(path: &Path, idle_timeout: Duration) -> io::Result<Self> {
-        // No links, and nothing that could block: the file is made here, for this alone.
+        // No links, and nothing that could block: the file is created here, for this purpose only.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
         let file = options.open(path)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
-        // The size is the same for every gateway, so it does not matter which comes first.
+        // The size is the same for every gateway, so it does not matter which one is first.
         if file.metadata()?.len() < FILE_BYTES {
             file.set_len(FILE_BYTES)?;
         }
@@ -106,7 +106,7 @@ impl Ledger {
         }
     }
 
-    /// Where in its bucket a record goes: over an older one of its client, an empty or outdated one, or the oldest
+    /// The position of a record in its bucket: over an older one of its client, an empty or outdated one, or the oldest
     /// unproven one. A proven record may also replace the oldest proven one.
     fn way_for(&self, bucket: &[Option<Record>; WAYS], record: &Record, now: u64) -> Option<usize> {
         let own = bucket.iter().position(|other| other.is_some_and(|other| other.visitor == record.visitor));
@@ -136,7 +136,7 @@ impl Ledger {
     fn fail(&mut self, error: &io::Error) {
         if !self.failed {
             self.failed = true;
-            tracing::error!(%error, "the file of sessions cannot be used: if the gateways change, so do replicas");
+            tracing::error!(%error, "cannot use the sessions file: if the gateways change, clients' replicas may change too");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What becomes of a packet: which session it belongs to, and where that session goes. [`ends`]: when it ends.
+//! Handles packets: which session they belong to, and where that session goes. [`ends`]: when it ends.
 
 mod ends;
 
@@ -27,14 +27,14 @@ const ROUNDS: usize = 4;
 /// Settings for the sessions of one worker.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Where sockets towards replicas are bound.
+    /// Source address of sockets to replicas.
     pub(crate) source: Option<IpAddr>,
-    /// Sockets towards replicas, of sessions and of those that left.
+    /// Maximum number of sockets to replicas, including those of sessions that left.
     pub(crate) sessions_max: usize,
     pub(crate) idle_timeout: Duration,
 }
 
-/// Why a packet goes nowhere.
+/// Why a packet is dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unserved {
     /// An answer to it would come back as another packet.
@@ -54,13 +54,13 @@ pub(super) struct Relay<P: Peer> {
     registry: Registry,
     stats: Arc<Stats>,
     limits: Limits,
-    /// Segmented messages to replicas are worth trying.
+    /// Whether to try segmented messages to replicas.
     segments: bool,
-    /// False once the gateway drains: clients without a session get none.
+    /// False during a drain: clients without a session get none.
     takes_new: bool,
     /// Sessions whose replica may have sent more.
     again: Vec<usize>,
-    /// The packets of a batch by client; kept for its memory.
+    /// The packets of a batch by client; kept to reuse its memory.
     order: Vec<(SocketAddr, usize)>,
 }
 
@@ -91,7 +91,7 @@ impl<P: Peer> Relay<P> {
         })
     }
 
-    /// Sessions that clients have.
+    /// Number of sessions with a client.
     pub(super) fn clients(&self) -> usize {
         self.table.clients()
     }
@@ -106,7 +106,7 @@ impl<P: Peer> Relay<P> {
         !self.again.is_empty()
     }
 
-    /// Passes on a batch of packets that came in at `listener`, grouped by client.
+    /// Forwards a batch of packets that arrived at `listener`, grouped by client.
     pub(super) fn forward<'a>(
         &mut self,
         listener: usize,
@@ -121,7 +121,7 @@ impl<P: Peer> Relay<P> {
             order.push((datagram.peer.address(), index));
         }
         self.stats.packets.received.add(order.len() as u64);
-        // By client, and within each in the order of arrival.
+        // By client, and per client in the order of arrival.
         order.sort_unstable();
         for group in order.chunk_by(|one, other| one.0 == other.0) {
             let mut packets = [IoSlice::new(&[]); BATCH];
@@ -133,7 +133,7 @@ impl<P: Peer> Relay<P> {
         self.order = order;
     }
 
-    /// Passes on what one client sent.
+    /// Forwards what one client sent.
     fn pass_on(&mut self, flow: Flow, packets: &[IoSlice<'_>], now: Instant) {
         let found = match self.table.find(flow) {
             Some(key) => Ok(self.settle(key, now)),
@@ -222,7 +222,7 @@ impl<P: Peer> Relay<P> {
         let new = self.router.choose(Some(&old)).ok()?;
         // It leaves first, so that its old place is given up if room is needed.
         if refused {
-            // Nothing can come from there any more.
+            // Nothing more can come from there.
             self.table.remove(key);
             self.router.cluster().connect_failed(&old, true, now);
         } else {
@@ -260,8 +260,8 @@ impl<P: Peer> Relay<P> {
         self.insert(flow, backend, socket, Rank::Fresh, now)
     }
 
-    /// The replica for a client that had none. If all are at their limit, the longest idle session makes room:
-    /// otherwise a flood could lock out all clients for an idle time-out.
+    /// The replica for a client that had none. If all are at their limit, evicts the longest idle session: otherwise a
+    /// flood could lock out all clients for an idle time-out.
     fn choose(&mut self, now: Instant) -> Result<Arc<Backend>, Unserved> {
         let mut chosen = self.router.choose(None);
         if matches!(chosen, Err(Shortage::CircuitOpen)) && self.evict_client() {
@@ -281,8 +281,7 @@ impl<P: Peer> Relay<P> {
         own || client.port() == 0 || self.router.cluster().is_replica(client)
     }
 
-    /// A socket towards a replica that counts the session as its load. If opening it fails, the replica no longer
-    /// counts it.
+    /// A socket to a replica that counts the session as its load. If opening it fails, the replica no longer counts it.
     fn connect(&mut self, backend: &Arc<Backend>, now: Instant) -> Result<mio::net::UdpSocket, Unserved> {
         while self.table.len() >= self.limits.sessions_max {
             self.evict();
@@ -308,7 +307,7 @@ impl<P: Peer> Relay<P> {
     ) -> Result<usize, Unserved> {
         let token = Token(self.table.vacant_key());
         if let Err(error) = self.registry.register(&mut socket, token, Interest::READABLE) {
-            tracing::warn!(%error, "a session cannot be watched");
+            tracing::warn!(%error, "cannot watch a session");
             self.router.cluster().connect_failed(&backend, false, now);
             self.stats.connection_closed();
             return Err(Unserved::NoSession);
@@ -338,17 +337,17 @@ impl<P: Peer> Relay<P> {
                 }
                 Err(Errno::EAGAIN) => return,
                 Err(Errno::EINTR) => {}
-                // ICMP about an earlier packet. The client's next packet will deal with it.
+                // ICMP about an earlier packet. The client's next packet will handle it.
                 Err(_) => session.refused = true,
             }
         }
         self.again.push(key);
     }
 
-    /// Continues with replicas that gave way to others.
+    /// Continues with replicas that yielded to others.
     pub(super) fn go_on(&mut self, now: Instant) {
         for key in std::mem::take(&mut self.again) {
-            // If the session ended and its key is used again, this is one idle read of the new one.
+            // If the session ended and its key was reused, this is one idle read of the new one.
             self.take_replies(key, now);
         }
     }

@@ -1,7 +1,7 @@
 //! Packets from replicas, collected over many sessions and sent to their clients with one system call.
 //!
 //! Received into the slots of one piece of memory and sent from there: nothing is copied. Consecutive packets to one
-//! client go as one message where they can ([`gso`]).
+//! client are sent as one message where possible ([`gso`]).
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::UdpSocket;
@@ -17,20 +17,20 @@ use super::table::Flow;
 use super::upstream;
 use crate::stats::PacketStats;
 
-/// How many packets are collected.
+/// Maximum number of collected packets.
 const SLOTS: usize = 64;
 
 /// Packets taken from one socket at once; the preparation for each call grows with it.
 const PER_SOCKET: usize = 16;
 
-/// The longest UDP packet.
+/// Maximum length of a UDP packet.
 const PACKET_BYTES: usize = 65_535;
 
-/// The distance between slots. Not a power of two: short packets only use the beginnings of slots, which would then
-/// share a few sets of the processor's caches. Pages that are never used take no memory.
+/// The distance between slots. Not a power of two: short packets only use the start of slots, which would then share a
+/// few sets of the processor's caches. Unused pages take no memory.
 const STRIDE: usize = 65_536 + 320;
 
-/// What was received from one socket.
+/// The result of receiving from one socket.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Received {
     pub(super) packets: u64,
@@ -47,7 +47,7 @@ pub(super) struct Replies<P: Peer> {
     inbound: MultiHeaders<()>,
     outbound: MultiHeaders<P::Kernel>,
     outbound_segmented: MultiHeaders<P::Kernel>,
-    /// Segmented messages are worth trying.
+    /// Whether to try segmented messages.
     segments: bool,
 }
 
@@ -67,7 +67,7 @@ struct Message {
     segment: usize,
 }
 
-/// Which packets go as one, and to whom.
+/// Which packets to send together, and to whom.
 struct Plan<P: Peer> {
     messages: Vec<Message>,
     /// For each message.
@@ -96,10 +96,10 @@ impl<P: Peer> Replies<P> {
         self.waiting.len() < SLOTS && self.waiting.first().is_none_or(|first| first.flow.listener == listener)
     }
 
-    /// Adds what waits on the connected `socket` for the client of `flow`.
+    /// Adds pending packets on the connected `socket` for the client of `flow`.
     ///
     /// # Errors
-    /// What the kernel says: `EAGAIN` if nothing is there, `ECONNREFUSED` if nobody took an earlier packet.
+    /// The kernel's error: `EAGAIN` if nothing is there, `ECONNREFUSED` if an earlier packet was refused.
     pub(super) fn receive(&mut self, socket: RawFd, flow: Flow) -> Result<Received, Errno> {
         let used = self.waiting.len();
         let count = PER_SOCKET.min(SLOTS - used);
@@ -118,7 +118,7 @@ impl<P: Peer> Replies<P> {
         Ok(Received { packets: packets as u64, bytes, drained: packets < count })
     }
 
-    /// Sends everything received, from the sockets the clients sent to. What the kernel does not take is dropped.
+    /// Sends everything received, from the sockets the clients sent to. What the kernel does not accept is dropped.
     pub(super) fn send(&mut self, listeners: &[UdpSocket], stats: &PacketStats) {
         let Some(listener) = self.waiting.first().map(|first| first.flow.listener) else {
             return;
@@ -188,7 +188,7 @@ impl<P: Peer> Plan<P> {
         }
     }
 
-    /// Makes a message of each packet of the message at `index`.
+    /// Splits the message at `index` into one message per packet.
     fn take_apart(&mut self, index: usize, waiting: &[Waiting]) {
         let (whole, client) = (self.messages[index], self.clients[index]);
         let packets = whole.start..whole.start + whole.count;
@@ -219,7 +219,7 @@ fn call(messages: &[Message], first: usize) -> (usize, Option<usize>) {
     (first + count, segment)
 }
 
-/// One system call; returns how many messages the kernel took: at least one.
+/// One system call; returns how many messages the kernel accepted: at least one.
 fn send_some<P: Peer>(
     socket: RawFd,
     headers: &mut MultiHeaders<P::Kernel>,

@@ -1,4 +1,4 @@
-//! Choosing the replica of a session, within the circuit breaker's limit.
+//! Chooses the replica of a session, within the circuit breaker's limit.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Router {
     view: View<Routing>,
     selector: Selector,
     random: Pcg32,
-    /// Sessions that one replica may have through this process.
+    /// Maximum number of sessions of one replica through this process.
     sessions_max: u64,
     /// The candidates of a choice; kept to reuse its memory.
     usable: Vec<Arc<Backend>>,
@@ -47,7 +47,7 @@ impl Router {
         self.view.refresh(self.cluster.routing()).has(backend)
     }
 
-    /// The replica at `address` if it may take a session, which counts as its load from now on. It had the session
+    /// The replica at `address` if it may take a session, which counts as its load immediately. It had the session
     /// before, so the circuit breaker does not apply.
     pub(super) fn resume(&mut self, address: SocketAddr) -> Option<Arc<Backend>> {
         let canonical = |address: SocketAddr| (address.ip().to_canonical(), address.port());
@@ -57,7 +57,7 @@ impl Router {
         Some(Arc::clone(found))
     }
 
-    /// The replica for a new session, which counts as its load from now on. A session that cannot stay at its replica
+    /// The replica for a new session, which counts as its load immediately. A session that cannot stay at its replica
     /// names it (`but`) and goes to another one.
     pub(super) fn choose(&mut self, but: Option<&Arc<Backend>>) -> Result<Arc<Backend>, Shortage> {
         let eligible = &self.view.refresh(self.cluster.routing()).eligible;

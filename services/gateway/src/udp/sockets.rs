@@ -1,4 +1,4 @@
-//! The sockets that clients send to, made here or handed over.
+//! The sockets that clients send to, bound here or handed over.
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -13,22 +13,22 @@ use udp_drops::KernelDrops;
 
 use crate::settings::Listeners;
 
-/// Bytes of packets that may wait in the kernel while the loop is busy. The kernel lowers it to `net.core.rmem_max`.
+/// Maximum bytes of packets queued in the kernel while the loop is busy. The kernel caps it at `net.core.rmem_max`.
 const RECEIVE_BUFFER: usize = 4 << 20;
 
-/// Never used in practice: the loops send without waiting.
+/// Never used in practice: the loops send without blocking.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(10);
 
-/// The sockets of the gateway, and who else has them.
+/// The sockets of the gateway, and who else holds them.
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) sockets: Vec<UdpSocket>,
-    /// The socket they came over, whose end says that the supervisor is gone.
+    /// The socket they came over, whose end means that the supervisor is gone.
     pub(crate) supervisor: Option<OwnedFd>,
 }
 
 impl Bound {
-    /// One socket per worker, if the gateway makes them itself.
+    /// One socket per worker, if the gateway binds them itself.
     pub(crate) fn new(settings: Listeners, workers: usize) -> io::Result<Self> {
         match settings {
             Listeners::Bind { host, port } => {
@@ -60,7 +60,7 @@ impl Bound {
         KernelDrops::of(&self.sockets)
     }
 
-    /// The sockets dealt out to `workers` loops. A socket belongs to one loop alone, because a client's packets come to
+    /// The sockets distributed over `workers` loops. A socket belongs to one loop, because a client's packets arrive at
     /// one socket and must not overtake each other; so there are at most as many loops as sockets.
     pub(crate) fn dealt(&self, workers: usize) -> io::Result<Vec<Vec<UdpSocket>>> {
         let mut hands: Vec<Vec<UdpSocket>> = Vec::new();

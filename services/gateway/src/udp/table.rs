@@ -17,11 +17,11 @@ use crate::cluster::backend::Backend;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Flow {
     pub(super) client: SocketAddr,
-    /// Which of the loop's sockets it sends to and must be answered from.
+    /// The loop's socket that it sends to and must be answered from.
     pub(super) listener: usize,
 }
 
-/// How much a session is worth when room is needed; the first rank makes room first.
+/// A session's value when room is needed; the first rank makes room first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rank {
     /// It moved to another replica and only waits for replies in flight.
@@ -103,12 +103,12 @@ impl Table {
         Self { slab: Slab::new(), keys: HashMap::new(), lists: [Ends::default(); 3] }
     }
 
-    /// Sockets towards replicas, including sessions that left.
+    /// Number of sockets to replicas, including sessions that left.
     pub(super) fn len(&self) -> usize {
         self.slab.len()
     }
 
-    /// Sessions that clients have.
+    /// Number of sessions with a client.
     pub(super) fn clients(&self) -> usize {
         self.keys.len()
     }
@@ -126,7 +126,7 @@ impl Table {
         self.slab.vacant_key()
     }
 
-    /// Adds a session, from now on its client's.
+    /// Adds a session, which belongs to its client from now on.
     pub(super) fn insert(&mut self, session: Session, now: Instant) -> usize {
         let (flow, rank) = (session.flow, session.rank);
         let key = self.slab.insert(session);
@@ -171,7 +171,7 @@ impl Table {
         Some(session)
     }
 
-    /// The session that must make room for another one.
+    /// The session to evict for another one.
     pub(super) fn least_worth(&self) -> Option<usize> {
         Rank::ALL.into_iter().find_map(|rank| self.lists[rank as usize].first)
     }

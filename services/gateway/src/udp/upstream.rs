@@ -1,5 +1,5 @@
-//! Sockets towards replicas: one per session, connected, so that replies reach their session and an ICMP "port
-//! unreachable" is noticed.
+//! Sockets to replicas: one per session, connected, so that replies reach their session and an ICMP "port unreachable"
+//! is noticed.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -36,8 +36,8 @@ pub(super) struct Passed {
     pub(super) error: Option<Errno>,
 }
 
-/// Sends `packets` on a connected socket, several per call if possible. `segments` says whether that is worth trying
-/// and is cleared if it is not.
+/// Sends `packets` on a connected socket, several per call if possible. `segments` says whether to try segmentation,
+/// and is cleared if it is impossible.
 pub(super) fn send(socket: &UdpSocket, packets: &[IoSlice<'_>], segments: &mut bool) -> Passed {
     let socket = socket.as_raw_fd();
     let mut passed = Passed::default();

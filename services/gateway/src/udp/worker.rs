@@ -1,7 +1,7 @@
 //! One event loop.
 //!
-//! Per turn: replies of replicas, sent to their clients together; then packets of clients; then expired sessions.
-//! With nothing to do it sleeps until the longest idle session is due.
+//! Per turn: replies of replicas, sent to their clients together; then packets of clients; then expired sessions. With
+//! nothing to do, it sleeps until the longest idle session is due.
 
 use std::io;
 use std::net::{SocketAddrV4, SocketAddrV6, UdpSocket};
@@ -28,21 +28,21 @@ const EVENTS: usize = 1024;
 /// Batches taken from one listener before replicas get their turn.
 const BATCHES: usize = 4;
 
-/// Bytes kept of each packet: more than any has. Not a power of two, so that the beginnings of all packets of a batch
+/// Bytes reserved for each packet: more than any has. Not a power of two, so that the starts of all packets of a batch
 /// do not share a few sets of the processor's caches.
 const PACKET_BYTES: usize = 65_536 + 320;
 
-/// Sessions end at most this late, so that many that end one after the other do not each cost a turn.
+/// Sessions end at most this late, so that many that end one after another do not each cost a turn.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How a worker behaves.
+/// Settings of a worker.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) policy: Policy,
-    /// Sessions that one replica may have.
+    /// Maximum number of sessions of one replica.
     pub(crate) circuit_max: u64,
-    /// How long sessions may continue after the drain began.
+    /// How long sessions may continue after a drain starts.
     pub(crate) drain_timeout: Duration,
     /// Somebody else keeps the sockets, and a successor will read them.
     pub(crate) succeeded: bool,
@@ -63,7 +63,7 @@ impl Worker {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         context.shutdown.subscribe(move |_| {
-            // It fails only if the poll is gone, and then so is the worker.
+            // Fails only if the poll is gone, and then so is the worker.
             let _ = waker.wake();
         });
         Ok(Self { poll, sockets, context, plan })
@@ -96,7 +96,7 @@ impl Worker {
     }
 }
 
-/// Made on the worker's own thread, because the memory for batches cannot be sent to another one.
+/// Created on the worker's own thread, because the memory for batches cannot be sent to another one.
 struct Turns<'a, P: Peer> {
     context: &'a Context,
     listeners: Vec<Listener>,
@@ -110,7 +110,7 @@ struct Turns<'a, P: Peer> {
 
 /// A socket that clients send to.
 struct Listener {
-    /// Registered with the poll; the packets are read from the original.
+    /// Registered with the poll; packets are read from the original.
     watched: mio::net::UdpSocket,
     /// It may hold packets. Events are edge-triggered, so this outlives them.
     waiting: bool,
@@ -178,7 +178,7 @@ impl<'a, P: Peer> Turns<'a, P> {
                 Err(error) => {
                     self.listeners[index].waiting = false;
                     if error.kind() != io::ErrorKind::WouldBlock {
-                        tracing::warn!(%error, "clients' packets cannot be read");
+                        tracing::warn!(%error, "cannot read clients' packets");
                     }
                 }
             }
@@ -201,10 +201,10 @@ impl<'a, P: Peer> Turns<'a, P> {
         })
     }
 
-    /// A successor reads what comes from now on and finds the sessions' replicas in the ledger: this worker only waits
-    /// for replies in flight. Without a successor, sessions continue until they end.
+    /// A successor reads what arrives from now on and finds the sessions' replicas in the ledger: this worker only
+    /// waits for replies in flight. Without a successor, sessions continue until they end.
     fn begin_drain(&mut self, poll: &Poll, now: Instant) -> io::Result<()> {
-        tracing::info!(sessions = self.relay.clients(), "draining: takes no new sessions");
+        tracing::info!(sessions = self.relay.clients(), "draining: accepting no new sessions");
         self.relay.take_no_new();
         let mut drain = self.drain_timeout;
         if self.succeeded {
@@ -217,7 +217,7 @@ impl<'a, P: Peer> Turns<'a, P> {
         Ok(())
     }
 
-    /// How long to sleep; for ever if only an event can bring work.
+    /// How long to sleep; forever if only an event can bring work.
     fn timeout(&self, now: Instant) -> Option<Duration> {
         if self.relay.can_continue() || self.listeners.iter().any(|listener| listener.waiting) {
             return Some(Duration::ZERO);

@@ -62,7 +62,7 @@ fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
             replica.address,
             &elsewhere,
             "source_ports",
-            "UPSTREAM_BIND is no address of this machine".to_owned(),
+            "UPSTREAM_BIND is not an address of this machine".to_owned(),
         ),
         (replica.address, &full, "circuit_open", "every replica has CIRCUIT_MAX_CONNECTIONS".to_owned()),
     ] {

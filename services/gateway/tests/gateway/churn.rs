@@ -108,7 +108,7 @@ fn a_file_that_is_no_file_changes_nothing_and_holds_up_nothing() {
     let (running, mut file) = Running::with_file(&endpoints, &[]);
     file.replace_by_fifo();
     running.expect_metric("gateway_endpoints_rejected_total", 1);
-    running.expect_degraded("endpoints: it is no regular file");
+    running.expect_degraded("endpoints: it is not a regular file");
     assert_echo(&running.connect(), "the last good state is in use");
     running.replace(&mut file, &endpoints);
     running.expect_all_well();

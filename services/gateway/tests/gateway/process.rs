@@ -53,7 +53,7 @@ fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
         let mut answer = String::new();
         stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
         stream.read_to_string(&mut answer).unwrap();
-        answer.starts_with("HTTP/1.1 503") && answer.contains("endpoints: it is no regular file")
+        answer.starts_with("HTTP/1.1 503") && answer.contains("endpoints: it is not a regular file")
     });
     process.signal(Signal::TERM);
     process.assert_ends_well();

@@ -1,8 +1,8 @@
-//! Lines as they come.
+//! Follows new lines.
 //!
 //! The index is queried once a second, page by page until there are no more. A line becomes visible some time after it
 //! was written (bulk, refresh), and lines of several pods do not become visible in the order of their times. So each
-//! look begins some seconds before the last line, and lines already returned are remembered that long.
+//! query begins some seconds before the last line, and lines already returned are remembered for that long.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{INSTANT, IndexError, Line, Page, Question, Reader};
 
-/// Between two looks.
+/// Interval between queries.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How late a line may become visible.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
@@ -20,13 +20,13 @@ const OVERLAP: SignedDuration = SignedDuration::from_secs(10);
 pub struct Follow {
     reader: Reader,
     question: Question,
-    /// Nothing from before this is wanted.
+    /// Ignores lines from before this.
     start: Timestamp,
-    /// Where the next page begins.
+    /// The start of the next page.
     from: Timestamp,
     /// The time of the last line.
     last: Timestamp,
-    /// The lines already returned: by id, when each was written.
+    /// The lines already returned, by ID, with their times.
     given: BTreeMap<String, Timestamp>,
     waiting: VecDeque<Line>,
     failed: bool,
@@ -47,7 +47,7 @@ impl Follow {
         }
     }
 
-    /// Takes a page. Returns whether it was the last one.
+    /// Reads a page. Returns whether it was the last one.
     fn look(&mut self) -> Result<bool, IndexError> {
         let page = Page { newest_first: false, from: Some(self.from), to: None };
         let hits = self.reader.page(&self.question, &page)?;
@@ -61,7 +61,7 @@ impl Follow {
                     None => self.reader.unreadable.add(hit.id),
                 }
             }
-            // Not beyond the present: a fast clock must not hide the lines of other pods.
+            // Not later than now: a fast clock must not hide the lines of other pods.
             self.last = self.last.max(time.min(clock::wall()));
         }
         let again = self.last.checked_sub(OVERLAP).unwrap_or(self.last).max(self.start);
@@ -70,7 +70,7 @@ impl Follow {
             self.from = again;
             return Ok(true);
         };
-        // One instant has more lines than a page: the rest of them are out of reach, but later lines are not.
+        // One instant has more lines than a page: the rest of them are unreachable, but later lines are not.
         self.from = if end > self.from { end } else { end.checked_add(INSTANT).unwrap_or(end) };
         Ok(false)
     }

@@ -1,4 +1,4 @@
-//! What a search answers.
+//! The answer to a search.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 
 use super::Line;
 
-/// An answer. Documents stay unparsed until each is read, so that a bad one hides no other.
+/// Documents stay unparsed until each is read, so that a bad one hides no others.
 #[derive(Deserialize)]
 pub(super) struct Found {
     hits: Inner,
-    /// How many documents the embedded Elasticsearch cannot read; a real one does not say.
+    /// Number of documents that the embedded Elasticsearch cannot read; a real one does not report it.
     #[serde(default)]
     unreadable: u64,
 }
@@ -32,14 +32,14 @@ struct Raw {
 pub(super) struct Hit {
     pub(super) id: String,
     pub(super) timestamp: Timestamp,
-    /// `None`: it is no log line, or cannot be read.
+    /// `None`: it is not a log line, or cannot be read.
     pub(super) line: Option<Line>,
 }
 
 /// The documents of one page.
 pub(super) struct Hits {
     pub(super) readable: Vec<Hit>,
-    /// Ids of documents without a time: they have no place in the order.
+    /// IDs of documents without a time: they have no place in the order.
     pub(super) timeless: Vec<String>,
     /// Documents that the index itself cannot read.
     pub(super) damaged: u64,
@@ -53,14 +53,14 @@ struct Source {
     text: String,
 }
 
-/// The time by which pages are cut.
+/// The time by which pages are delimited.
 #[derive(Deserialize)]
 struct Time {
     timestamp: Timestamp,
 }
 
 impl Found {
-    /// Its documents, if a page has at most `page` of them.
+    /// The documents, if a page has at most `page` of them.
     pub(super) fn hits(self, page: usize) -> Hits {
         let is_last = self.hits.hits.len() < page;
         let mut hits = Hits { readable: Vec::new(), timeless: Vec::new(), damaged: self.unreadable, is_last };

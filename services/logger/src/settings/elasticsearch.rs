@@ -1,4 +1,4 @@
-//! Where Elasticsearch is and how it is used. OpenSearch answers the same requests.
+//! The address of Elasticsearch and how to use it. OpenSearch answers the same requests.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ pub(crate) const ELASTICSEARCH_URL: Variable =
 pub(crate) const ELASTICSEARCH_LOGGING_INDEX: Variable = Variable::new(
     "ELASTICSEARCH_LOGGING_INDEX",
     "general-logs",
-    "Beginning of the indices' names; each day has its own, such as general-logs-2026.11.21. All have the alias k8s-logs.",
+    "Prefix of the indices' names; each day has its own, such as general-logs-2026.11.21. All have the alias k8s-logs.",
 );
 pub(crate) const ELASTICSEARCH_INDEX: Variable =
     Variable::new("ELASTICSEARCH_INDEX", "general-logs", "Another name for ELASTICSEARCH_LOGGING_INDEX.");
@@ -59,7 +59,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Whose certificates are accepted.
+/// Which certificates to accept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trust {
     /// Certificates of the usual authorities.
@@ -70,12 +70,12 @@ pub enum Trust {
     Everything,
 }
 
-/// Where Elasticsearch is and how it is used.
+/// The address of Elasticsearch and how to use it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elasticsearch {
     /// Used in turn; at least one.
     pub urls: Vec<Url>,
-    /// Beginning of the indices' names.
+    /// Prefix of the indices' names.
     pub index_prefix: String,
     pub credentials: Option<Credentials>,
     pub trust: Trust,
@@ -107,7 +107,7 @@ fn urls(reader: &mut Reader<'_>) -> Vec<Url> {
             break;
         };
         if !url.username().is_empty() || url.password().is_some() {
-            // The value itself is not shown: it holds a secret.
+            // The value itself is not shown: it contains a secret.
             let expected = format!(
                 "{EXPECTED}, without a user; that is for {} and {}",
                 ELASTICSEARCH_USERNAME.name, ELASTICSEARCH_PASSWORD.name
@@ -124,7 +124,7 @@ fn urls(reader: &mut Reader<'_>) -> Vec<Url> {
     urls
 }
 
-/// The rules of Elasticsearch, with room for the day.
+/// Follows the rules of Elasticsearch, with room for the day.
 fn index_prefix(reader: &mut Reader<'_>) -> String {
     const BYTES_MAX: usize = 200;
     let variable = given(reader, &ELASTICSEARCH_LOGGING_INDEX, &ELASTICSEARCH_INDEX);
@@ -164,7 +164,7 @@ fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
             reader.refuse(variable, "", expected);
             None
         }
-        // It becomes a header.
+        // It is sent as a header.
         (None, None, Some(key)) if !key.bytes().all(|byte| byte.is_ascii_graphic()) => {
             reader.refuse(&ELASTICSEARCH_API_KEY, "…", "a key without blanks and control characters");
             None
@@ -198,7 +198,7 @@ fn trust(reader: &mut Reader<'_>) -> Trust {
 fn certificates(file: &str) -> io::Result<Vec<u8>> {
     const BYTES_MAX: u64 = 4 << 20;
     if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     let mut pem = Vec::new();
     File::open(file)?.take(BYTES_MAX).read_to_end(&mut pem)?;

@@ -81,7 +81,7 @@ fn newer_names_are_aliases_and_must_not_contradict() {
         assert!(problem.expected.contains(name), "{problem}");
     }
     let invalid = read(&[("ELASTICSEARCH_ENDPOINT", ""), ("ELASTICSEARCH_URL", "ftp://es")]).unwrap_err();
-    assert_eq!(invalid.0[0].variable, "ELASTICSEARCH_URL", "the name that was set is the one that is named");
+    assert_eq!(invalid.0[0].variable, "ELASTICSEARCH_URL", "the message names the variable that was set");
 }
 
 #[test]

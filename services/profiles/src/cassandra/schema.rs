@@ -1,8 +1,8 @@
-//! The keyspace and its tables, made and brought up to date by every replica that starts.
+//! The keyspace and its tables; every replica that starts creates or upgrades them.
 //!
-//! Steps are numbered, and the table `schema_version` says which have been taken. A step may be repeated, and replicas
-//! may take it at the same time: it makes what is not there, and a table's id follows from its name, because tables that are
-//! made under one name at once would otherwise be two.
+//! Steps are numbered, and the table `schema_version` records which have been taken. A step may be repeated, and
+//! replicas may take it at the same time: it creates what is missing, and a table's ID follows from its name, because
+//! otherwise tables created concurrently under one name would be two.
 
 use scylla::client::session::Session;
 use scylla::response::query_result::QueryResult;
@@ -10,16 +10,16 @@ use tracing::info;
 
 use crate::settings::Cassandra;
 
-/// Whose version it is.
+/// The component whose version is recorded.
 pub(super) const COMPONENT: &str = "profiles";
 
-/// What each version adds to the one before; `{}` is the keyspace, `{TABLE}` the id of that table.
+/// What each version adds; `{}` stands for the keyspace, `{TABLE}` for the table's ID.
 const STEPS: [&[&str]; 1] = [&[
     "CREATE TABLE IF NOT EXISTS {}.user (id uuid PRIMARY KEY, name text) \
      WITH ID = {user}",
     "CREATE TABLE IF NOT EXISTS {}.profile (id uuid PRIMARY KEY, users set<uuid>) \
      WITH ID = {profile}",
-    // Tables that are older than their columns.
+    // For tables older than their columns.
     "ALTER TABLE {}.user ADD IF NOT EXISTS name text",
     "ALTER TABLE {}.profile ADD IF NOT EXISTS users set<uuid>",
     "CREATE INDEX IF NOT EXISTS profile_users_idx ON {}.profile (users)",
@@ -34,7 +34,7 @@ fn filled(statement: &str, keyspace: &str) -> String {
     TABLES.iter().fold(text, |text, table| text.replace(&format!("{{{table}}}"), &table_id(keyspace, table)))
 }
 
-/// No other table of the cluster has it.
+/// No other table of the cluster has this ID.
 fn table_id(keyspace: &str, table: &str) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, format!("{keyspace}.{table}").as_bytes());
     let mut bytes = [0; 16];
@@ -42,12 +42,12 @@ fn table_id(keyspace: &str, table: &str) -> String {
     uuid::Builder::from_random_bytes(bytes).into_uuid().to_string()
 }
 
-/// The statement that asks for a component's version.
+/// The query for a component's version.
 pub(super) fn version_of(keyspace: &str) -> String {
     format!("SELECT version FROM {keyspace}.schema_version WHERE component = ?")
 }
 
-/// Makes what is missing. A newer schema is left alone: steps only add.
+/// Creates what is missing. Leaves a newer schema alone: steps only add.
 pub(super) async fn migrate(session: &Session, settings: &Cassandra) -> Result<(), String> {
     let keyspace = &settings.keyspace;
     let version = present_version(session, keyspace).await;
@@ -77,7 +77,7 @@ pub(super) async fn migrate(session: &Session, settings: &Cassandra) -> Result<(
     Ok(())
 }
 
-/// 0 without a keyspace, or without that table in it: whatever else is wrong shows when they are made.
+/// 0 without a keyspace, or without that table: any other problem shows when they are created.
 async fn present_version(session: &Session, keyspace: &str) -> usize {
     let asked = session.query_unpaged(version_of(keyspace), (COMPONENT,)).await;
     let version = asked.ok().and_then(read_version).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Carrying out requests on the backend thread.
+//! Carries out requests on the backend thread.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,10 +12,10 @@ use super::{Completion, Request, Work};
 use crate::inbox::{Broadcast, Inbox, News};
 use crate::metrics::Metrics;
 
-/// Broadcasts in flight at a time; more are refused. They have their own limit because they take much longer than
-/// anything else while Kafka is down, and must not hold up requests to the cache.
+/// Maximum number of broadcasts in flight; more are refused. Broadcasts have their own limit because they take much
+/// longer than anything else while Kafka is down, and must not hold up requests to the cache.
 const BROADCASTS_AT_A_TIME: usize = 16_384;
-/// The longest value that is sent back.
+/// Maximum length of a value that is sent back.
 const FOUND_BYTES_MAX: usize = 1024;
 
 pub(super) struct Jobs {
@@ -23,7 +23,7 @@ pub(super) struct Jobs {
     inboxes: Vec<Arc<Inbox>>,
     metrics: Arc<Metrics>,
     broadcasts: Arc<Semaphore>,
-    /// Opened by the first broadcast: it needs the runtime.
+    /// Created by the first broadcast, because it needs the runtime.
     lane: OnceLock<Lane>,
 }
 
@@ -63,7 +63,7 @@ impl Jobs {
         }
     }
 
-    /// Checks what a broadcast needs from the cache.
+    /// Validates a broadcast's token in the cache.
     pub(super) async fn check(&self, request: &Request) -> Result<(), Refusal> {
         self.ask_cache(request).await.map(|_| ())
     }

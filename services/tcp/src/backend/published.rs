@@ -1,5 +1,5 @@
-//! `brd`: tokens are checked side by side, records are published in the order of the commands, and outcomes come
-//! back when they are known.
+//! `brd`: tokens are checked concurrently, records are published in the order of the commands, and outcomes are
+//! reported when they are known.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ struct Checked {
     permit: OwnedSemaphorePermit,
 }
 
-/// The path of broadcasts to Kafka, in order. Bounded by the permits held by all broadcasts in flight.
+/// The path of broadcasts to Kafka, in order. Bounded because every broadcast in flight holds a permit.
 pub(super) struct Lane(mpsc::UnboundedSender<Checked>);
 
 impl Lane {
@@ -35,14 +35,14 @@ impl Lane {
         Self(sender)
     }
 
-    /// Starts the check of the token; the record follows those before it.
+    /// Starts checking the token; the record is published after earlier ones.
     pub(super) fn enter(&self, jobs: &Arc<Jobs>, request: Request, permit: OwnedSemaphorePermit) {
         let (jobs, request) = (Arc::clone(jobs), Arc::new(request));
         let verdict = tokio::spawn({
             let (jobs, request) = (Arc::clone(&jobs), Arc::clone(&request));
             async move { jobs.check(&request).await }
         });
-        // Fails only while the runtime ends.
+        // Fails only while the runtime shuts down.
         let _ = self.0.send(Checked { jobs, request, verdict, permit });
     }
 }

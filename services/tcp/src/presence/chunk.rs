@@ -1,5 +1,5 @@
-//! Clients of one chunk as bytes: the number of IPv4 clients, each of them in 6 bytes, then those of IPv6 in 18 bytes
-//! each. An address comes before its port, both in network order.
+//! The binary format of a chunk of clients: the number of IPv4 clients, then each of them in 6 bytes, then IPv6 clients
+//! in 18 bytes each. An address precedes its port, both in network order.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -36,7 +36,7 @@ impl Packed {
         Self(bytes.into())
     }
 
-    /// What another server has packed; `None` if it is something else.
+    /// Parses what another server packed; `None` if it is something else.
     pub(crate) fn read(bytes: Box<[u8]>) -> Option<Self> {
         let (fours, rest) = bytes.split_first()?;
         let sixes = rest.len().checked_sub(usize::from(*fours) * V4_BYTES)?;

@@ -1,4 +1,4 @@
-//! What is known about the other servers: a copy of what they keep in etcd.
+//! The other servers: a copy of what they keep in etcd.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,18 +9,19 @@ use service::etcd::{Change, Entry, List};
 
 use super::{Packed, SERVERS, TOTAL, Wake};
 
-/// More clients than this on other servers are not held: 3 MB of IPv4 addresses.
+/// Maximum number of clients of other servers to keep: 3 MB of IPv4 addresses.
 const CLIENTS_MAX: usize = 500_000;
-/// Keys that are held: ten times as many as so many clients need in full chunks, since few chunks stay full.
+/// Maximum number of keys to keep: ten times as many as this many clients need in full chunks, since few chunks stay
+/// full.
 const KEYS_MAX: usize = 50_000;
-/// A longer name is none of a server.
+/// A longer name cannot be a server's.
 const SERVER_NAME_BYTES_MAX: usize = 64;
-/// Of a key that is shown.
+/// Maximum length of a key that is logged.
 const EXAMPLE_CHARACTERS_MAX: usize = 200;
 
 /// The other servers, as far as they are known.
 pub(crate) struct Others {
-    /// This server, which is not one of them.
+    /// This server, which is not among the others.
     own_id: Box<str>,
     known: Mutex<Known>,
     wake: Arc<Wake>,
@@ -40,39 +41,39 @@ pub(crate) struct View {
     servers: BTreeMap<Box<str>, Server>,
     clients: usize,
     keys: usize,
-    /// When this server's key came to be.
+    /// The revision at which this server's key was created.
     own_created: Option<i64>,
     total: Total,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Server {
-    /// When its key came to be.
+    /// The revision at which its key was created.
     created: Option<i64>,
     chunks: BTreeMap<u32, Packed>,
 }
 
-/// What is in etcd as the total.
+/// The total in etcd.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Total {
     modified: i64,
     value: Option<usize>,
 }
 
-/// What to do about a change.
+/// What to do after a change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Consequences {
-    /// This server's key is gone, though nobody revoked its lease.
+    /// This server's key is gone, but its lease was not revoked.
     pub(crate) own_is_gone: bool,
     pub(crate) left_out: LeftOut,
 }
 
-/// What somebody wrote where servers write, and no server writes like that.
+/// Entries under the servers' prefix that no server writes.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct LeftOut {
-    /// Keys that are neither a server's nor a chunk's, and the first of them.
+    /// Number of keys that are neither a server's nor a chunk's, and the first of them.
     pub(crate) keys: (u64, Option<String>),
-    /// Chunks that are no packed clients, and the first of them.
+    /// Number of chunks that cannot be parsed, and the first of them.
     pub(crate) chunks: (u64, Option<String>),
 }
 
@@ -85,17 +86,17 @@ impl LeftOut {
     }
 }
 
-/// There are more clients or keys than are held.
+/// There are more clients or keys than the limits allow.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
-/// Whose key it is.
+/// The owner of a key.
 #[derive(Debug, PartialEq, Eq)]
 enum Key<'a> {
     Total,
     Server(&'a str),
     Chunk(&'a str, u32),
-    /// Somebody else's.
+    /// Not a server's.
     Foreign,
 }
 
@@ -124,22 +125,22 @@ impl Others {
         Self { own_id: own_id.into(), known: Mutex::default(), wake: Arc::default() }
     }
 
-    /// What to wake when something is to be written.
+    /// Wakes the registrar when there is something to write.
     pub(crate) fn wake(&self) -> &Arc<Wake> {
         &self.wake
     }
 
-    /// Changes whenever what is known does.
+    /// Changes with every change of the view.
     pub(crate) fn version(&self) -> u64 {
         self.known.lock().version
     }
 
-    /// Looks at what is known, if anything.
+    /// Reads the view, if there is one.
     pub(crate) fn look<T>(&self, look: impl FnOnce(Option<&View>) -> T) -> T {
         look(self.known.lock().view.as_ref())
     }
 
-    /// Takes a list in place of what was known.
+    /// Replaces the view by a full list.
     pub(crate) fn replace(&self, list: List) -> Result<Consequences, TooMany> {
         let (mut view, mut left_out) = (View::default(), LeftOut::default());
         for entry in list.entries {
@@ -153,7 +154,7 @@ impl Others {
         Ok(Consequences { own_is_gone, left_out })
     }
 
-    /// Takes changes in their order.
+    /// Applies changes in order.
     pub(crate) fn apply(&self, changes: Vec<Change>) -> Result<Consequences, TooMany> {
         let mut known = self.known.lock();
         let Some(view) = &mut known.view else { return Ok(Consequences::default()) };
@@ -175,7 +176,7 @@ impl Others {
         Ok(Consequences { own_is_gone, left_out })
     }
 
-    /// Nothing is known any more.
+    /// Drops the view.
     pub(crate) fn forget(&self) {
         let mut known = self.known.lock();
         if known.view.take().is_some() {
@@ -183,7 +184,7 @@ impl Others {
         }
     }
 
-    /// The total to write, if that is up to this server, with `own` clients, and etcd has another one.
+    /// The total to write with `own` clients: if this server is the writer and etcd has another value.
     pub(super) fn total_due(&self, own: usize) -> Option<usize> {
         let known = self.known.lock();
         let view = known.view.as_ref().filter(|view| view.own_is_oldest())?;
@@ -191,7 +192,7 @@ impl Others {
         (view.total.value != Some(total)).then_some(total)
     }
 
-    /// This server has written the total at a revision.
+    /// Notes that this server wrote the total at a revision.
     pub(super) fn total_written(&self, revision: i64, total: usize) {
         if let Some(view) = &mut self.known.lock().view {
             view.note_total(revision, Some(total));
@@ -200,7 +201,7 @@ impl Others {
 }
 
 impl View {
-    /// All servers that are present, this one included.
+    /// The number of servers, this one included.
     pub(crate) fn servers(&self) -> usize {
         let others = self.servers.values().filter(|server| server.created.is_some()).count();
         others + usize::from(self.own_created.is_some())
@@ -245,7 +246,7 @@ impl View {
             Key::Chunk(server, _) if server == own_id => {}
             Key::Chunk(server, number) => {
                 let Some(packed) = Packed::read(entry.value) else {
-                    // Of a server that packs in another way: better left out than wrong.
+                    // From a server that packs differently: better left out than wrong.
                     LeftOut::add(&mut left_out.chunks, &entry.key);
                     return self.delete(own_id, &entry.key, entry.modified);
                 };
@@ -258,7 +259,7 @@ impl View {
             Key::Foreign if entry.key.starts_with(SERVERS.as_bytes()) => {
                 LeftOut::add(&mut left_out.keys, &entry.key);
             }
-            // Of somebody else's use of `/sockets/`.
+            // Somebody else's use of `/sockets/`.
             Key::Foreign => {}
         }
     }
@@ -365,7 +366,7 @@ mod tests {
         assert_eq!(others.total_due(4), Some(4));
         others.total_written(12, 4);
         assert_eq!(others.total_due(4), None);
-        // What somebody else writes does not stay, and an event from before our write changes nothing.
+        // What others write does not stay, and an event older than our write changes nothing.
         others.apply(vec![Change::Put(entry(TOTAL, *b"77", 11))]).unwrap();
         assert_eq!(others.total_due(4), None);
         for wrong in [&b"77"[..], b"", b"-1", b"\xff"] {
@@ -412,7 +413,7 @@ mod tests {
             others.apply(changes).unwrap();
         }
         others.look(|view| assert_eq!(view.map(|view| view.keys), Some(2)));
-        // A chunk that cannot be read any more has no clients.
+        // A chunk that can no longer be read has no clients.
         others.apply(vec![Change::Put(entry(&format!("{SERVERS}a/0"), *b"rubbish", 23))]).unwrap();
         assert_eq!(clients(&others), Some((0, 0)));
     }

@@ -15,14 +15,14 @@ use super::{Others, Packed, TOTAL, Wake};
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 
-/// The part that `/readyz` calls degraded while this server's clients cannot be written.
+/// The part that `/readyz` reports as degraded while this server's clients cannot be written.
 const PART: &str = "presence";
 /// How long changes are collected before they are written.
 const GATHER: Duration = Duration::from_millis(200);
-/// Chunks in one transaction. With the server's key and the total that stays below etcd's 128 operations, and in full
-/// chunks of IPv6 clients below 0.25 MiB of its 1.5 MiB.
+/// Chunks in one transaction. With the server's key and the total, this stays below etcd's 128 operations, and with
+/// full chunks of IPv6 clients below 0.25 MiB of its 1.5 MiB.
 const CHUNKS_PER_TXN: usize = 100;
-/// Waits after a failure.
+/// Delays after a failure.
 const WAIT_LEAST: Duration = Duration::from_millis(100);
 const WAIT_MOST: Duration = Duration::from_secs(1);
 
@@ -36,12 +36,12 @@ pub(super) struct Registrar {
     pub(super) wake: Arc<Wake>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Readiness,
-    /// The lease that is held, to give it back at the end.
+    /// The current lease, to revoke at the end.
     pub(super) lease: Mutex<Option<Lease>>,
 }
 
 impl Registrar {
-    /// Registers this server again whenever its lease is lost. Does not end by itself.
+    /// Registers this server again whenever its lease is lost. Never returns.
     pub(super) async fn run(&self) {
         let mut backoff = Backoff::new(WAIT_LEAST, WAIT_MOST);
         loop {
@@ -84,10 +84,10 @@ impl Registrar {
         }
     }
 
-    /// Writes what changes. Returns when the lease is lost.
+    /// Writes changes. Returns when the lease is lost.
     async fn write(&self, lease: Lease) {
         let mut backoff = Backoff::new(WAIT_LEAST, WAIT_MOST);
-        // Of this server's key, as far as is known.
+        // The last known revision of this server's key.
         let mut revision = 0;
         loop {
             let touched = self.wake.touch.swap(false, Ordering::Relaxed);

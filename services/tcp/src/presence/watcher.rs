@@ -16,9 +16,9 @@ use super::{Others, ROOT, View, Wake};
 use crate::metrics::Metrics;
 use crate::roster::Roster;
 
-/// The part that `/readyz` calls degraded while other servers' clients are not known.
+/// The part that `/readyz` reports as degraded while other servers' clients are unknown.
 pub(super) const PART: &str = "presence of others";
-/// Waits after a failure.
+/// Delays after a failure.
 const WAIT_LEAST: Duration = Duration::from_millis(100);
 const WAIT_MOST: Duration = Duration::from_secs(1);
 
@@ -30,7 +30,7 @@ pub(super) struct Watcher {
     pub(super) wake: Arc<Wake>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) readiness: Readiness,
-    /// Whether the log has said that keys, and that chunks, are left out.
+    /// Whether left-out keys, and left-out chunks, have been logged.
     pub(super) told: [AtomicBool; 2],
 }
 
@@ -41,7 +41,7 @@ impl From<TooMany> for Error {
 }
 
 impl Watcher {
-    /// Lists and watches, again whenever the watch ends. Does not end by itself; says once whether etcd was reached.
+    /// Lists and watches, again whenever the watch ends. Never returns; reports once whether etcd was reached.
     pub(super) async fn run(&self, told: oneshot::Sender<()>) {
         let mut told = Some(told);
         let mut backoff = Backoff::new(WAIT_LEAST, WAIT_MOST);
@@ -52,7 +52,7 @@ impl Watcher {
                 never = self.forget_in_time(known_at) => never,
             };
             if let Some(told) = told.take() {
-                // Nobody may be waiting any more.
+                // The receiver may be gone.
                 let _ = told.send(());
             }
             let error = match opened {
@@ -79,7 +79,7 @@ impl Watcher {
         }
     }
 
-    /// What was known may be right for the life of a lease, and not for longer.
+    /// Drops the view once it is older than a lease: until then it may be right.
     async fn forget_in_time<T>(&self, known_at: Option<Instant>) -> T {
         if let Some(known_at) = known_at {
             sleep_until((known_at + self.lease_ttl).into()).await;
@@ -97,10 +97,10 @@ impl Watcher {
         self.client.watch(ROOT.as_bytes(), next).await
     }
 
-    /// Takes changes until the watch ends. Returns why it has, and until when it certainly was up to date.
+    /// Applies changes until the watch ends. Returns why it ended, and until when it was certainly up to date.
     async fn follow(&self, mut watch: Watch) -> (Error, Instant) {
-        // A member that is cut off says nothing, like one that has nothing to say. So this server writes something, and
-        // hears of it if the watch lives. The first of all servers that does so spares the others the same.
+        // A member that is cut off is as silent as one without news. So this server writes something, and sees it if
+        // the watch is alive. The first server to do so spares the others the same.
         let mut asked = false;
         let mut heard = clock::now();
         loop {
@@ -116,7 +116,7 @@ impl Watcher {
                 }
                 Ok(Err(error)) => return (error, clock::now()),
                 Err(_) if asked => {
-                    return (Error::Away("the watch does not show what was written".into()), heard);
+                    return (Error::Away("the watch does not show a write".into()), heard);
                 }
                 Err(_) => {
                     asked = true;
@@ -138,12 +138,12 @@ impl Watcher {
         }
     }
 
-    /// Counts what is left out; the log has the first of each kind.
+    /// Counts left-out entries; logs the first of each kind.
     fn note(&self, left_out: &LeftOut) {
         let LeftOut { keys, chunks } = left_out;
         let kinds = [
-            (keys, "a key in etcd is no server's: it is left out, as all others like it"),
-            (chunks, "clients in etcd are packed in another way: they are left out, as all others like them"),
+            (keys, "a key in etcd does not belong to a server: it is ignored, like all others of this kind"),
+            (chunks, "clients in etcd are in another format: they are ignored, like all others of this kind"),
         ];
         for (index, ((count, first), words)) in kinds.into_iter().enumerate() {
             self.metrics.presence_left_out[index].inc_by(*count);
@@ -160,7 +160,7 @@ impl Watcher {
         let known = self.others.look(|view| view.is_some());
         let speaks = if known { "for other servers as they last were" } else { "for this server alone" };
         if self.readiness.degrade(PART, format!("etcd: {error}; WHO speaks {speaks}")) {
-            warn!(%error, "other servers' clients are not known: WHO will speak for this server alone");
+            warn!(%error, "other servers' clients are unknown: WHO will speak for this server alone");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Accepting connections, up to the limit on open files.
+//! Accepts connections, up to the limit on open files.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,22 +14,22 @@ use super::connection::Connection;
 use super::{LISTENER, Worker};
 use crate::inbox::News;
 
-/// Accepted per turn; more wait until the connections have had their turn.
+/// Accepts per turn; the rest wait until the connections have been served.
 const ACCEPTS_PER_TURN: usize = 256;
-/// How soon accepting is tried again if no connection ends sooner.
+/// Accepting is retried after this if no connection ends sooner.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Open files kept for the admin port, the backends and the unforeseen.
+/// Open files reserved for the admin port, the backends and the unforeseen.
 const FILES_RESERVED: u64 = 256;
 
-/// The listener, and whether it is polled.
+/// The listener and whether it is polled.
 pub(super) struct Acceptor {
     listener: TcpListener,
     connections_max: usize,
     /// There may be connections to accept.
     ready: bool,
-    /// Not before this time, for lack of open files.
+    /// Until then, out of open files.
     paused_until: Option<Instant>,
-    /// The present shortage was logged.
+    /// The current shortage has been logged.
     shortage_told: bool,
     /// The worker that gets the next connection.
     next_worker: usize,
@@ -73,7 +73,7 @@ impl Worker {
         }
     }
 
-    /// Accepts what waits, as far as this turn and the limit allow.
+    /// Accepts pending connections, as far as this turn and the limit allow.
     pub(super) fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
             if !self.accept_one() {
@@ -121,7 +121,7 @@ impl Worker {
             return;
         };
         acceptor.paused_until = Some(self.clock.now + PAUSE);
-        // Once per shortage, not for each connection that ends and makes room for one more.
+        // Once per shortage, not for each connection that ends and makes room for another.
         if !std::mem::replace(&mut acceptor.shortage_told, true) {
             warn!(reason, connections = self.connections.len(), "accepting paused");
             self.tally.accept_pauses += 1;
@@ -162,7 +162,7 @@ impl Worker {
         self.notice_latecomer(index);
     }
 
-    /// Accepts what the kernel still has queued, then closes the listener.
+    /// Accepts what the kernel has queued, then closes the listener.
     pub(super) fn end_accepting(&mut self) {
         self.listener_ready();
         while self.accept_one() {}

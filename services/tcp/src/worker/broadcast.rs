@@ -1,7 +1,7 @@
 //! Broadcasts: each goes to all connections, some per turn, so that commands are answered in between.
 //!
-//! A client that keeps up gets it with one write. For a client with queued output it joins the queue, or is dropped and
-//! counted if the queue is full: a slow reader costs the others nothing.
+//! A client that keeps up gets it with one write. For a client with queued output, it joins the queue, or is dropped
+//! and counted if the queue is full: a slow reader costs the others nothing.
 
 use std::io;
 
@@ -13,10 +13,10 @@ use crate::inbox::Broadcast;
 
 /// Connections served per turn.
 const CONNECTIONS_PER_TURN: usize = 512;
-/// The part of the write queue kept for replies and notices, which cannot be dropped.
+/// The part of the write queue reserved for replies and notices, which cannot be dropped.
 pub(crate) const RESERVED_BYTES: usize = 4096;
 
-/// How far a broadcast has come.
+/// Progress of a broadcast.
 pub(super) struct Pass {
     broadcast: Broadcast,
     next_index: usize,
@@ -26,7 +26,7 @@ impl Worker {
     /// Sends the current broadcast, or the next one, to some of the connections.
     pub(super) fn broadcast(&mut self) {
         let mut left = CONNECTIONS_PER_TURN;
-        // The inbox wakes this worker only for the first one that waits.
+        // The inbox wakes this worker only for the first queued one.
         self.broadcasts_wait = true;
         while left > 0 {
             let next = || self.shared.inboxes[self.number].next_broadcast();
@@ -40,7 +40,7 @@ impl Worker {
             for index in pass.next_index..end {
                 self.deliver(index, &pass.broadcast);
             }
-            // A server without clients must consume its broadcasts too.
+            // A server without clients must consume broadcasts too.
             left -= (end - pass.next_index).clamp(1, left);
             pass.next_index = end;
             if end < self.connections.capacity() {
@@ -59,7 +59,7 @@ impl Worker {
         let settings = &self.shared.settings;
         let bytes = broadcast.bytes(connection.framer.in_line_mode() || settings.dialect.always_ends_lines());
         let waiting = connection.outbound.as_ref().map_or(0, |outbound| outbound.copied_bytes());
-        // Pending errors for its own broadcasts cannot be dropped either.
+        // Pending errors for the client's own broadcasts cannot be dropped either.
         let late_errors = usize::from(connection.late) * (reply::BROADCAST_UNAVAILABLE.len() + 1);
         if waiting + bytes.len() + late_errors > settings.write_queue_bytes_max - RESERVED_BYTES {
             self.tally.drops += 1;

@@ -10,8 +10,8 @@ use super::outbound::Outbound;
 use crate::metrics::CloseReason;
 use crate::roster::Place;
 
-/// `brd` commands of one connection that may be in flight; further input waits unread. A broker answers in
-/// milliseconds; while it is down each command takes its message time-out, and only a client that does nothing but
+/// Maximum number of a connection's `brd` commands in flight; further input stays unread. A broker answers in
+/// milliseconds; while it is down, each command takes its message time-out, and only a client that does nothing but
 /// broadcast sends this many in that time.
 pub(super) const LATE_MAX: u16 = 1024;
 
@@ -22,14 +22,14 @@ pub(crate) struct Handle {
     pub(super) generation: u32,
 }
 
-/// Where a connection is in its life.
+/// A connection's state of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     Open,
-    /// Takes no more commands; ends when its queue is written.
+    /// Accepts no more commands; ends when its queue is written.
     Closing(CloseReason),
-    /// Its sending side is closed. Further input is read and thrown away until the client closes too: closing with
-    /// unread input would reset the connection and could lose the last replies.
+    /// Its sending side is closed. Further input is read and discarded until the client closes too: closing with unread
+    /// input would reset the connection and could lose the last replies.
     Lingering(CloseReason),
 }
 
@@ -42,25 +42,25 @@ pub(super) struct Connection {
     pub(super) place: Option<Place>,
     /// When the client last sent something: milliseconds of the worker's clock.
     pub(super) heard_ms: u32,
-    /// Input that was read and not consumed: part of a line, or commands behind one that waits.
+    /// Input that was read but not consumed: part of a line, or commands behind one that waits.
     pub(super) held: Vec<u8>,
-    /// What could not be written yet.
+    /// Output that could not be written yet.
     pub(super) outbound: Option<Box<Outbound>>,
     pub(super) life: Life,
     pub(super) framer: Framer,
-    /// `brd` commands whose delivery is not known yet.
+    /// `brd` commands whose outcome is not known yet.
     pub(super) late: u16,
     /// A command is with a backend; those behind it wait.
     pub(super) awaits_reply: bool,
-    /// `held` has input that was not looked at yet.
+    /// `held` has input that was not examined yet.
     pub(super) held_is_fresh: bool,
     /// There may be something to read.
     pub(super) readable: bool,
-    /// The poller said that the client's side is closed: read until reads say so too.
+    /// The poller reported that the client closed its side: read until reads say so too.
     pub(super) end_announced: bool,
-    /// The client's side is closed, and everything it sent was read.
+    /// The client closed its side, and everything it sent was read.
     pub(super) ended: bool,
-    /// The poller tells about room for writing.
+    /// The poller watches for room to write.
     pub(super) writes_watched: bool,
     pub(super) in_stalled: bool,
     pub(super) in_noisy: bool,
@@ -110,7 +110,7 @@ impl Connection {
         self.end_announced |= event.is_read_closed() || event.is_error();
     }
 
-    /// Both directions are dead and nobody is reading: nothing could reach the client any more.
+    /// Both directions are dead and nobody reads: nothing could reach the client any more.
     pub(super) fn is_broken(&self, event: &Event) -> bool {
         (event.is_error() || (event.is_read_closed() && event.is_write_closed())) && !self.takes_commands()
     }
@@ -121,7 +121,7 @@ impl Connection {
         !self.awaits_reply && self.outbound.is_none() && self.late < LATE_MAX
     }
 
-    /// The client has closed its side and has had all its answers.
+    /// The client has closed its side and received all replies.
     pub(super) fn is_finished(&self) -> bool {
         self.ended && !self.awaits_reply && self.outbound.is_none() && self.late == 0 && !self.held_is_fresh
     }

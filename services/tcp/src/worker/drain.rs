@@ -19,7 +19,7 @@ use super::Worker;
 use super::connection::{Handle, Life};
 use crate::metrics::CloseReason;
 
-/// How far the drain of a worker has come.
+/// A worker's progress in a drain.
 pub(super) enum Drain {
     NotBegun,
     /// New connections are still accepted, by the accepting worker until the given time.
@@ -29,7 +29,7 @@ pub(super) enum Drain {
     Noticing(Notices),
 }
 
-/// Which connections are notified when, and closed when. Both in order of time.
+/// Which connections to notify when, and to close when. Both in order of time.
 pub(super) struct Notices {
     to_notice: VecDeque<(Instant, Handle)>,
     to_close: VecDeque<(Instant, Handle)>,
@@ -56,7 +56,7 @@ impl Drain {
     }
 }
 
-/// `count` times within `window`, in order: each at random within its own share of it.
+/// `count` times within `window`, in order, each at random within its own share.
 fn spread(count: usize, window: Duration) -> impl Iterator<Item = Duration> {
     let share = window.as_secs_f64() / count.max(1) as f64;
     (0..count).map(move |index| Duration::from_secs_f64((index as f64 + rand::random::<f64>()) * share))
@@ -85,7 +85,7 @@ impl Worker {
         }
     }
 
-    /// No more connections will come: schedules the notices. Does nothing the second time.
+    /// No more connections will come: schedules the notices. A second call does nothing.
     pub(super) fn begin_notices(&mut self) {
         if self.drain.accepting_ended() {
             return;
@@ -121,7 +121,7 @@ impl Worker {
             if self.acceptor.is_some() {
                 self.end_accepting();
             } else {
-                // The accepting worker will say so, perhaps a moment late.
+                // The accepting worker will say so, perhaps slightly late.
                 self.drain = Drain::Accepting { until: now + Duration::from_secs(1) };
             }
         }

@@ -1,4 +1,4 @@
-//! Reading a connection and carrying out its commands.
+//! Reads a connection and carries out its commands.
 
 use std::io::{self, Read};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use crate::backend::{Completion, Reply, Request, Work};
 use crate::metrics::{CloseReason, CommandName, Tally};
 use crate::worker::Handle;
 
-/// What the commands behind a command do.
+/// What happens to the commands behind a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
     GoOn,
@@ -53,7 +53,7 @@ impl Worker {
         }
     }
 
-    /// One read and what it brings. Returns whether the connection is still there.
+    /// One read and its consequences. Returns whether the connection still exists.
     fn read(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
         let count = match connection.stream.read(&mut self.buffers.read) {
@@ -77,8 +77,8 @@ impl Worker {
                 return false;
             }
         };
-        // A short read has emptied the socket, and later input brings its own edge. Only a close that came with
-        // the same edge must still be read.
+        // A short read has emptied the socket, and later input brings its own edge. Only a close that came with the
+        // same edge must still be read.
         if count < self.buffers.read.len() && !connection.end_announced {
             connection.readable = false;
         }
@@ -96,8 +96,7 @@ impl Worker {
         }
     }
 
-    /// Carries out the commands of `input` and keeps what is left of it. Returns whether the connection is still
-    /// there.
+    /// Carries out the commands in `input` and keeps the rest. Returns whether the connection still exists.
     fn process(&mut self, index: usize, input: &[u8]) -> bool {
         let connection = &mut self.connections[index];
         let handle = connection.handle(index);
@@ -128,7 +127,7 @@ impl Worker {
         true
     }
 
-    /// A request of this worker has come back from its backend.
+    /// Handles the result of a request from the backend.
     pub(super) fn complete(&mut self, completion: Completion) {
         let Completion { handle, ordered, reply } = completion;
         let Some(index) = self.find(handle) else { return };
@@ -150,7 +149,7 @@ impl Worker {
         }
     }
 
-    /// Reads and throws away further input of a connection that is being closed, until the client closes too.
+    /// Reads and discards further input of a closing connection, until the client closes too.
     fn discard(&mut self, index: usize) {
         let connection = &mut self.connections[index];
         for _ in 0..READS_PER_TURN {
@@ -158,7 +157,7 @@ impl Worker {
                 Ok(0) if matches!(connection.life, Life::Lingering(_)) => {
                     return self.close(index, CloseReason::Client);
                 }
-                // Half closed by the client, with output still queued.
+                // Half-closed by the client, with output still queued.
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -182,7 +181,7 @@ struct CommandPass<'a> {
     tally: &'a mut Tally,
     clock: Clock,
     buffers: &'a mut Buffers,
-    /// `QUIT` was read: what follows it is ignored.
+    /// `QUIT` was read: everything after it is ignored.
     quits: bool,
 }
 

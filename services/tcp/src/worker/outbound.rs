@@ -1,4 +1,4 @@
-//! What waits to be written to one client.
+//! Output waiting for one client.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ const PIECE_BYTES: usize = 16 * 1024;
 
 enum Piece {
     Copied(Vec<u8>),
-    /// A rendered client list, shared by all who asked; up to the given end.
+    /// A rendered client list, shared by all clients that asked; up to the given end.
     Shared(Arc<[u8]>, usize),
 }
 
@@ -22,15 +22,15 @@ impl Piece {
     }
 }
 
-/// A queue of bytes. Exists only while something waits.
+/// A queue of bytes. Exists only while something is pending.
 #[derive(Default)]
 pub(super) struct Outbound {
     pieces: VecDeque<Piece>,
     /// How much of the first piece is already written.
     written: usize,
-    /// Copied bytes that wait.
+    /// Pending copied bytes.
     copied_bytes: usize,
-    /// When bytes were last taken from it, or it was made: milliseconds of the worker's clock.
+    /// When bytes were last taken from it, or it was created: milliseconds of the worker's clock.
     pub(super) moved_ms: u32,
 }
 
@@ -39,7 +39,7 @@ impl Outbound {
         Self { moved_ms: now_ms, ..Self::default() }
     }
 
-    /// Copied bytes that wait; shared lists do not count.
+    /// Pending copied bytes; shared lists do not count.
     pub(super) fn copied_bytes(&self) -> usize {
         self.copied_bytes
     }
@@ -61,7 +61,7 @@ impl Outbound {
         self.pieces.push_back(Piece::Shared(bytes, end));
     }
 
-    /// Writes what it can and adds the number of bytes to `sent`. `Ok(true)` if nothing is left.
+    /// Writes as much as possible and adds the number of bytes to `sent`. `Ok(true)` if nothing is left.
     pub(super) fn write_to(
         &mut self,
         stream: &mut impl Write,
@@ -98,7 +98,7 @@ impl Outbound {
 mod tests {
     use super::*;
 
-    /// Takes a number of bytes per call for a number of calls, then blocks.
+    /// Takes a given number of bytes per call for a number of calls, then blocks.
     struct Narrow {
         taken: Vec<u8>,
         per_call: usize,

@@ -1,4 +1,4 @@
-//! Writing to a connection: at once if possible, queued if not.
+//! Writes to a connection: at once if possible, else queued.
 
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -12,11 +12,11 @@ use super::outbound::Outbound;
 use super::{Clock, Worker};
 use crate::metrics::{CloseReason, Tally};
 
-/// How long a connection whose sending side is closed is kept for the client to close too.
+/// How long a connection with a closed sending side waits for the client to close too.
 const LINGER: Duration = Duration::from_secs(1);
 
 impl Connection {
-    /// Writes `bytes`; what the socket does not take joins the queue.
+    /// Writes `bytes`; what the socket does not take is queued.
     ///
     /// # Errors
     /// The connection is broken.
@@ -33,7 +33,7 @@ impl Connection {
         Ok(())
     }
 
-    /// As [`Connection::send`] for the first `end` of `bytes`, which are not copied if they have to wait.
+    /// Like [`Connection::send`] for the first `end` of `bytes`, which are not copied if they have to wait.
     pub(super) fn send_shared(
         &mut self,
         bytes: &Arc<[u8]>,
@@ -56,7 +56,7 @@ impl Connection {
         self.outbound.insert(Box::new(Outbound::new(clock.millis())))
     }
 
-    /// One write: how much the socket took.
+    /// One write; returns how much the socket took.
     #[inline]
     fn write(&mut self, bytes: &[u8], tally: &mut Tally) -> io::Result<usize> {
         if bytes.is_empty() {
@@ -90,8 +90,8 @@ impl Worker {
         self.sent(index, &result)
     }
 
-    /// Handles the result of a send: closes a broken connection and waits for room on one that did not take everything.
-    /// Returns whether the connection is still there.
+    /// Handles the result of a send: closes a broken connection, and watches for room if not everything was written.
+    /// Returns whether the connection still exists.
     pub(super) fn sent(&mut self, index: usize, result: &io::Result<()>) -> bool {
         if result.is_err() {
             self.close(index, CloseReason::Reset);
@@ -117,7 +117,7 @@ impl Worker {
         true
     }
 
-    /// Writes what waits. Returns whether the connection is still there.
+    /// Writes pending output. Returns whether the connection still exists.
     pub(super) fn flush(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
         let Some(outbound) = &mut connection.outbound else {
@@ -136,7 +136,7 @@ impl Worker {
         }
     }
 
-    /// Begins the orderly end of a connection: its queue is written, then the sending side is closed.
+    /// Starts the orderly end of a connection: its queue is written, then the sending side is closed.
     pub(super) fn begin_close(&mut self, index: usize, reason: CloseReason) {
         let connection = &mut self.connections[index];
         if connection.life != Life::Open {
@@ -154,8 +154,8 @@ impl Worker {
         }
     }
 
-    /// Closes the sending side of a connection that is being closed and has nothing left to write. Returns whether
-    /// the connection is still there.
+    /// Closes the sending side of a closing connection that has nothing left to write. Returns whether the connection
+    /// still exists.
     fn shut_sending_side(&mut self, index: usize) -> bool {
         let connection = &mut self.connections[index];
         if let Life::Closing(reason) = connection.life

@@ -1,4 +1,4 @@
-//! Orders to shed: the connections that were silent longest are told to reconnect, then closed, as in a drain.
+//! Orders to shed: the longest silent connections are told to reconnect, then closed, as in a drain.
 
 use protocol::reply;
 
@@ -8,8 +8,8 @@ use super::drain::pop_due;
 use crate::metrics::CloseReason;
 
 impl Worker {
-    /// Tells `count` connections to reconnect, those that were silent longest; returns how many were told. A worker that
-    /// drains tells all of them anyway.
+    /// Tells the `count` longest silent connections to reconnect; returns how many were told. A draining worker tells
+    /// all of them anyway.
     pub(super) fn shed(&mut self, count: u64) -> u64 {
         if self.drain.has_begun() {
             return 0;
@@ -36,7 +36,7 @@ impl Worker {
         count as u64
     }
 
-    /// Closes those that were told long enough ago and are still here.
+    /// Closes connections that were told long enough ago and are still here.
     pub(super) fn close_shed(&mut self) {
         while let Some(handle) = pop_due(&mut self.lists.shed, self.clock.now) {
             if let Some(index) = self.find(handle) {

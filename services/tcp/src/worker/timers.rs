@@ -1,5 +1,4 @@
-//! What is due at a certain time, checked once per turn. A worker with only idle connections wakes only for the idle
-//! check.
+//! Deadlines, checked once per turn. A worker with only idle connections wakes only for the idle check.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +7,9 @@ use protocol::reply;
 use super::Worker;
 use crate::metrics::CloseReason;
 
-/// A packet above the limit has ended when nothing came for this long.
+/// A packet above the limit has ended when nothing has arrived for this long.
 const QUIET: Duration = Duration::from_millis(5);
-/// How often to check, at most, for clients that leave their output unread.
+/// Minimum interval between checks for clients that leave their output unread.
 const STALL_CHECK: Duration = Duration::from_millis(250);
 
 impl Worker {

@@ -13,12 +13,12 @@ use nix::{
 
 use super::tag::Form;
 
-/// Datagrams in one call.
+/// Datagrams per call.
 pub(super) const BATCH: usize = 32;
-/// Longer datagrams are received in part; answers to what we send are shorter.
+/// Longer datagrams are received in part; answers to our messages are shorter.
 const DATAGRAM_BYTES: usize = 2048;
 
-/// Messages on their way out.
+/// Messages to send.
 pub(super) struct Outgoing {
     headers: MultiHeaders<()>,
     messages: Vec<Vec<u8>>,
@@ -37,7 +37,7 @@ impl Outgoing {
         &mut self.messages[at]
     }
 
-    /// Sends the first `count` messages. Returns how many the socket took.
+    /// Sends the first `count` messages. Returns how many the socket accepted.
     pub(super) fn send(&mut self, socket: &impl AsRawFd, count: usize) -> Result<usize, Errno> {
         if count == 1 {
             return send(socket.as_raw_fd(), &self.messages[0], MsgFlags::MSG_NOSIGNAL).map(|_| 1);
@@ -55,7 +55,7 @@ impl Outgoing {
     }
 }
 
-/// Datagrams that came.
+/// Received datagrams.
 pub(super) struct Incoming {
     headers: MultiHeaders<()>,
     buffers: Vec<[u8; DATAGRAM_BYTES]>,

@@ -5,13 +5,13 @@ use nix::errno::Errno;
 use super::{Datagram, Due, Worker, batch::BATCH, peer::Verdict, tag::Answer};
 use crate::clock::MS;
 
-/// A schedule that is missed by more is worth a warning: what is measured then is this machine.
+/// Falling further behind schedule is worth a warning: the figures then measure this machine.
 const FAR_BEHIND_NS: u64 = 250 * MS;
-/// Batches of one peer in a row: one that never stops does not starve the others.
+/// Consecutive batches of one peer: one that never stops must not starve the others.
 const TURNS: usize = 16;
 
 impl Worker<Datagram> {
-    /// Sends what is due on a peer, or notes when the next message is.
+    /// Sends a peer's due messages, or schedules the next one.
     pub(super) fn advance(&mut self, index: u32) {
         for _ in 0..TURNS {
             let now_ns = self.clock.now_ns();
@@ -55,7 +55,7 @@ impl Worker<Datagram> {
         self.come_back_soon(index);
     }
 
-    /// Sends the next `count` messages. Returns false if the peer cannot go on now.
+    /// Sends the next `count` messages. Returns false if the peer cannot continue now.
     fn send(&mut self, index: u32, sequence: u32, count: usize, now_ns: u64) -> bool {
         let source = self.source(index);
         for at in 0..count {
@@ -64,12 +64,12 @@ impl Worker<Datagram> {
         let Some(socket) = &self.transport.peers[index as usize].socket else { return false };
         let sent = match self.transport.outgoing.send(socket, count) {
             Ok(sent) => sent,
-            // What an earlier datagram met with; this call sent nothing.
+            // An earlier datagram's error; this call sent nothing.
             Err(Errno::ECONNREFUSED) => {
                 self.tally.totals.refused += 1;
                 0
             }
-            // The network does not take more: what is due goes in the next millisecond.
+            // The network accepts no more: due messages go in the next millisecond.
             Err(Errno::EAGAIN | Errno::ENOBUFS | Errno::EINTR) => 0,
             Err(error) => {
                 self.tally.totals.connect_errors += 1;
@@ -114,12 +114,12 @@ impl Worker<Datagram> {
         self.transport.peers[index as usize].wake_ms = self.wheel.insert(index, tick);
     }
 
-    /// Peers of different runs have different numbers as well: a port may get what was meant for its last owner.
+    /// Peers of different runs also have different numbers: a port may receive datagrams for its previous owner.
     fn source(&self, index: u32) -> u32 {
         (self.spec.seed as u32).wrapping_add(self.spec.number(index as usize) as u32)
     }
 
-    /// Reads what has come for a peer.
+    /// Reads a peer's datagrams.
     pub(super) fn read(&mut self, index: u32) {
         let mut drained = false;
         for _ in 0..TURNS {

@@ -1,36 +1,36 @@
-//! One peer: a socket, its place in the schedule, and what is under way.
+//! One peer: a socket, its place in the schedule, and its messages in flight.
 
 use std::{collections::VecDeque, os::fd::OwnedFd};
 
 use super::NEVER;
 
-/// So many messages of one peer are remembered at most. One that sends more within the time-out forgets those that
-/// were answered earlier, and waits where the oldest was not.
+/// Maximum number of remembered messages per peer. One that sends more within the time-out forgets the earlier answered
+/// ones, and waits if the oldest was not answered.
 const REMEMBERED: usize = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Peer {
     /// `None`: not opened, or not possible.
     pub(super) socket: Option<OwnedFd>,
-    /// When message 0 of this peer was due, if its schedule is its own.
+    /// When message 0 of this peer was due, if it has its own schedule.
     pub(super) base_ms: u32,
     /// The tick of its valid entry in the wheel.
     pub(super) wake_ms: u32,
-    /// Messages sent so far, and so the number of the next one.
+    /// Messages sent so far; also the number of the next one.
     pub(super) sequence: u32,
     /// A message was due while no more could be sent.
     pub(super) held_up: bool,
-    /// One more than the latest message that was answered.
+    /// One more than the latest answered message.
     answered_to: u32,
-    /// Messages that wait for their answer.
+    /// Unanswered messages.
     outstanding: u32,
     /// The number of the first message in `sent`.
     oldest: u32,
-    /// What was sent within the time-out.
+    /// Messages sent within the time-out.
     sent: VecDeque<Sent>,
 }
 
-/// A message that was sent: when, and whether it was answered. In one word, since there may be many.
+/// A sent message: when, and whether it was answered. In one word, since there may be many.
 #[derive(Debug, Clone, Copy)]
 struct Sent(u64);
 
@@ -48,10 +48,10 @@ impl Sent {
     }
 }
 
-/// What an answer turned out to be.
+/// The verdict about an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The first to that message, which was sent then.
+    /// The first answer to a message sent at that time.
     Answer {
         sequence: u32,
         sent_ns: u64,
@@ -60,7 +60,7 @@ pub(super) enum Verdict {
     Duplicate,
     /// Its message has timed out, or is forgotten.
     Overdue,
-    /// Nothing like it was sent.
+    /// No such message was sent.
     Stray,
 }
 
@@ -81,7 +81,7 @@ impl Peer {
         window.unwrap_or(u32::MAX).saturating_sub(self.outstanding) as usize
     }
 
-    /// The next message was sent. `awaited`: it will be answered.
+    /// Notes that the next message was sent. `awaited`: it will be answered.
     pub(super) fn was_sent(&mut self, now_ns: u64, awaited: bool) {
         self.sequence += 1;
         if !awaited {
@@ -97,7 +97,7 @@ impl Peer {
         self.outstanding += 1;
     }
 
-    /// A datagram answers message `sequence`.
+    /// Notes that a datagram answers message `sequence`.
     pub(super) fn answered(&mut self, sequence: u32) -> Verdict {
         if sequence >= self.sequence {
             return Verdict::Stray;
@@ -117,7 +117,7 @@ impl Peer {
         Verdict::Answer { sequence, sent_ns, reordered }
     }
 
-    /// A datagram answers the oldest outstanding message, if there is one.
+    /// Notes that a datagram answers the oldest outstanding message, if there is one.
     pub(super) fn answered_oldest(&mut self) -> Verdict {
         if self.sent.is_empty() {
             return if self.sequence == 0 { Verdict::Stray } else { Verdict::Overdue };
@@ -127,7 +127,7 @@ impl Peer {
         verdict
     }
 
-    /// Gives up on what was sent before `ns`. Returns how many had no answer.
+    /// Gives up on messages sent before `ns`. Returns how many had no answer.
     pub(super) fn give_up_before(&mut self, ns: u64) -> u32 {
         let mut lost = 0;
         while let Some(front) = self.sent.front().filter(|front| front.ns() < ns) {

@@ -20,18 +20,18 @@ pub(super) struct Form {
     payload: Vec<u8>,
     /// Messages carry their numbers.
     numbered: bool,
-    /// What is right. Behind a tag, where messages are numbered.
+    /// The correct answers; the part after the tag if messages are numbered.
     replies: Vec<Vec<u8>>,
 }
 
-/// Which message a datagram answers, and whether it is what was expected.
+/// Which message a datagram answers, and whether it is as expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// To that very message.
+    /// To this message.
     To { sequence: u32, right: bool },
-    /// Nobody can tell; the oldest is as likely as any.
+    /// Unknown; the oldest is as likely as any.
     ToOldest { right: bool },
-    /// To none of this sender's.
+    /// To none of this sender's messages.
     Stray,
 }
 
@@ -44,7 +44,7 @@ impl Form {
         };
         let zeros = [b'0'; TAG];
         let payload = [COMMAND, zeros.as_slice(), content].concat();
-        // Both kinds of server are told apart by where the tag is.
+        // The tag's position distinguishes both kinds of server.
         let replies = replies_to(&payload)
             .into_iter()
             .map(|reply| reply[reply.len().min(reply_head(&reply) + TAG)..].to_vec())
@@ -76,7 +76,7 @@ impl Form {
         }
     }
 
-    /// Judges a datagram that came for `source`.
+    /// Judges a datagram received for `source`.
     pub(super) fn read(&self, datagram: &[u8], source: u32) -> Answer {
         if !self.numbered {
             let right = self.expect == Expect::Any || self.replies.iter().any(|reply| reply == datagram);
@@ -89,7 +89,7 @@ impl Form {
         });
         match numbers {
             Some((from, sequence)) if from == source => {
-                // The first reply is our protocol's, which leaves the command out; the last is the payload.
+                // The first reply is our protocol's, which omits the command; the last is the payload.
                 let wanted = if head == 0 { self.replies.first() } else { self.replies.last() };
                 let right = wanted.is_some_and(|wanted| *wanted == datagram[head + TAG..]);
                 Answer::To { sequence, right }
@@ -99,7 +99,7 @@ impl Form {
     }
 }
 
-/// Where a reply's tag begins.
+/// The start of a reply's tag.
 fn reply_head(reply: &[u8]) -> usize {
     if reply.starts_with(COMMAND) { COMMAND.len() } else { 0 }
 }

@@ -1,4 +1,4 @@
-//! Bodies of requests and answers, which count as held by their client while they are on their way.
+//! Bodies of requests and answers, which count as held by their client while in transit.
 
 use std::{
     future::poll_fn,
@@ -20,14 +20,14 @@ use hyper::body::{Frame, SizeHint};
 use super::refused;
 use crate::embedded::guests::{Guest, Hold};
 
-/// Longest request.
+/// Maximum length of a request.
 const REQUEST_MAX: usize = 8 * 1024 * 1024;
-/// That much is read to its end, so that the client takes the answer, which is no.
+/// Up to this length, an oversized request is read to its end, so that the client reads the refusal.
 const SKIPPED_MAX: usize = 64 * 1024 * 1024;
-/// An answer is handed on in pieces, as the client takes them.
+/// An answer is sent in pieces, as the client reads them.
 const PIECE: usize = 16 * 1024;
 
-/// Reads the whole request before its handler runs, and keeps count of the answer until it is written.
+/// Reads the whole request before its handler runs, and counts the answer until it is written.
 pub(super) async fn within_bounds(
     Extension(guest): Extension<Guest>,
     request: Request,
@@ -49,7 +49,7 @@ pub(super) async fn within_bounds(
         Err(error) => refused(StatusCode::BAD_REQUEST, "parse_exception", &error.to_string()),
     };
     let (head, body) = answer.into_parts();
-    // It is in memory already; searches and bulks bound it.
+    // It is already in memory; searches and bulks bound it.
     let answer = match to_bytes(body, usize::MAX).await {
         Ok(left) => held.set(left.len()).await.map(|()| left),
         Err(error) => Err(io::Error::other(error)),
@@ -61,7 +61,7 @@ pub(super) async fn within_bounds(
     }
 }
 
-/// All of a body; `None`: there is too much of it.
+/// The whole body; `None`: it is too long.
 async fn whole(mut body: Body, held: &mut Hold) -> io::Result<Option<Vec<u8>>> {
     let (mut bytes, mut skipped) = (Vec::new(), 0);
     while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {

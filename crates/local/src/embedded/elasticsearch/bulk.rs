@@ -1,14 +1,14 @@
-//! The body of a bulk request: pairs of lines, an action and its document. `create` is the only action: what it is
-//! for, log lines, is never replaced.
+//! The body of a bulk request: pairs of lines, an action and its document. `create` is the only action, because log
+//! lines are never replaced.
 
 use serde::Deserialize;
 
-/// One document to be written.
+/// One document to write.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Action<'a> {
     pub(super) index: String,
     pub(super) id: String,
-    /// The document as it came: one line.
+    /// The original document: one line.
     pub(super) source: &'a str,
 }
 
@@ -26,10 +26,10 @@ struct Target {
     id: String,
 }
 
-/// Documents of one bulk. The answer has an item for each.
+/// Maximum number of documents in one bulk. The answer has an item for each.
 const DOCUMENTS_MAX: usize = 10_000;
 
-/// Why a body is no bulk.
+/// Why a body is not a valid bulk.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BulkError {
     #[error("{0}")]
@@ -44,7 +44,7 @@ impl From<String> for BulkError {
     }
 }
 
-/// Takes a body apart, or says in which line it cannot be.
+/// Parses a body; an error names the line.
 pub(super) fn parse(body: &str) -> Result<Vec<Action<'_>>, BulkError> {
     if !body.ends_with('\n') {
         return Err("The bulk request must be terminated by a newline [\\n]".to_owned().into());

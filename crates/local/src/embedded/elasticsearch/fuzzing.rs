@@ -1,4 +1,4 @@
-//! What must hold for documents, bulks and searches of any client. Panics if it does not.
+//! Invariants for documents, bulks and searches of any client. Panics if one is violated.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use super::{bulk, search::Query, store::Store};
 
 const SEGMENT_MAX: u64 = 256 * 1024;
 
-/// Writes bulks into a new store and searches it. Whatever is taken can be read by everybody, and no search is blinded
-/// by it. `directory` is used again and again.
+/// Writes bulks into a new store and searches it. Anybody can read every accepted document, and no search is blinded by
+/// one. `directory` is reused.
 pub fn documents(directory: &Path, bulks: &[String], query: &str) {
     let mut store = Store::create(directory.join("documents"), SEGMENT_MAX).expect("a store");
     let mut taken = 0;
@@ -27,7 +27,7 @@ pub fn documents(directory: &Path, bulks: &[String], query: &str) {
     let all = answer(&Query::parse("*", r#"{"size":10000}"#).expect("a query"));
     assert_eq!(all["unreadable"], 0);
     assert_eq!(all["hits"]["total"]["value"], store.documents().count());
-    // Older ones are dropped when there is too much.
+    // Older ones are dropped when there are too many.
     assert!(hits(&all).is_some_and(|hits| hits <= taken && (hits == taken || taken > 100)));
     if let Ok(query) = Query::parse("*", query) {
         assert!(hits(&answer(&query)) <= hits(&all));

@@ -1,7 +1,7 @@
 //! Searches: by time and pod, sorted by time.
 //!
-//! Of the query language this is understood: `match_all`, `bool` with `filter`, `term` and `prefix` on `pod`, `range`
-//! on `timestamp`; `size`, and `sort` by `timestamp`. Anything else is refused, never ignored: an answer to another
+//! The supported part of the query language: `match_all`, `bool` with `filter`, `term` and `prefix` on `pod`, `range`
+//! on `timestamp`; `size`, and `sort` by `timestamp`. Anything else is refused, never ignored: an answer to a different
 //! question would be worse than none.
 
 use std::{cmp::Reverse, io};
@@ -11,21 +11,22 @@ use serde_json::{Map, Value, json};
 
 use super::store::{Kept, Looked, Store};
 
-/// Without `size`, as in Elasticsearch.
+/// Default for `size`, as in Elasticsearch.
 const SIZE: u64 = 10;
 /// As in Elasticsearch (`index.max_result_window`).
 const SIZE_MAX: u64 = 10_000;
-/// All indices have it, by the logger's template.
+/// The alias of all indices, from the logger's template.
 const ALIAS: &str = "k8s-logs";
-/// So many more than twice the answer are held before they are cut to it.
+/// This many hits more than twice the answer are held before the list is cut.
 const SPARE: usize = 1000;
-/// Bytes of all hits. A search that finds more is refused; ask for fewer at a time. The largest document is smaller.
+/// Limit on the bytes of all hits. A search that finds more is refused; request fewer at a time. The largest document
+/// is smaller.
 const HITS_BYTES_MAX: usize = 9 * 1024 * 1024;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Query {
-    /// Names of indices; one that ends in `*` means all that begin so.
+    /// Names of indices; a name that ends in `*` is a prefix.
     indices: Vec<String>,
     filters: Vec<Filter>,
     size: usize,
@@ -43,7 +44,7 @@ enum Filter {
 }
 
 impl Query {
-    /// Reads a request, or says what is not understood.
+    /// Parses a request, or says what is not supported.
     pub(super) fn parse(indices: &str, body: &str) -> Result<Self, String> {
         let body: Map<String, Value> = match body.trim() {
             "" => Map::new(),
@@ -64,7 +65,7 @@ impl Query {
                         size.ok_or_else(|| format!("size: expected 0 to {SIZE_MAX}, got {value}"))? as usize;
                 }
                 "sort" => query.newest_first = newest_first(value)?,
-                // All members come back, and all hits are counted.
+                // All members are returned, and all hits are counted.
                 "_source" | "track_total_hits" => {}
                 other => return Err(format!("{other}: not understood by this end point")),
             }
@@ -113,10 +114,9 @@ impl Query {
         }
     }
 
-    /// The answer, as JSON. What is kept and cannot be read any more is left out and counted.
+    /// The answer, as JSON. Stored documents that can no longer be read are left out and counted.
     ///
-    /// The documents are read twice, first for what is to be sorted and then for the answer, so that what is in memory
-    /// is bounded by the answer.
+    /// Documents are read twice, first for the sort keys and then for the answer, so that the answer bounds the memory.
     pub(super) fn run(&self, store: &Store) -> Result<String, SearchError> {
         let mut found: Vec<Found> = Vec::new();
         let (mut total, mut unreadable) = (0_u64, 0_u64);
@@ -160,10 +160,10 @@ impl Query {
     }
 }
 
-/// A hit before it is read.
+/// A hit before its document is read.
 struct Found {
     time: Timestamp,
-    /// Among all documents.
+    /// Its position among all documents.
     place: usize,
     bytes: usize,
 }
@@ -193,9 +193,9 @@ fn read(store: &Store, found: &[Found]) -> io::Result<Vec<Kept>> {
 }
 
 impl Query {
-    /// Sorts, and keeps what can be part of the answer.
+    /// Sorts, and keeps only hits that can be part of the answer.
     fn cut(&self, found: &mut Vec<Found>) {
-        // Stable: lines of the same time stay in the order in which they were written.
+        // Stable: lines of the same time keep the order in which they were written.
         if self.newest_first {
             found.sort_by_key(|hit| Reverse(hit.time));
         } else {
@@ -261,7 +261,7 @@ fn newest_first(sort: &Value) -> Result<bool, String> {
 mod tests {
     use super::{super::bulk, *};
 
-    /// `(pod, minute)` of what is found, in order.
+    /// `(pod, minute)` of each hit, in order.
     fn search(body: &Value) -> Result<Vec<(String, String)>, String> {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::create(directory.path().join("documents"), 10_000).unwrap();

@@ -1,4 +1,4 @@
-//! Where the documents are: two files of lines, and the ids of what is in them.
+//! The stored documents: two files of lines, and the IDs of their contents.
 
 use std::{borrow::Cow, collections::HashSet, io, path::PathBuf};
 
@@ -11,13 +11,13 @@ use service::logs::Seldom;
 use super::bulk::Action;
 use crate::journal::Journal;
 
-/// What became of a document.
+/// The outcome for one document.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Written {
     Created,
-    /// There is one of that id.
+    /// A document with this ID exists.
     Conflict,
-    /// It is no document of this mapping, and why.
+    /// It does not fit the mapping, and why.
     Refused(String),
 }
 
@@ -26,7 +26,7 @@ impl Written {
         *self != Self::Created
     }
 
-    /// As it is in the answer.
+    /// The item in the answer.
     pub(super) fn item(&self, action: &Action<'_>) -> String {
         let outcome = match self {
             Self::Created => json!({ "status": 201, "result": "created" }),
@@ -45,35 +45,35 @@ fn error(status: u16, kind: &str, reason: &str) -> Value {
     json!({ "status": status, "error": { "type": kind, "reason": reason } })
 }
 
-/// A document as it is kept, and as it is in an answer.
+/// A document as stored, and as returned in an answer.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Kept {
     #[serde(rename = "_index")]
     pub(super) index: String,
     #[serde(rename = "_id")]
     pub(super) id: String,
-    /// As it came. The reader decides what to make of it.
+    /// The original document. The reader decides how to interpret it.
     #[serde(rename = "_source")]
     pub(super) source: Box<RawValue>,
 }
 
 impl Kept {
-    /// About as many as it has in an answer.
+    /// Its approximate size in an answer.
     pub(super) fn bytes(&self) -> usize {
         const AROUND: usize = 64;
         self.index.len() + self.id.len() + self.source.get().len() + AROUND
     }
 }
 
-/// Objects and arrays within each other. Readers give up at 128, and an answer adds some around a document.
+/// Maximum nesting depth. Readers give up at 128, and an answer adds some levels around a document.
 const DEPTH_MAX: usize = 64;
-/// Longest name of an index and longest id, as in Elasticsearch.
+/// Maximum length of an index name and an ID, as in Elasticsearch.
 const NAME_MAX: usize = 255;
 const ID_MAX: usize = 512;
 
-/// Whether a document can be kept so that all readers can read it; else why not.
+/// Checks that all readers will be able to read a document; otherwise says why not.
 fn check(source: &str) -> Result<(), String> {
-    // All of it is read: numbers that are too large, nesting and escapes that stand for no text are errors here.
+    // Parses everything: numbers that are too large, nesting and escapes that do not represent text are errors here.
     let document: Value = serde_json::from_str(source).map_err(|error| error.to_string())?;
     if !document.is_object() {
         return Err("a document is an object".to_owned());
@@ -84,7 +84,7 @@ fn check(source: &str) -> Result<(), String> {
     Looked::at(source).map(drop).map_err(|error| format!("failed to parse: {error}"))
 }
 
-/// What searches look at in a document.
+/// The members of a document that searches use.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Looked<'a> {
     #[serde(borrow)]
@@ -98,8 +98,8 @@ impl<'a> Looked<'a> {
     }
 }
 
-/// Of a valid document. Its text counts: of two members with one name a [`Value`] has the last alone, and a
-/// reader of the text meets both.
+/// Nesting depth of a valid document. The text counts: of two members with one name, a [`Value`] has only the last, but
+/// a reader of the text meets both.
 fn depth(source: &str) -> usize {
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in source.bytes() {
@@ -124,10 +124,10 @@ fn depth(source: &str) -> usize {
 pub(super) struct Store {
     journal: Journal,
     segment: u64,
-    /// Ids (with their indices) of the file that is written and of the one before it.
+    /// IDs (with their indices) in the current file and its predecessor.
     present: HashSet<Box<str>>,
     before: HashSet<Box<str>>,
-    /// Searches that met documents that cannot be read.
+    /// Searches that met unreadable documents.
     pub(super) bad_searches: Mutex<Seldom>,
 }
 
@@ -161,7 +161,7 @@ impl Store {
             return Ok(Written::Conflict);
         }
         let (index, id) = (serde_json::to_string(&action.index)?, serde_json::to_string(&action.id)?);
-        // The source is one line of valid JSON already.
+        // The source is already one line of valid JSON.
         let appended = self
             .journal
             .append(&format!(r#"{{"_index":{index},"_id":{id},"_source":{}}}"#, action.source.trim()));
@@ -174,8 +174,8 @@ impl Store {
         Ok(Written::Created)
     }
 
-    /// All documents that are kept, in the order in which they were written; an error for one that cannot be read,
-    /// and the end after one of the file's own.
+    /// All stored documents, in the order in which they were written; an error for an unreadable one, and the end after
+    /// an error of the file itself.
     pub(super) fn documents(&self) -> impl Iterator<Item = io::Result<Kept>> + use<> {
         let mut tail = self.journal.source().tail();
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -221,7 +221,7 @@ mod tests {
             (r#"{"a":"\ud800"}"#, "unexpected end of hex escape"),
             (r#"{"\ude00":1}"#, "lone leading surrogate"),
             (&nested(DEPTH_MAX + 1), "more than 64 objects and arrays"),
-            // Whose second member of that name is shallow.
+            // The second member of that name is shallow.
             (&format!(r#"{{"a":{},"a":1}}"#, nested(DEPTH_MAX)), "more than 64 objects and arrays"),
             (&nested(130), "recursion limit exceeded"),
         ] {
@@ -230,14 +230,14 @@ mod tests {
         }
         let kept: Vec<String> = store.documents().map(|kept| kept.unwrap().source.get().to_owned()).collect();
         assert_eq!(kept, [r#"{"a":"\"\n"}"#]);
-        // Brackets in texts are no depth.
+        // Brackets in strings do not count as nesting.
         let brackets = format!(r#"{{"a":"\"{}"}}"#, "[{".repeat(DEPTH_MAX));
         assert_eq!(store.write(&action("3", &brackets)).unwrap(), Written::Created);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
-        /// Whatever is taken can be read, by others too; and a document that is refused changes nothing.
+        /// Others can read every accepted document, and a refused document changes nothing.
         #[test]
         fn what_is_taken_can_be_read(documents in prop::collection::vec(json_text(), 1..8)) {
             let directory = tempfile::tempdir().unwrap();
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// Texts that are JSON or nearly so, with what parsers stumble over.
+    /// Texts that are JSON or nearly so, with content that trips up parsers.
     fn json_text() -> impl Strategy<Value = String> {
         const ODD: [&str; 11] = [
             "1e999",
@@ -301,7 +301,7 @@ mod tests {
         assert_eq!(answer["unreadable"], 2);
     }
 
-    /// `/dev/full` takes the place of a disk that is full.
+    /// `/dev/full` stands for a full disk.
     #[test]
     fn what_a_full_disk_does_not_take_is_an_error_and_can_be_written_later() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What must hold for requests of any client and answers of any cluster. Panics if it does not.
+//! Invariants for requests of any client and answers of any cluster. Panics if one is violated.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -25,7 +25,7 @@ pub fn requests(mut bytes: &[u8]) {
     });
 }
 
-/// Renames brokers as the relay does: nothing but the port changes.
+/// Renames brokers as the relay does: only the port changes.
 pub fn answer(head: &[u8], ports: (u16, u16)) {
     let at = |port| SocketAddr::from(([127, 0, 0, 1], port));
     let mut renamed = head.to_vec();

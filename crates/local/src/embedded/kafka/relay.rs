@@ -1,10 +1,10 @@
-//! Between a client and the mock cluster.
+//! The relay between a client and the mock cluster.
 //!
-//! The mock cluster makes room for whatever length a request announces, for any number of clients. So only requests that
-//! are complete, and of a kind that it can stand ([`requests`]), reach it, one at a time per client (as a real broker
-//! takes them), and what clients hold is bounded here. A client that reads slowly keeps one answer waiting and not many.
+//! The mock cluster allocates whatever length a request announces, for any number of clients. So only complete requests
+//! of a kind that it can handle ([`requests`]) reach it, one at a time per client (like a real broker), and the relay
+//! bounds what clients hold. A slow reader keeps one answer waiting, not many.
 //!
-//! The mock cluster tells clients its own port, in two answers. There the relay's is put in its place.
+//! The mock cluster tells clients its own port in two kinds of answers; the relay replaces it with its own.
 
 use std::{io, net::SocketAddr};
 
@@ -16,16 +16,16 @@ use tokio::{
 use super::requests;
 use crate::embedded::guests::{Guest, Hold};
 
-/// Largest request. Records have 1 MB by clients' own limits.
+/// Maximum size of a request. Clients' own limits allow records of 1 MB.
 const REQUEST_MAX: usize = 2 * 1024 * 1024;
 /// Its header: API key, API version, correlation id.
 const HEADER: usize = 8;
-/// What of an answer counts as held at most: a large one has to find room beside others.
+/// At most this much of an answer counts as held: a large one must find room beside others.
 const ANSWER_HELD_MAX: usize = 4 * 1024 * 1024;
-/// Requests whose answers name brokers (`Metadata`, `FindCoordinator`), and within how many bytes they do.
+/// Requests whose answers name brokers (`Metadata`, `FindCoordinator`), and within how many bytes.
 const NAMING: [i16; 2] = [3, 10];
 const NAMED_WITHIN: usize = 64;
-/// What is read at a time.
+/// Maximum size of one read.
 const CHUNK: usize = 64 * 1024;
 
 /// Relays requests of `client` to `behind`, and the answers back.
@@ -40,7 +40,7 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
         requests::check(&request[size_of::<u32>()..]).map_err(io::Error::other)?;
         let broker = match &mut broker {
             Some(broker) => broker,
-            // Not before there is something to relay.
+            // Connect only when there is something to relay.
             none => none.insert(TcpStream::connect(behind).await?),
         };
         let names = NAMING.contains(&i16::from_be_bytes([request[4], request[5]]));
@@ -50,7 +50,7 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
         guest.served();
         let length = tokio::select! {
             length = broker.read_u32() => length?,
-            // So that the cluster learns of it as well: the client may be a member of a group.
+            // Lets the cluster notice too: the client may be a member of a group.
             () = gone(&client) => return Ok(()),
         };
         held.set((length as usize).min(ANSWER_HELD_MAX)).await?;
@@ -61,7 +61,7 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
     Ok(())
 }
 
-/// The next request, with its length before it; `None`: the client has left.
+/// The next request, preceded by its length; `None`: the client has left.
 pub(super) async fn read_request(
     client: &mut (impl AsyncRead + Unpin),
     held: &mut Hold,
@@ -90,7 +90,7 @@ pub(super) async fn read_request(
     Ok(Some(request))
 }
 
-/// An answer of `length` bytes; `renamed`: which address becomes which.
+/// An answer of `length` bytes; `renamed`: which address to replace by which.
 async fn relay_answer(
     broker: &mut TcpStream,
     client: &mut TcpStream,
@@ -110,7 +110,7 @@ async fn relay_answer(
     Ok(())
 }
 
-/// Replaces the port behind a broker's name: it is written in the same way in all versions. Both have the same IP.
+/// Replaces the port after a broker's name: all versions write it the same way. Both addresses have the same IP.
 pub(super) fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
     let wire = |address: SocketAddr| {
         [address.ip().to_string().as_bytes(), &u32::from(address.port()).to_be_bytes()].concat()
@@ -121,7 +121,7 @@ pub(super) fn rename(head: &mut [u8], from: SocketAddr, to: SocketAddr) {
     }
 }
 
-/// Waits until the client has left. One that has sent more is not looked at any further.
+/// Waits until the client has left. Ignores a client that has sent more.
 async fn gone(client: &TcpStream) {
     if let Ok(1..) = client.peek(&mut [0]).await {
         std::future::pending::<()>().await;

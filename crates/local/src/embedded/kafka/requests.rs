@@ -1,13 +1,13 @@
 //! Which requests may reach the mock cluster.
 //!
 //! It was made for tests: some requests that no client sends end its whole process, by an assertion or by writing to
-//! memory that is not its own. Those stop here. So do all that no client of ours needs.
+//! foreign memory. Those stop here, and so does every request that our clients do not need.
 
-/// What the mock cluster answers without such faults. Not among them: groups after KIP-848 (68) and telemetry that is
-/// pushed (72), which assert what clients should have sent.
+/// Requests that the mock cluster answers without such faults. Not included: groups after KIP-848 (68) and pushed
+/// telemetry (72), which assert what clients should have sent.
 const ALLOWED: [i16; 19] = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18, 22, 23, 24, 25, 26, 28, 71];
 const JOIN_GROUP: i16 = 11;
-/// How the bodies begin of which the mock cluster does not check that: the kind, the first version with short lengths
+/// How the bodies begin that the mock cluster does not check itself: the kind, the first version with short lengths
 /// (KIP-482), and fields with the versions that have them.
 #[rustfmt::skip]
 const BEGINNINGS: [(i16, i16, Fields); 11] = {
@@ -33,7 +33,7 @@ const BEGINNINGS: [(i16, i16, Fields); 11] = {
 };
 
 type Versions = std::ops::RangeInclusive<i16>;
-/// Each with the versions that have it.
+/// Fields, each with the versions that have it.
 type Fields = &'static [(Field, Versions)];
 
 #[derive(Debug, Clone, Copy)]
@@ -43,12 +43,12 @@ enum Field {
     NullableText,
 }
 
-/// From the next one on, the mock cluster reads a list's length as older versions have it.
+/// From the next version on, the mock cluster reads a list's length in the old format.
 const JOIN_GROUP_VERSION_MAX: i16 = 5;
-/// The mock cluster allows no more.
+/// The mock cluster's own limit.
 const PROTOCOLS_MAX: i32 = 1000;
 
-/// Whether a request, without its length, may pass; else why not.
+/// Whether a request, without its length, may pass; otherwise why not.
 pub(super) fn check(request: &[u8]) -> Result<(), String> {
     let mut rest = Rest(request);
     let too_short = || format!("a request of {} bytes is too short", request.len());
@@ -61,7 +61,7 @@ pub(super) fn check(request: &[u8]) -> Result<(), String> {
     understood.ok_or_else(|| format!("a request of kind {key} in version {version} that is not understood"))
 }
 
-/// Whether the texts are there with which a request begins: the mock cluster looks where they should be.
+/// Whether a request begins with the required texts: the mock cluster reads where they should be.
 fn begins(rest: &mut Rest<'_>, key: i16, version: i16) -> Option<()> {
     let Some((_, short_from, fields)) = BEGINNINGS.iter().find(|(known, ..)| *known == key) else {
         return Some(());
@@ -69,7 +69,7 @@ fn begins(rest: &mut Rest<'_>, key: i16, version: i16) -> Option<()> {
     let (_correlation, _client) = (rest.i32()?, rest.nullable_string()?);
     let is_short = version >= *short_from;
     if is_short && rest.varint()? != 0 {
-        // Tags in the header; there are none that it knows.
+        // Tags in the header; it knows none.
         return None;
     }
     for (field, _) in fields.iter().filter(|(_, versions)| versions.contains(&version)) {
@@ -84,7 +84,7 @@ fn begins(rest: &mut Rest<'_>, key: i16, version: i16) -> Option<()> {
     Some(())
 }
 
-/// Whether the rest of a `JoinGroup` is one. If it ends early, the mock cluster frees what it has not allocated.
+/// Whether the rest of a `JoinGroup` is valid. If it ends early, the mock cluster frees memory it has not allocated.
 fn joins(rest: &mut Rest<'_>, version: i16) -> Option<()> {
     let (_correlation, _client) = (rest.i32()?, rest.nullable_string()?);
     if !(0..=JOIN_GROUP_VERSION_MAX).contains(&version) {
@@ -108,7 +108,7 @@ fn joins(rest: &mut Rest<'_>, version: i16) -> Option<()> {
     Some(())
 }
 
-/// What is not read yet.
+/// The unread rest.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
@@ -131,7 +131,7 @@ impl<'a> Rest<'a> {
         self.take(usize::try_from(length).ok()?)
     }
 
-    /// Seven bits a byte, the lowest first.
+    /// Seven bits per byte, the lowest first.
     fn varint(&mut self) -> Option<usize> {
         let mut value = 0;
         for shift in [0, 7, 14, 21] {
@@ -144,7 +144,7 @@ impl<'a> Rest<'a> {
         None
     }
 
-    /// Its length and one before it; 0 would stand for no text.
+    /// Length plus one; 0 means no text.
     fn short_string(&mut self) -> Option<&'a [u8]> {
         let length = self.varint()?.checked_sub(1)?;
         self.take(length)
@@ -155,7 +155,7 @@ impl<'a> Rest<'a> {
         self.take(length)
     }
 
-    /// -1 stands for no text.
+    /// -1 means no text.
     fn nullable_string(&mut self) -> Option<&'a [u8]> {
         match self.i16()? {
             -1 => Some(&[]),
@@ -219,7 +219,7 @@ mod tests {
         }
         for (key, version) in [(8, 8), (8, 9), (9, 6), (10, 3), (12, 4), (13, 4), (14, 4), (28, 3)] {
             assert_eq!(group(key, version, b"\0\x02g\0\0\0\x01\x02m\0"), Ok(()), "{key}");
-            // No text, a length that does not fit, one with too many bytes, tags.
+            // No text, a wrong length, a length with too many bytes, tags.
             for bad in [&b"\0\0"[..], b"\0\x7f", b"\0\xff\xff\xff\xff\x0f", b"\x01\x02g"] {
                 assert!(group(key, version, bad).is_err(), "{key} in version {version}: {bad:?}");
             }

@@ -4,27 +4,27 @@ use std::{io::Write as _, str::FromStr, time::Instant};
 
 use super::store::{Item, Store, expiry, remaining};
 
-/// Largest value and longest key, as in memcached.
+/// Maximum length of a value, as in memcached.
 pub(super) const VALUE_MAX: usize = 1024 * 1024;
 const KEY_MAX: usize = 250;
-/// Largest answer to one command: a line of keys may name a large value many times.
+/// Maximum size of an answer to one command: a line of keys may name a large value many times.
 const ANSWER_MAX: usize = 4 * VALUE_MAX;
 
 const BAD_FORMAT: &[u8] = b"CLIENT_ERROR bad command line format\r\n";
 const TOO_LARGE: &[u8] = b"SERVER_ERROR object too large for cache\r\n";
 
-/// What follows a command line.
+/// The data that follows a command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Data {
-    /// How many bytes come before a line end; `None`: none.
+    /// The number of bytes before a line end; `None`: no data.
     Wanted(Option<usize>),
-    /// Bytes and a line end that are not kept; answered by this.
+    /// Bytes and a line end to discard; answered by this.
     Refused(usize, &'static [u8]),
-    /// It cannot be known where the next command begins; answered by this, and the connection is closed.
+    /// The start of the next command is unknown; answered by this, and the connection is closed.
     Lost(&'static [u8]),
 }
 
-/// Looks at a command line.
+/// Parses a command line.
 pub(super) fn data_after(line: &[u8]) -> Data {
     let mut words = words(line);
     let place = match words.next() {
@@ -35,7 +35,7 @@ pub(super) fn data_after(line: &[u8]) -> Data {
     match words.nth(place).and_then(number::<usize>) {
         None => Data::Lost(BAD_FORMAT),
         Some(size @ ..=VALUE_MAX) => Data::Wanted(Some(size)),
-        // That much is still skipped; beyond it nobody means well.
+        // Up to this much is skipped; beyond it, nobody means well.
         Some(size) if size <= 16 * VALUE_MAX => Data::Refused(size, TOO_LARGE),
         Some(_) => Data::Lost(TOO_LARGE),
     }
@@ -109,8 +109,8 @@ fn set(arguments: &[&[u8]], data: &[u8], store: &mut Store, now: Instant) -> &'s
     b"STORED\r\n"
 }
 
-/// `mg KEY FLAGS`, `ms KEY SIZE FLAGS`, `md KEY FLAGS`: an answer is a code and those flags that return something, in
-/// the order in which they came. With `q` the expected outcome is not answered.
+/// `mg KEY FLAGS`, `ms KEY SIZE FLAGS`, `md KEY FLAGS`: an answer is a code and the flags that return something, in the
+/// order of the request. With `q`, the expected outcome is not answered.
 fn meta(
     name: &[u8],
     arguments: &[&[u8]],
@@ -165,7 +165,7 @@ fn meta(
         None => output.extend_from_slice(code),
     }
     for flag in flags {
-        // Opaque and key are returned with a miss too, as newer servers do.
+        // Opaque and key are returned even with a miss, as newer servers do.
         let _ = match (flag[0], found) {
             (b'O', _) => output.write_all(&[b" ", *flag].concat()),
             (b'k', _) => output.write_all(&[b" k", *key].concat()),

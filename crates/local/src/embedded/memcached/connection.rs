@@ -14,11 +14,11 @@ use super::{
 };
 use crate::embedded::guests::Guest;
 
-/// Longest command line.
+/// Maximum length of a command line.
 const LINE_MAX: usize = 8 * 1024;
-/// Answers are written when so much has come together, or when no complete command is left.
+/// Answers are written when they reach this size, or when no complete command is left.
 const FLUSH_AT: usize = 64 * 1024;
-/// What is read at least.
+/// Minimum size of a read.
 const READ_MIN: usize = 4096;
 
 pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<Store>>) -> io::Result<()> {
@@ -26,7 +26,7 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
     let mut held = guest.hold();
     let mut skip = 0;
     loop {
-        // Answers are made from here until they count.
+        // Answers are generated from here until they are counted.
         let turn = guest.turn().await;
         let mut used = 0;
         let mut goes_on = true;
@@ -74,13 +74,13 @@ pub(super) async fn serve(mut stream: TcpStream, guest: Guest, store: Arc<Mutex<
     }
 }
 
-/// What the beginning of the input gave.
+/// The result of parsing the start of the input.
 enum Step {
-    /// More has to be read.
+    /// More must be read.
     Incomplete,
     /// A command of this many bytes was answered.
     Done(usize),
-    /// This many bytes are to be ignored.
+    /// This many bytes to ignore.
     Skip(usize),
     Close,
 }
@@ -103,7 +103,7 @@ fn step(input: &[u8], store: &mut Store, output: &mut Vec<u8>) -> Step {
             };
             let Some(data) = block.strip_suffix(b"\r\n") else {
                 output.extend_from_slice(b"CLIENT_ERROR bad data chunk\r\n");
-                // What follows may be data or a command: it cannot be told.
+                // What follows may be data or a command: it is unknown.
                 return Step::Close;
             };
             (data, after_line + bytes + 2)

@@ -1,4 +1,4 @@
-//! What must hold for the commands of any client. Panics if it does not.
+//! Invariants for the commands of any client. Panics if one is violated.
 
 use super::{
     commands::{self, Data},

@@ -1,14 +1,14 @@
-//! Items by key, with expiry and a bound on memory. The clock is the caller's.
+//! Items by key, with expiry and a bound on memory. The caller passes the time.
 
 use std::time::{Duration, Instant};
 
 use quick_cache::{Weighter, unsync::Cache};
 
-/// What an item costs beside its key and its value.
+/// Overhead of an item in addition to its key and value.
 const OVERHEAD: usize = 128;
-/// The size of an item for which the cache prepares itself.
+/// The expected size of an item, used to size the cache.
 const ITEM_EXPECTED: u64 = 256;
-/// Times above that are absolute, as in memcached.
+/// Larger times are absolute, as in memcached.
 const RELATIVE_MAX: i64 = 60 * 60 * 24 * 30;
 
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ impl Weighter<Box<[u8]>, Item> for Bytes {
     }
 }
 
-/// At its bound those items go that are used least. One that has expired is not found any more, and stays until it is
-/// asked for or goes like others.
+/// At its limit, the least used items are evicted. An expired item is no longer found, and stays until it is requested
+/// or evicted.
 #[derive(Debug)]
 pub(super) struct Store(Cache<Box<[u8]>, Item, Bytes>);
 
@@ -58,14 +58,14 @@ impl Store {
         self.0.clear();
     }
 
-    /// Items, their bytes, and how many they may have.
+    /// The number of items, their bytes, and the limit.
     pub(super) fn size(&self) -> (usize, u64, u64) {
         (self.0.len(), self.0.weight(), self.0.capacity())
     }
 }
 
-/// When something expires that is given `time` as memcached understands it: 0 never, up to 30 days from now, above
-/// that a Unix time, below 0 at once.
+/// When something expires that has `time` in memcached's sense: 0 never, up to 30 days relative to now, above that a
+/// Unix time, below 0 at once.
 pub(super) fn expiry(time: i64, now: Instant) -> Option<Instant> {
     let seconds = match time {
         0 => return None,
@@ -76,7 +76,7 @@ pub(super) fn expiry(time: i64, now: Instant) -> Option<Instant> {
             time.saturating_sub(unix).max(0).unsigned_abs()
         }
     };
-    // Beyond what an Instant can hold is never.
+    // Beyond the range of an Instant: never.
     now.checked_add(Duration::from_secs(seconds))
 }
 

@@ -1,7 +1,7 @@
-//! Messages for those who listen at the moment.
+//! Messages for current subscribers.
 //!
-//! Subscriptions and the messages that wait have bounds for all clients together; at the bound on messages the client
-//! goes for which most wait.
+//! Subscriptions and pending messages are bounded over all clients; at the limit on messages, the client with the most
+//! pending bytes is dropped.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -10,17 +10,18 @@ use tokio::sync::Notify;
 
 use crate::embedded::guests::Guest;
 
-/// Messages that may wait for one subscriber. A subscriber that falls behind further is let go, as by a real Redis.
+/// Maximum number of messages pending for one subscriber. One that falls further behind is dropped, as by a real Redis.
 const WAITING_MAX: usize = 1024;
-/// Bytes of messages that may wait, for all subscribers; one that waits for several counts once, as it is there once.
+/// Limit on the bytes of pending messages, over all subscribers; a message for several counts once, because it is
+/// stored once.
 const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// Channels that clients may listen to, counted once for each listener.
+/// Maximum number of subscriptions over all clients.
 const SUBSCRIPTIONS_MAX: usize = 16_384;
 
-/// A message, as it is written to a subscriber.
+/// A message in the format written to subscribers.
 pub(super) type Message = Arc<[u8]>;
 
-/// A message that waits, shared by those for whom it does and nobody else: who takes the last one gives its bytes back.
+/// A pending message, shared only by the subscribers it is for: the last one to take it releases its bytes.
 type Waiting = Arc<Message>;
 
 /// A connection that can subscribe.
@@ -31,7 +32,7 @@ struct Subscriptions {
     guest: Guest,
     channels: BTreeSet<Box<[u8]>>,
     waiting: VecDeque<Waiting>,
-    /// Of the messages that wait for it.
+    /// Bytes of its pending messages.
     bytes: usize,
     arrived: Arc<Notify>,
 }
@@ -41,9 +42,9 @@ pub(super) struct Channels {
     last: Subscriber,
     subscribers: HashMap<Subscriber, Subscriptions>,
     by_channel: HashMap<Box<[u8]>, BTreeSet<Subscriber>>,
-    /// The sum over all subscribers.
+    /// Over all subscribers.
     subscriptions: usize,
-    /// Of the messages that wait, each counted once.
+    /// Bytes of pending messages, each counted once.
     bytes: usize,
 }
 
@@ -55,7 +56,7 @@ impl Channels {
             && (self.subscriptions, self.bytes) == (0, 0)
     }
 
-    /// A connection that listens to nothing yet, and what tells it that a message has arrived.
+    /// Registers a connection without subscriptions; returns also the signal that a message has arrived.
     pub(super) fn enter(&mut self, guest: Guest) -> (Subscriber, Arc<Notify>) {
         self.last += 1;
         let arrived = Arc::new(Notify::new());
@@ -70,7 +71,7 @@ impl Channels {
         (self.last, arrived)
     }
 
-    /// Returns to how many channels the subscriber listens; `None`: there is no room for another.
+    /// Returns the subscriber's number of channels; `None`: there is no room for another.
     pub(super) fn subscribe(&mut self, subscriber: Subscriber, channel: &[u8]) -> Option<usize> {
         let subscriptions = self.subscribers.get_mut(&subscriber)?;
         if !subscriptions.channels.contains(channel) {
@@ -84,7 +85,7 @@ impl Channels {
         Some(subscriptions.channels.len())
     }
 
-    /// Returns to how many channels the subscriber still listens.
+    /// Returns the subscriber's remaining number of channels.
     pub(super) fn unsubscribe(&mut self, subscriber: Subscriber, channel: &[u8]) -> usize {
         let Some(subscriptions) = self.subscribers.get_mut(&subscriber) else { return 0 };
         let was_there = subscriptions.channels.remove(channel);
@@ -104,7 +105,7 @@ impl Channels {
         subscriptions.map_or_else(Vec::new, |subscriptions| subscriptions.channels.iter().cloned().collect())
     }
 
-    /// How long the next message for a subscriber is.
+    /// Length of a subscriber's next message.
     pub(super) fn next_length(&self, subscriber: Subscriber) -> Option<usize> {
         let next = self.subscribers.get(&subscriber)?.waiting.front();
         next.map(|message| message.len())
@@ -120,14 +121,14 @@ impl Channels {
         Some(message)
     }
 
-    /// It waits for one less.
+    /// Releases a message that no longer waits for this subscriber.
     fn give_back(&mut self, waiting: Waiting) {
         if let Some(message) = Arc::into_inner(waiting) {
             self.bytes -= message.len();
         }
     }
 
-    /// A connection is gone, or is let go.
+    /// A connection has left or was dropped.
     pub(super) fn leave(&mut self, subscriber: Subscriber) {
         if let Some(subscriptions) = self.subscribers.remove(&subscriber) {
             for waiting in subscriptions.waiting {
@@ -149,7 +150,7 @@ impl Channels {
         }
     }
 
-    /// Its connection ends, also while a message is being written to it, and what waits for it is given back.
+    /// Ends its connection, even while a message is being written to it, and releases its pending messages.
     fn let_go(&mut self, subscriber: Subscriber) {
         if let Some(subscriptions) = self.subscribers.get(&subscriber) {
             subscriptions.guest.tell_to_leave();
@@ -157,7 +158,7 @@ impl Channels {
         self.leave(subscriber);
     }
 
-    /// Returns how many got the message. Those who have stopped reading are let go.
+    /// Returns how many received the message. Drops subscribers that have stopped reading.
     pub(super) fn publish(&mut self, channel: &[u8], message: &Message) -> usize {
         let listeners: Vec<Subscriber> =
             self.by_channel.get(channel).into_iter().flatten().copied().collect();
@@ -172,7 +173,7 @@ impl Channels {
         self.bytes += message.len();
         let mut received = 0;
         for subscriber in listeners {
-            // It may just have been let go itself.
+            // It may just have been dropped itself.
             let Some(subscriptions) = self.subscribers.get_mut(&subscriber) else { continue };
             if subscriptions.waiting.len() == WAITING_MAX {
                 self.let_go(subscriber);
@@ -187,7 +188,7 @@ impl Channels {
         received
     }
 
-    /// For whom most bytes wait, if any do.
+    /// The subscriber with the most pending bytes, if any.
     fn most_behind(&self) -> Option<Subscriber> {
         let behind = self.subscribers.iter().filter(|(_, subscriptions)| subscriptions.bytes > 0);
         behind
@@ -205,7 +206,7 @@ mod tests {
         Message::from(&b"x"[..])
     }
 
-    /// Connections that subscribe, and what tells each to leave.
+    /// Registers subscribing connections; returns also the signal that tells each to leave.
     fn enter(channels: &mut Channels, room: &Arc<Room>) -> (Subscriber, Arc<Notify>) {
         let (guest, leave) = Guest::enter(room);
         (channels.enter(guest).0, leave)

@@ -7,14 +7,14 @@ use super::glob;
 use super::resp;
 use super::store::{Full, Life, Store};
 
-/// Keys that one step of a scan gives if the client does not say.
+/// Default number of keys per step of a scan.
 const SCAN_COUNT: usize = 10;
-/// Keys that one step gives at most.
+/// Maximum number of keys per step.
 const SCAN_COUNT_MAX: usize = 10_000;
-/// The longest key and the longest pattern: matching costs the product of both, for every key.
+/// Maximum length of a key and a pattern: matching costs the product of both, for every key.
 const KEY_BYTES_MAX: usize = 512;
 const PATTERN_BYTES_MAX: usize = 256;
-/// The most that one answer may have: a request can name a large value many times.
+/// Maximum size of one answer: a request can name a large value many times.
 pub(super) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Longer than anything needs to live, and short enough to add to a clock.
 const LIFE_MAX_MS: u64 = 1000 * 60 * 60 * 24 * 365 * 100;
@@ -22,7 +22,7 @@ const LIFE_MAX_MS: u64 = 1000 * 60 * 60 * 24 * 365 * 100;
 const SYNTAX: &str = "ERR syntax error";
 const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 
-/// What went wrong, as it is answered.
+/// An error, in the words of the answer.
 type Refusal = String;
 
 /// How many arguments a command takes; `None`: there is no such command.
@@ -39,7 +39,7 @@ fn arity(name: &str) -> Option<RangeInclusive<usize>> {
     })
 }
 
-/// Whether there is such a command with so many arguments. `name` is in capitals.
+/// Whether a command exists with this many arguments. `name` is in capitals.
 pub(super) fn check(name: &str, arguments: &[&[u8]]) -> Result<(), Refusal> {
     match arity(name) {
         Some(arity) if arity.contains(&arguments.len()) => Ok(()),
@@ -117,7 +117,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Refuses an answer that is too large before it is made.
+/// Refuses an oversized answer before it is generated.
 fn check_size<'a>(values: impl IntoIterator<Item = &'a &'a [u8]>) -> Result<(), Refusal> {
     let bytes: usize = values.into_iter().map(|value| value.len()).sum();
     if bytes > ANSWER_BYTES_MAX {
@@ -146,7 +146,7 @@ fn number(text: &[u8]) -> Option<u64> {
     std::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// A time to live, in the unit of so many milliseconds. What is negative or 0 is over at once.
+/// A time to live, in units of this many milliseconds. Zero or less expires at once.
 fn life(text: &[u8], unit_ms: u64) -> Result<Duration, Refusal> {
     let value: i64 =
         std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NOT_AN_INTEGER)?;
@@ -206,7 +206,7 @@ fn expire(key: &[u8], life: Duration, store: &mut Store, now: Instant, output: &
     store.expire(now);
 }
 
-/// As Redis counts it: -2 without such a key, -1 for ever.
+/// Redis' result: -2 without such a key, -1 for no expiry.
 fn time_to_live(life: Life, count: impl Fn(Duration) -> i64) -> i64 {
     match life {
         Life::None => -2,
@@ -251,7 +251,7 @@ fn scan(cursor: &[u8], options: &[&[u8]], store: &Store, output: &mut Vec<u8>) -
 mod tests {
     use super::*;
 
-    /// Answers each command in turn, all at `now`.
+    /// Runs the commands in turn, all at `now`, and returns the answers.
     fn say(store: &mut Store, now: Instant, commands: &[&str]) -> Vec<String> {
         let answer = |command: &&str| {
             let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();

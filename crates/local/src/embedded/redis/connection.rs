@@ -14,13 +14,13 @@ use super::transaction::{Transaction, Watcher};
 use super::{Database, commands};
 use crate::embedded::guests::Guest;
 
-/// Answers are written when so much has come together, or when no complete request is left.
+/// Answers are written when they reach this size, or when no complete request is left.
 const FLUSH_AT: usize = 64 * 1024;
-/// What is read at least.
+/// Minimum size of a read.
 const READ_MIN: usize = 4096;
-/// The longest message, with its channel's name.
+/// Maximum length of a message, including its channel's name.
 pub(super) const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// A command's name is read up to here.
+/// A command's name is truncated to this.
 const NAME_BYTES_MAX: usize = 64;
 
 pub(super) async fn serve(stream: TcpStream, guest: Guest, database: Arc<Database>) -> io::Result<()> {
@@ -31,11 +31,11 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, database: Arc<Databas
 pub(super) struct Client {
     database: Arc<Database>,
     guest: Guest,
-    /// From the first `SUBSCRIBE` on; and what tells that a message has arrived.
+    /// Since the first `SUBSCRIBE`; with the signal that a message has arrived.
     listening: Option<(Subscriber, Arc<Notify>)>,
-    /// From `MULTI` on.
+    /// Since `MULTI`.
     transaction: Option<Transaction>,
-    /// From the first `WATCH` on.
+    /// Since the first `WATCH`.
     watcher: Option<Watcher>,
 }
 
@@ -48,7 +48,7 @@ impl Drop for Client {
     }
 }
 
-/// What is to be done after a request.
+/// What to do after a request.
 #[derive(PartialEq, Eq)]
 pub(super) enum Next {
     Read,
@@ -64,7 +64,7 @@ impl Client {
         let (mut input, mut output) = (Vec::new(), Vec::new());
         let mut held = guest.hold();
         loop {
-            // Answers are made from here until they count.
+            // Answers are generated from here until they are counted.
             let turn = guest.turn().await;
             let mut used = 0;
             let mut next = Next::Read;
@@ -107,7 +107,7 @@ impl Client {
                 held.grow(&mut input, READ_MIN).await?;
                 match stream.try_read_buf(&mut input) {
                     Ok(0) => return Ok(()),
-                    // It may only have looked readable: messages go on.
+                    // It may only have looked readable: continue with messages.
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
                     _ => {}
                 }
@@ -131,13 +131,13 @@ impl Client {
                 }
                 continue;
             };
-            // Until this is granted, the message counts among those that wait.
+            // Until this is granted, the message counts as pending.
             held.set(length).await?;
             let message = self.database.channels.lock().next(*subscriber);
             let Some(message) = message else { continue };
             stream.write_all(&message).await?;
             guest.served();
-            // Also while messages come faster than they are written.
+            // Also while messages arrive faster than they are written.
             tokio::select! {
                 biased;
                 readable = stream.readable() => return readable,
@@ -148,7 +148,7 @@ impl Client {
 
     pub(super) fn answer(&mut self, words: &[&[u8]], output: &mut Vec<u8>) -> Next {
         let Some((name, arguments)) = words.split_first() else { return Next::Read };
-        // A longer one is no command, and is not repeated as a whole.
+        // A longer name is not a command, and is not repeated in full.
         let name = String::from_utf8_lossy(&name[..name.len().min(NAME_BYTES_MAX)]).to_uppercase();
         match (&*name, arguments) {
             ("QUIT", _) => {
@@ -164,7 +164,7 @@ impl Client {
             _ if self.transaction.is_some() => self.queue(&name, arguments, output),
             ("SUBSCRIBE", [_, ..]) => self.subscribe(arguments, output),
             ("UNSUBSCRIBE", _) => self.unsubscribe(arguments, output),
-            // Among messages a bare PONG could not be told from one.
+            // Among messages, a bare PONG would look like one of them.
             ("PING", _) if self.is_listening() => {
                 resp::array_of(output, 2);
                 resp::bulk(output, b"pong");
@@ -195,7 +195,7 @@ impl Client {
     }
 
     fn queue(&mut self, name: &str, arguments: &[&[u8]], output: &mut Vec<u8>) {
-        // These two are refused without harm to what was queued.
+        // These two are refused without affecting queued commands.
         let nested = match name {
             "MULTI" => Some("ERR MULTI calls can not be nested"),
             "WATCH" => Some("ERR WATCH inside MULTI is not allowed"),
@@ -215,11 +215,11 @@ impl Client {
         }
     }
 
-    /// Runs what was queued, unless a watched key has changed. Nobody else's command comes in between.
+    /// Runs the queued commands, unless a watched key has changed. No other client's command runs in between.
     fn execute(&mut self, output: &mut Vec<u8>) {
         let Some(commands) = self.transaction.take().map(Transaction::take) else { return };
         let mut store = self.database.store.lock();
-        // A watched key whose time is over has changed.
+        // An expired watched key counts as changed.
         store.expire(clock::now());
         let has_changed = self.watcher.is_some_and(|watcher| store.watches.end(watcher));
         let Some(commands) = commands else {
@@ -258,7 +258,7 @@ impl Client {
 
     fn watch(&mut self, keys: &[&[u8]], output: &mut Vec<u8>) {
         let mut store = self.database.store.lock();
-        // What is over now is not there, and cannot change by being removed.
+        // An expired key does not exist, and its removal is not a change.
         store.expire(clock::now());
         let watcher = *self.watcher.get_or_insert_with(|| store.watches.enter());
         if keys.iter().all(|key| commands::is_key(key) && store.watches.watch(watcher, key)) {

@@ -1,4 +1,4 @@
-//! What must hold for the requests of any clients. Panics if it does not.
+//! Invariants for the requests of any clients. Panics if one is violated.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::embedded::guests::{Guest, Limits, Room};
 
 const BYTES_MAX: usize = 64 * 1024;
 
-/// Two clients take turns with their requests. Memory stays within its bound, answers are whole lines, and when both are
-/// gone they leave nothing behind.
+/// Two clients alternate with their requests. Memory stays within its bound, answers are whole lines, and when both
+/// have left, they leave nothing behind.
 pub fn requests(bytes: &[u8]) {
     let database = Arc::new(Database {
         store: Mutex::new(Store::new(BYTES_MAX)),

@@ -1,9 +1,10 @@
-//! Redis' patterns for keys: `*`, `?`, `[abc]`, `[^a-z]`, and `\` before a character that means itself.
+//! Redis' patterns for keys: `*`, `?`, `[abc]`, `[^a-z]`, and `\` as an escape.
 
 /// Whether the whole key matches. Takes at most the product of both lengths.
 pub(super) fn matches(pattern: &[u8], key: &[u8]) -> bool {
     let (mut at, mut pos) = (0, 0);
-    // Where to go on if what follows the last `*` does not match: its place, and the key byte it would swallow next.
+    // Where to resume if the part after the last `*` does not match: its position, and the next key byte that the `*`
+    // absorbs.
     let mut retry: Option<(usize, usize)> = None;
     loop {
         if pattern.get(at) == Some(&b'*') {
@@ -43,7 +44,8 @@ fn one(pattern: &[u8], byte: u8) -> Option<usize> {
     }
 }
 
-/// Whether a set has the byte, and the set's length with its `]`. One without an end goes to the pattern's end.
+/// Whether a set contains the byte, and the set's length including its `]`. An unterminated one extends to the
+/// pattern's end.
 fn in_set(set: &[u8], byte: u8) -> (bool, usize) {
     let (mut at, mut found) = (0, false);
     loop {

@@ -1,18 +1,18 @@
 //! Redis' wire format, version 2: requests are arrays of strings, or one line of words.
 
-/// Most words of a request.
+/// Maximum number of words in a request.
 pub(super) const WORDS_MAX: usize = 64 * 1024;
-/// Longest word, and longest line of a request that is typed.
+/// Maximum length of a word, and of a typed request line.
 pub(super) const WORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// What the beginning of the input is.
+/// The start of the input.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Request<'a> {
     Incomplete,
-    /// The words, and how many bytes they took. No words: an empty line.
+    /// The words, and the number of bytes they took. No words: an empty line.
     Complete(Vec<&'a [u8]>, usize),
-    /// Nobody can tell where the next request begins.
+    /// The start of the next request is unknown.
     Broken(&'static str),
 }
 
@@ -74,7 +74,7 @@ fn array(input: &[u8]) -> Request<'_> {
 
 enum Number {
     Incomplete,
-    /// The value, and how many bytes it took with its type and line end.
+    /// The value, and the number of bytes it took with its type and line end.
     Is(i64, usize),
     Broken,
 }
@@ -94,7 +94,7 @@ fn number(input: &[u8]) -> Number {
 
 enum Line<'a> {
     Incomplete,
-    /// Without its end, and how many bytes it took with it.
+    /// The line without its end, and the number of bytes with it.
     Complete(&'a [u8], usize),
     TooLong,
 }
@@ -131,7 +131,7 @@ pub(super) fn bulk(output: &mut Vec<u8>, bytes: &[u8]) {
     output.extend_from_slice(b"\r\n");
 }
 
-/// No array, as `EXEC` answers when a watched key has changed.
+/// A null array, `EXEC`'s answer when a watched key has changed.
 pub(super) fn no_array(output: &mut Vec<u8>) {
     output.extend_from_slice(b"*-1\r\n");
 }

@@ -1,4 +1,4 @@
-//! Keys and their values, with expiry and a bound on memory. The clock is the caller's.
+//! Keys and their values, with expiry and a bound on memory. The caller passes the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use super::transaction::Watches;
 
-/// What a key costs beside its bytes and those of its value.
+/// Overhead of a key in addition to its bytes and its value's.
 const OVERHEAD: usize = 160;
 
-/// A key's place: keys are ordered by their hash, so that a scan's cursor is a place that stays valid whatever is
-/// added or removed meanwhile.
+/// A key's position: keys are ordered by their hash, so that a scan's cursor stays valid whatever is added or removed
+/// meanwhile.
 type Place = (u64, Box<[u8]>);
 
 #[derive(Debug)]
@@ -21,7 +21,7 @@ struct Item {
     expires: Option<Instant>,
 }
 
-/// How long a key has still to live.
+/// Remaining time to live of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     /// There is no such key.
@@ -40,7 +40,7 @@ pub(super) struct Store {
     bytes: usize,
     hasher: RandomState,
     items: BTreeMap<Place, Item>,
-    /// Of those that expire, the soonest first.
+    /// Keys that expire, the soonest first.
     expiring: BTreeSet<(Instant, Place)>,
     pub(super) watches: Watches,
 }
@@ -63,7 +63,7 @@ impl Store {
         (self.hasher.hash_one(key).max(1), key.into())
     }
 
-    /// Forgets what has expired. Every other call sees only what this left.
+    /// Removes expired keys. Every other call only sees the rest.
     pub(super) fn expire(&mut self, now: Instant) {
         while let Some((at, _)) = self.expiring.first()
             && *at <= now
@@ -163,7 +163,7 @@ impl Store {
 }
 
 fn cost(key: &[u8], value: &[u8]) -> usize {
-    // The key is there twice if it expires.
+    // An expiring key is stored twice.
     2 * key.len() + value.len() + OVERHEAD
 }
 

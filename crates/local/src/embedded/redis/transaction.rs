@@ -1,4 +1,4 @@
-//! `MULTI` … `EXEC`: commands that wait to be run together, and keys whose change keeps them from it.
+//! `MULTI` … `EXEC`: commands queued to run together, and keys whose change prevents that.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use parking_lot::Mutex;
 
 use super::resp;
 
-/// Bytes of commands that may wait, of all clients.
+/// Limit on the bytes of queued commands, over all clients.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
-/// What a command and each of its words cost beside their bytes.
+/// Overhead of a command and of each of its words.
 const OVERHEAD: usize = 32;
-/// Keys that may be watched, by all clients.
+/// Maximum number of watched keys, over all clients.
 const KEYS_MAX: usize = 16_384;
 
 /// A client that watches keys.
 pub(super) type Watcher = u64;
 
-/// Which keys are watched, and whose have changed.
+/// The watched keys, and the clients whose keys have changed.
 #[derive(Debug, Default)]
 pub(super) struct Watches {
     last: Watcher,
@@ -52,7 +52,7 @@ impl Watches {
         true
     }
 
-    /// A key got another value or life, or is gone.
+    /// Notes that a key's value or TTL changed, or that it is gone.
     pub(super) fn touch(&mut self, key: &[u8]) {
         if let Some(watchers) = self.by_key.get(key) {
             self.changed.extend(watchers);
@@ -63,7 +63,7 @@ impl Watches {
         self.changed.extend(self.by_watcher.keys());
     }
 
-    /// Forgets the watcher's keys; returns whether one of them changed.
+    /// Removes the watcher's keys; returns whether one of them changed.
     pub(super) fn end(&mut self, watcher: Watcher) -> bool {
         for key in self.by_watcher.remove(&watcher).into_iter().flatten() {
             self.count -= 1;
@@ -78,17 +78,17 @@ impl Watches {
     }
 }
 
-/// Bytes of all commands that wait.
+/// Bytes of all queued commands.
 pub(super) type Waiting = Arc<Mutex<usize>>;
 
-/// A command that waits: its name in capitals, and its arguments.
+/// A queued command: its name in capitals, and its arguments.
 pub(super) type Queued = (String, Vec<Box<[u8]>>);
 
-/// What a client has said since `MULTI`.
+/// A client's commands since `MULTI`.
 #[derive(Debug)]
 pub(super) struct Transaction {
     commands: Vec<Queued>,
-    /// A command could not be taken, so none is run.
+    /// A command was rejected, so none is run.
     is_broken: bool,
     bytes: usize,
     waiting: Waiting,
@@ -99,7 +99,7 @@ impl Transaction {
         Self { commands: Vec::new(), is_broken: false, bytes: 0, waiting }
     }
 
-    /// Takes a command, or says why not.
+    /// Queues a command, or says why not.
     pub(super) fn queue(
         &mut self,
         name: &str,
@@ -132,7 +132,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// The commands to run, unless one of them could not be taken.
+    /// The commands to run, unless one of them was rejected.
     pub(super) fn take(mut self) -> Option<Vec<Queued>> {
         (!self.is_broken).then(|| std::mem::take(&mut self.commands))
     }

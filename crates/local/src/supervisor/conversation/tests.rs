@@ -15,7 +15,7 @@ use crate::{
     supervisor::{clock::Clock, recorder::Recorder},
 };
 
-/// A supervisor without a platform: recordings to read from, and a main loop that the test plays.
+/// A supervisor without a platform: recordings to read from, and a main loop played by the test.
 struct Stage {
     recorder: Recorder,
     logs: Journal,
@@ -40,7 +40,7 @@ impl Stage {
         self.recorder.emit(Time::ZERO, EventKind::Warning { message: message.to_owned() });
     }
 
-    /// A client that has just said `request`.
+    /// A client that has just sent `request`.
     fn client(&self, request: &Request, first: bool) -> Lines {
         self.client_that_says(&serde_json::to_string(request).unwrap(), first)
     }
@@ -90,7 +90,7 @@ async fn events_come_from_where_they_are_wanted_and_end_with_the_platform() {
         assert_eq!(all.warning().await, "zero");
         assert_eq!(all.warning().await, "one");
         assert_eq!(later.warning().await, "one");
-        // Somebody who wants news alone cannot say that it listens now: there is news until it has heard some.
+        // A client that only wants news cannot signal that it is listening: there is news until it has received some.
         stage.warn("two");
         while tokio::time::timeout(Duration::from_millis(10), new.0.fill_buf()).await.is_err() {
             stage.warn("two");
@@ -137,7 +137,7 @@ async fn who_begins_now_is_told_what_there_is_not_what_there_was() {
         let Reply::Event(event) = client.next().await else { panic!("expected an event") };
         let EventKind::PlatformStarted { services, .. } = event.kind else { panic!("{event:?}") };
         assert_eq!(services[0].replicas, 3);
-        // The recording itself stays what happened.
+        // The recording itself stays as it happened.
         let mut client = stage.client(&Request::Events { from: EventsFrom::Start }, false);
         let Reply::Event(event) = client.next().await else { panic!("expected an event") };
         let EventKind::PlatformStarted { services, .. } = event.kind else { panic!("{event:?}") };

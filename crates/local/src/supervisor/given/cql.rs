@@ -1,4 +1,4 @@
-//! A node of Cassandra is asked for its version: as much of its native protocol (version 4) as that takes.
+//! Asks a Cassandra node for its version, with the necessary part of its native protocol (version 4).
 
 use std::io;
 
@@ -18,15 +18,15 @@ const STARTUP_OPTIONS: &[u8] = b"\x00\x01\x00\x0bCQL_VERSION\x00\x053.0.0";
 const QUESTION: &str = "SELECT release_version FROM system.local";
 /// Consistency ONE, and the answer without a description of its columns.
 const QUESTION_OPTIONS: [u8; 3] = [0, 1, 2];
-/// How rows begin that are not described: their kind, flags, one column, one row. The flag for one table of all columns,
-/// which Cassandra sets beside, means nothing without them.
+/// The start of rows without a description: their kind, flags, one column, one row. The flag for one table of all
+/// columns, which Cassandra also sets, means nothing without them.
 const ROWS: [u8; 4] = [0, 0, 0, 2];
 const UNDESCRIBED: [[u8; 4]; 2] = [[0, 0, 0, 4], [0, 0, 0, 5]];
 const ONE: [u8; 4] = [0, 0, 0, 1];
-/// The longest answer that is read.
+/// Maximum length of an answer.
 const BODY_MAX: u32 = 4096;
 
-/// `None`: it wants a login first.
+/// `None`: it requires a login first.
 pub(super) async fn version(address: &str) -> io::Result<Option<String>> {
     let mut stream = TcpStream::connect(address).await?;
     match ask(&mut stream, STARTUP, STARTUP_OPTIONS).await? {
@@ -42,7 +42,7 @@ pub(super) async fn version(address: &str) -> io::Result<Option<String>> {
     text.map(|text| Some(text.to_owned())).ok_or_else(|| unexpected(opcode, &body))
 }
 
-/// The text that is the only value of the only row.
+/// The only value of the only row, as text.
 fn one_value(body: &[u8]) -> Option<&str> {
     let rest = body.strip_prefix(&ROWS)?;
     let rest = UNDESCRIBED.iter().find_map(|flags| rest.strip_prefix(flags))?;
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// A node that gives these answers, each to one question; its address.
+    /// A node with these answers, one per request; returns its address.
     async fn node<const N: usize>(answers: [(u8, &'static [u8]); N]) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_tells_its_version_unless_it_wants_a_login() {
-        // As Cassandra 5 answers, and without the flag that means nothing.
+        // The answer of Cassandra 5, and without the meaningless flag.
         for told in [
             b"\0\0\0\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\x055.0.5",
             b"\0\0\0\x02\0\0\0\x04\0\0\0\x01\0\0\0\x01\0\0\0\x055.0.5",

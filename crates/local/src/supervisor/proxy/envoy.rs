@@ -1,7 +1,7 @@
 //! Envoy: a bootstrap file, and a file of endpoints (EDS) that is replaced when replicas come and go.
 //!
-//! The file is renamed into a folder that Envoy watches. Its version is the platform's, and Envoy says in its statistics
-//! which one it has taken over.
+//! The file is renamed into a folder that Envoy watches. It contains the platform's version, and Envoy's statistics
+//! show which one it has applied.
 
 mod http_listener;
 
@@ -26,13 +26,13 @@ use crate::{
     supervisor::servers::Launch,
 };
 
-/// Answers 200 when all is loaded.
+/// Answers 200 when everything is loaded.
 pub(super) const READY: &str = "/ready";
 const TYPES: &str = "type.googleapis.com/envoy";
 const CONFIG: &str = "envoy.json";
-/// Questions to its admin port.
+/// Time limit of requests to its admin port.
 const TIMEOUT: Duration = Duration::from_secs(1);
-/// How often it is asked whether its connections have ended.
+/// How often to check whether its connections have ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(250);
 
 /// Nothing else is written there: every rename in it makes Envoy read the endpoints.
@@ -56,7 +56,7 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
         "1".into(),
         "--log-level".into(),
         "warn".into(),
-        // Without it a second Envoy on the machine is refused its shared memory.
+        // Without it, a second Envoy on the machine is refused its shared memory.
         "--use-dynamic-base-id".into(),
     ];
     Ok(Launch {
@@ -86,7 +86,7 @@ pub(super) fn bootstrap(proxy: &Proxy, site: &Site) -> Value {
 }
 
 fn listener(address: SocketAddr, proxy: &Proxy, site: &Site) -> Value {
-    // A level and a name are the kernel's numbers: IPPROTO_TCP and TCP_USER_TIMEOUT, which connections inherit.
+    // The level and name are the kernel's numbers IPPROTO_TCP and TCP_USER_TIMEOUT, which connections inherit.
     let stall =
         |timeout: Duration| json!([{ "level": 6, "name": 18, "int_value": timeout.as_millis() as u64 }]);
     json!({
@@ -114,7 +114,7 @@ fn tcp_proxy(proxy: &Proxy, cluster: &str) -> Value {
     })
 }
 
-/// 0: how long a client may be silent is the service's business.
+/// 0: the service decides how long a client may be silent.
 fn silence(proxy: &Proxy) -> String {
     duration(proxy.settings.rules.tunnel_timeout.unwrap_or_default())
 }
@@ -139,9 +139,9 @@ fn cluster(proxy: &Proxy, site: &Site, name: &str) -> Value {
             "max_connections": settings.max_connections,
             "max_pending_requests": settings.max_connections,
         }] },
-        // Rather none than one that is not ready.
+        // Better no replica than one that is not ready.
         "common_lb_config": { "healthy_panic_threshold": { "value": 0 } },
-        // A replica that was removed is gone at once, whatever its last health check said.
+        // A removed replica is gone at once, whatever its last health check said.
         "ignore_health_on_host_removal": true,
         "upstream_bind_config": { "source_address": { "address": site.ip, "port_value": 0 } },
         "health_checks": [{
@@ -180,7 +180,7 @@ fn capitalised(word: &str) -> String {
     first.to_uppercase() + rest
 }
 
-/// The replicas of a cluster as Envoy reads them.
+/// The replicas of a cluster in Envoy's format.
 pub(super) fn discovery(cluster: &str, endpoints: &Endpoints) -> Value {
     let replicas = endpoints.clusters.iter().filter(|one| one.name == cluster);
     let replicas: Vec<Value> = replicas.flat_map(|cluster| &cluster.endpoints).map(replica).collect();
@@ -209,17 +209,17 @@ fn write_endpoints(site: &Site, endpoints: &Endpoints) -> io::Result<()> {
 }
 
 fn write_cluster(site: &Site, cluster: &str, endpoints: &Endpoints) -> io::Result<()> {
-    // Written beside the folder and moved into it: a file made in it would be read half written.
+    // Written beside the folder and moved into it: a file created in it could be read half-written.
     let new = site.folder.join("endpoints.new");
     write_private(&new, format!("{:#}\n", discovery(cluster, endpoints)))?;
     fs::rename(new, endpoints_file(site, cluster))
 }
 
-/// Writes the endpoints if they are not written yet; returns their version once Envoy has taken them over.
+/// Writes the endpoints if they are not written yet; returns their version once Envoy has applied them.
 pub(super) async fn tell(admin: SocketAddr, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
     let mut least = None;
     for cluster in &site.clusters {
-        // Whatever is there and cannot be read is replaced.
+        // Anything there that cannot be read is replaced.
         let written = read_regular(&endpoints_file(site, cluster)).ok();
         let written =
             written.and_then(|text| serde_json::from_slice::<Value>(&text).ok()).unwrap_or_default();
@@ -268,7 +268,7 @@ fn socket_address(address: SocketAddr) -> Value {
     json!({ "socket_address": { "address": address.ip(), "port_value": address.port() } })
 }
 
-/// As protobuf's JSON has it.
+/// In protobuf's JSON format.
 fn duration(duration: Duration) -> String {
     format!("{}s", duration.as_secs_f64())
 }

@@ -1,10 +1,10 @@
-//! HAProxy: a configuration with the servers of the moment, which come and go through its runtime socket.
+//! HAProxy: a configuration with the current servers, which come and go through its runtime socket.
 //!
-//! It shares its listeners with the process that it takes over from, so it has clients from the first moment on: one that
-//! began without servers would turn them away.
+//! It shares its listeners with the process that it replaces, so it has clients from the start: without servers, it
+//! would turn them away.
 //!
 //! It inherits the supervisor's listeners as `fd@N`, so one that drains or dies closes none. Its admin port has
-//! `/readyz`, `/metrics` for Prometheus, and the statistics page behind a password that was generated.
+//! `/readyz`, `/metrics` for Prometheus, and the statistics page behind a generated password.
 
 mod requests;
 mod runtime;
@@ -29,15 +29,15 @@ use crate::{
 };
 
 pub(super) const READY: &str = "/readyz";
-/// Who may see the statistics.
+/// The user for the statistics.
 pub(super) const USER: &str = "playctl";
 const CONFIG: &str = "haproxy.cfg";
 /// For the cookies of all gateways of the platform.
 const COOKIE_KEY: &str = "haproxy-cookie-key";
 const SOCKET: &str = "runtime.sock";
-/// Servers can be added while it runs, with health checks, since this version.
+/// Oldest version that can add servers with health checks at run time.
 const OLDEST: (u32, u32) = (2, 6);
-/// In place of no time-out, which it warns about.
+/// Used instead of no time-out, which it warns about.
 const NEVER: Duration = Duration::from_hours(24);
 /// It counts milliseconds in 31 bits.
 const LONGEST: Duration = Duration::from_hours(24 * 24);
@@ -61,26 +61,26 @@ pub(super) fn prepare(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::
     let cookies = password::kept(&password_file(&site.folder).with_file_name(COOKIE_KEY))?;
     let secrets = Secrets { password: &password, cookies: &cookies };
     write_private(&site.folder.join(CONFIG), config(proxy, site, endpoints, secrets))?;
-    // A predecessor that was killed has left its socket.
+    // A killed predecessor has left its socket.
     match fs::remove_file(site.folder.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     Ok(Launch {
         program: proxy.found.executable.clone(),
-        // In the foreground, and with paths relative to its folder: a socket's path has 97 bytes at most.
+        // In the foreground, and with paths relative to its folder: a socket's path has at most 97 bytes.
         arguments: ["-db", "-f", CONFIG].map(Into::into).to_vec(),
         environment: Vec::new(),
         directory: Some(site.folder.clone()),
     })
 }
 
-/// What the processes of a platform share and nobody else knows.
+/// Secrets shared by the processes of a platform.
 #[derive(Clone, Copy)]
 pub(super) struct Secrets<'a> {
-    /// Of the statistics.
+    /// For the statistics.
     pub(super) password: &'a str,
-    /// Cookies are made of it.
+    /// For the cookies' values.
     pub(super) cookies: &'a str,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn config(proxy: &Proxy, site: &Site, endpoints: &Endpoints, secrets:
     let binds = (0..site.clients.len()).map(bind).collect::<Vec<_>>().concat();
     let (cluster, admin, password) = (&site.clusters[0], proxy.admin(site), secrets.password);
     let (connect, check) = (milliseconds(rules.connect_timeout), milliseconds(rules.health.timeout));
-    // Without a time-out, how long a client may be silent is the service's business.
+    // Without a time-out, the service decides how long a client may be silent.
     let silent = milliseconds(rules.tunnel_timeout.map_or(NEVER, |timeout| timeout.min(LONGEST)));
     let (mode, requests, routes) = if proxy.http.is_some() {
         ("http", requests::timeouts(&silent), requests::routes(proxy, site))
@@ -146,7 +146,7 @@ frontend admin
 fn backend(proxy: &Proxy, site: &Site, cluster: &str, endpoints: &Endpoints, secrets: Secrets<'_>) -> String {
     let (settings, ip) = (&proxy.settings, site.ip);
     let (balance, path) = (balance(settings.rules.policy), &settings.rules.health.path);
-    // One that drains gets no new connections, so HAProxy hears about it later.
+    // A draining one gets no new connections, so HAProxy learns about it later.
     let of_site = endpoints.clusters.iter().filter(|known| known.name == cluster);
     let taking = of_site.flat_map(|cluster| &cluster.endpoints).filter(|endpoint| !endpoint.draining);
     let server = |endpoint: &Endpoint| format!("    server {}\n", runtime::described(endpoint, settings));
@@ -168,7 +168,7 @@ backend {cluster}
 
 fn balance(policy: Policy) -> &'static str {
     match policy {
-        // The emptier of two drawn, in its own words.
+        // HAProxy's name for the emptier of two drawn.
         Policy::LeastRequest => "random(2)",
         Policy::LeastRequestFullScan => "leastconn",
         Policy::RoundRobin => "roundrobin",
@@ -176,7 +176,7 @@ fn balance(policy: Policy) -> &'static str {
     }
 }
 
-/// Makes its servers what the endpoints say; returns their version once they are.
+/// Makes its servers match the endpoints; returns their version once they do.
 pub(super) async fn tell(proxy: &Proxy, site: &Site, endpoints: &Endpoints) -> io::Result<Option<u64>> {
     let socket = site.folder.join(SOCKET);
     let has_cookie = proxy.http.as_ref().is_some_and(|http| http.sticky_cookie.is_some());

@@ -87,7 +87,7 @@ fn haproxy_is_told_what_the_values_say() {
     ));
 }
 
-/// A listener for HTTP, with `tcp` in place of a service that speaks it.
+/// A listener for HTTP, with `tcp` instead of a service that speaks it.
 fn http_proxy(kind: &str) -> (Proxy, Site) {
     let listener = "gateway.listeners[0].name=streams,gateway.listeners[0].protocol=HTTP,gateway.listeners[0].port=8090,\
                     gateway.listeners[0].service=tcp,gateway.listeners[0].stallTimeout=0s";

@@ -14,11 +14,11 @@ use crate::paths::write_private;
 pub(super) const STORAGE_PORT: u16 = 7000;
 const HEAP: [&str; 5] =
     ["-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MaxDirectMemorySize=128m"];
-/// The question for its options (opcode 5) in version 4 of its protocol, and how the answer (opcode 6) begins.
+/// The request for its options (opcode 5) in version 4 of its protocol, and the start of the answer (opcode 6).
 const OPTIONS: [u8; 9] = [4, 0, 0, 0, 5, 0, 0, 0, 0];
 const SUPPORTED: [u8; 5] = [0x84, 0, 0, 0, 6];
 
-/// What its own start script has for Java 17: it looks into the JDK's internals.
+/// What its own start script adds for Java 17: it accesses the JDK's internals.
 const EXPORTED: [&str; 9] = [
     "java.base/jdk.internal.misc",
     "java.base/jdk.internal.ref",
@@ -58,7 +58,7 @@ pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {
     let mut words: Vec<String> = Vec::new();
     words.extend(EXPORTED.map(|package| format!("--add-exports={package}=ALL-UNNAMED")));
     words.extend(OPENED.map(|package| format!("--add-opens={package}=ALL-UNNAMED")));
-    // It measures its objects by an agent.
+    // It measures its objects with an agent.
     words.push(format!("-javaagent:{}", agent(&lib)?));
     words.extend(HEAP.map(str::to_owned));
     words.push("-Djdk.attach.allowAttachSelf=true".to_owned());
@@ -137,7 +137,7 @@ native_transport_max_threads: 8
     )
 }
 
-/// Of a trace its root cause and the next lines, as Kafka's.
+/// The root cause of a trace and the next lines, as for Kafka.
 const LOG: &str = r#"<configuration>
   <appender name="stdout" class="ch.qos.logback.core.ConsoleAppender"><encoder><pattern>%d %-5level %logger{0} %msg%n%rEx{4}</pattern></encoder></appender>
   <root level="WARN"><appender-ref ref="stdout"/></root>
@@ -148,7 +148,7 @@ pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
     Ok(options(&spec.address().to_string()).await?)
 }
 
-/// Asks a node for its options, which only a serving one tells, to anybody.
+/// Asks a node for its options, which a serving one sends to anybody.
 async fn options(address: &str) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.write_all(&OPTIONS).await?;

@@ -1,7 +1,7 @@
 //! Elasticsearch: one node without security.
 //!
-//! It refuses to run as root. Root starts it in a user namespace of its own, in which it is nobody and yet owns its
-//! files; anything else would need a copy of the installation in a place that everybody may enter.
+//! It refuses to run as root. Root starts it in its own user namespace, in which it is nobody and yet owns its files;
+//! anything else would need a copy of the installation in a place that everybody may enter.
 
 use std::{ffi::OsString, fs, io, path::Path, time::Duration};
 
@@ -21,7 +21,7 @@ pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {
         fs::create_dir_all(made)?;
     }
     let home = &spec.found.home;
-    // What it wants to find beside its own settings; jvm.options and the log's are ours.
+    // Files that it requires in addition to its own settings; jvm.options and the log configuration are ours.
     for name in ["jvm.options.d", "role_mapping.yml", "roles.yml", "users", "users_roles"] {
         let (from, to) = (home.join("config").join(name), config.join(name));
         if from.is_file() {

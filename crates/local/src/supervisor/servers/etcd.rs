@@ -1,4 +1,4 @@
-//! A member of an etcd, with its peers on the addresses beside its own.
+//! A member of an etcd cluster, with its peers on the neighbouring addresses.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::http;
 
 pub(super) const PORT: u16 = 2379;
 pub(super) const PEER_PORT: u16 = 2380;
-/// Of its database, in bytes.
+/// Maximum size of its database, in bytes.
 const QUOTA: u32 = 256 * 1024 * 1024;
 
 pub(super) fn launch(spec: &Spec, folder: &Path) -> Launch {
@@ -27,7 +27,7 @@ pub(super) fn launch(spec: &Spec, folder: &Path) -> Launch {
         // Nobody needs the history, and it would fill the quota.
         "--auto-compaction-mode=periodic".to_owned(),
         "--auto-compaction-retention=5m".to_owned(),
-        // A killed process loses nothing without it, and it is slow where several write.
+        // A killed process loses nothing without fsync, which is slow with several writers.
         "--unsafe-no-fsync".to_owned(),
         "--logger=zap".to_owned(),
         "--log-level=warn".to_owned(),
@@ -40,7 +40,7 @@ pub(super) fn launch(spec: &Spec, folder: &Path) -> Launch {
     }
 }
 
-/// Healthy is who knows a leader.
+/// A member that knows a leader is healthy.
 pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
     let path = "/health";
     let answer = http::get(spec.address(), path, Duration::from_secs(2)).await?;

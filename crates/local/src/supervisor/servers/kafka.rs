@@ -13,15 +13,15 @@ use tokio::net::TcpStream;
 use super::{Launch, NotServing, Spec};
 use crate::paths::write_private;
 
-/// The controller's port, beside the one for clients.
+/// The controller's port, in addition to the one for clients.
 pub(super) const CONTROLLER_PORT: u16 = 9093;
-/// Partitions of each topic, as those of the embedded one.
+/// Partitions of each topic, as in the embedded one.
 const PARTITIONS: i32 = 3;
 const HEAP: &str = "-Xmx256m";
 const CREATE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The store is formatted before the first start; after a crash it is there already. The words are java, class path,
-/// configuration, cluster id and log configuration.
+/// The store is formatted before the first start; after a crash it already exists. The arguments are java, class path,
+/// configuration, cluster ID and log configuration.
 const SCRIPT: &str = r#"set -e
 flags="-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dlog4j2.configurationFile=$5"
 [ -f data/meta.properties ] ||
@@ -44,7 +44,7 @@ pub(super) fn prepare(spec: &Spec, folder: &Path, run: uuid::Uuid) -> io::Result
         jars.join("*").into_os_string(),
         config.into_os_string(),
         cluster.into(),
-        // Relative to where it runs, since it becomes part of a word.
+        // Relative to its working directory, since it becomes part of an argument.
         "log4j2.xml".into(),
         HEAP.into(),
     ];
@@ -88,14 +88,14 @@ log.cleaner.dedupe.buffer.size=2097152
     )
 }
 
-/// Of a trace its root cause and the next lines: the last lines of the output say why it ended.
+/// The root cause of a trace and the next lines: the last lines of the output say why it ended.
 const LOG: &str = r#"<Configuration status="ERROR">
   <Appenders><Console name="stdout"><PatternLayout pattern="%d{ISO8601} %p %c{1} %m%n%rEx{4}"/></Console></Appenders>
   <Loggers><Root level="WARN"><AppenderRef ref="stdout"/></Root></Loggers>
 </Configuration>
 "#;
 
-/// The first time by making its topics, which is what clients wait for; then by a connection.
+/// The first time by creating its topics, which clients wait for; then by a connection.
 pub(super) async fn ask(spec: &Spec, first: bool) -> Result<(), NotServing> {
     drop(TcpStream::connect(spec.address()).await?);
     if first { create_topics(spec).await } else { Ok(()) }
@@ -109,7 +109,7 @@ async fn create_topics(spec: &Spec) -> Result<(), NotServing> {
     let options = AdminOptions::new().request_timeout(Some(CREATE_TIMEOUT));
     for created in client.create_topics(&topics, &options).await? {
         match created {
-            // It is there after a restart.
+            // It exists after a restart.
             Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, error)) => return Err(NotServing::Topic { topic, error }),
         }

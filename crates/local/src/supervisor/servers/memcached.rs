@@ -9,10 +9,10 @@ use super::{Launch, NotServing, Spec};
 
 pub(super) fn launch(spec: &Spec) -> Launch {
     let mut words = vec!["-l".to_owned(), spec.ip.to_string(), "-p".to_owned(), spec.port.to_string()];
-    // No UDP: it was an amplifier once, and nothing here speaks it.
+    // No UDP: it was used as an amplifier once, and nothing here uses it.
     words.extend(["-U", "0", "-m", "64", "-c", "4096"].map(str::to_owned));
     if rustix::process::geteuid().is_root() {
-        // It wants to be told whose it is. Another user's process would lose the parent-death signal.
+        // It requires a user name. Another user's process would lose the parent-death signal.
         words.extend(["-u", "root"].map(str::to_owned));
     }
     Launch {

@@ -1,4 +1,4 @@
-//! Prometheus, with what [`prometheus.yml`](self) says that it scrapes.
+//! Prometheus, with the scrape targets in [`prometheus.yml`](self).
 
 use std::{io, path::Path, time::Duration};
 
@@ -6,7 +6,7 @@ use super::{Launch, NotServing, Spec};
 use crate::http;
 use crate::paths::write_private;
 
-/// Its configuration, in its folder. If somebody has written one before it starts, that one counts.
+/// Its configuration file. If somebody writes another one before it starts, that one counts.
 pub(super) const CONFIG: &str = "prometheus.yml";
 
 pub(super) fn prepare(spec: &Spec, folder: &Path) -> io::Result<Launch> {

@@ -1,4 +1,4 @@
-//! Redis: 64 MB, its writes in an append-only file, behind a password that was generated.
+//! Redis: 64 MB, its writes in an append-only file, behind a generated password.
 
 use std::{io, path::Path};
 
@@ -11,10 +11,10 @@ use super::{Launch, NotServing, Spec};
 use crate::{paths::write_private, supervisor::password};
 
 const CONFIG: &str = "redis.conf";
-/// Bytes of two answers; longer ones are cut.
+/// Bytes of two answers; longer ones are truncated.
 const ANSWERS_MAX: u64 = 512;
 
-/// Of the server whose folder this is.
+/// The password of the server with this folder.
 pub(super) fn password(folder: &Path) -> io::Result<String> {
     password::kept(&folder.join("password"))
 }
@@ -47,7 +47,7 @@ maxclients 1024
     )
 }
 
-/// Before it has read its file it answers that it is loading.
+/// Until it has read its file, it answers that it is loading.
 pub(super) async fn ask(spec: &Spec) -> Result<(), NotServing> {
     let mut stream = TcpStream::connect(spec.address()).await?;
     let password = password(&spec.folder)?;

@@ -1,4 +1,4 @@
-//! The page `/metrics`, made for each scrape.
+//! The page `/metrics`, generated for each scrape.
 
 use std::{fmt, sync::Arc};
 
@@ -60,7 +60,7 @@ fn targets(view: &Snapshot) -> Targets {
     }
 }
 
-/// The page being written. The names of counters get their `_total` from the encoder.
+/// The page being written. The encoder adds `_total` to the names of counters.
 struct Families<'encoder, 'view> {
     encoder: DescriptorEncoder<'encoder>,
     view: &'view Snapshot,
@@ -83,7 +83,7 @@ impl Families<'_, '_> {
         fill(&mut Family { encoder: self.encoder.encode_descriptor(name, help, None, kind)? })
     }
 
-    /// What only this platform has.
+    /// Metrics of this platform only.
     fn own(&mut self) -> fmt::Result {
         let view = self.view;
         self.family("playctl_replicas", "Replicas by phase", MetricType::Gauge, |family| {
@@ -128,7 +128,7 @@ impl Families<'_, '_> {
         Ok(())
     }
 
-    /// As kube-state-metrics has them.
+    /// Metrics as in kube-state-metrics.
     fn kube_state(&mut self) -> fmt::Result {
         let view = self.view;
         let numbers: [(&str, &str, Number); 4] = [
@@ -198,11 +198,11 @@ impl Families<'_, '_> {
         })
     }
 
-    /// As the kubelet's cAdvisor has them: seen from outside, of the running process alone.
+    /// Metrics as in the kubelet's cAdvisor: seen from outside, for the running process only.
     fn cadvisor(&mut self, scrape: &Scrape) -> fmt::Result {
         let view = self.view;
         let running = || replicas(view).filter_map(|replica| Some((replica, replica.pid?)));
-        // Replicas listen on IPv4 addresses, so that their connections are no tcp6; the queries add the two.
+        // Replicas listen on IPv4 addresses, so their connections are not tcp6; the queries add the two.
         for (family, is_tcp) in [("tcp", true), ("tcp6", false)] {
             let (name, help) = (format!("container_network_{family}_usage_total"), "Connections by state");
             self.family(&name, help, MetricType::Gauge, |family| {

@@ -1,4 +1,4 @@
-// cAdvisor from its library, whose module has no command of its own: its metrics alone, with those of TCP.
+// cAdvisor from its library, whose module has no command of its own: only its metrics, including those for TCP.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:18080", "address of /metrics")
 	prefix := flag.String("prefix", "/kubepods", "cgroups to look at")
-	every := flag.Duration("every", time.Second, "time between two looks")
+	every := flag.Duration("every", time.Second, "time between two readings")
 	flag.Parse()
 	wanted := container.MetricSet{
 		container.CpuUsageMetrics:        {},

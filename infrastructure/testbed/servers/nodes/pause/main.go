@@ -1,4 +1,4 @@
-// What holds a pod's namespaces: waits for its end, and reaps what nobody else waits for.
+// Holds a pod's namespaces: waits for its end, and reaps orphaned processes.
 package main
 
 import (

@@ -30,7 +30,7 @@ impl Group {
     }
 }
 
-/// Clients whose records are in one bucket.
+/// Clients whose records share one bucket.
 fn neighbours(count: usize) -> Vec<Visitor> {
     let bucket = offset(hash_of(&visitor(0)));
     (0..).map(visitor).filter(|visitor| offset(hash_of(visitor)) == bucket).take(count).collect()
@@ -48,7 +48,11 @@ fn what_one_gateway_wrote_another_one_reads() {
     drop((one, other));
     assert_eq!(group.gateway().recall(visitor(1)), Some(replica(2)), "it outlives the gateways");
     let elsewhere = Visitor { listener: ([127, 77, 0, 1], 10_001).into(), ..visitor(1) };
-    assert_eq!(group.gateway().recall(elsewhere), None, "the same client at another address is another one");
+    assert_eq!(
+        group.gateway().recall(elsewhere),
+        None,
+        "the same client at another address is a different one"
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl<P: Peer> Relay<P> {
         [Rank::Left, Rank::Fresh, Rank::Proven].into_iter().filter_map(due).min()
     }
 
-    /// Ends the sessions that were idle for too long.
+    /// Ends sessions that have been idle for too long.
     pub(in super::super) fn expire(&mut self, now: Instant) {
         for rank in [Rank::Left, Rank::Fresh, Rank::Proven] {
             let lifetime = self.lifetime(rank);
@@ -41,13 +41,13 @@ impl<P: Peer> Relay<P> {
         if rank == Rank::Left { LINGER } else { self.limits.idle_timeout }
     }
 
-    /// Makes room for one session; false if none can give way.
+    /// Makes room for one session; false if none can be evicted.
     pub(super) fn evict(&mut self) -> bool {
         let least_worth = self.table.least_worth();
         least_worth.inspect(|key| self.end(*key, End::Evicted)).is_some()
     }
 
-    /// The same, but only a session that counts as a replica's load.
+    /// The same, but evicts only a session that counts as a replica's load.
     pub(super) fn evict_client(&mut self) -> bool {
         let ranks = [Rank::Fresh, Rank::Proven];
         let longest_idle = ranks.into_iter().find_map(|rank| self.table.longest_idle(rank));
@@ -63,7 +63,7 @@ impl<P: Peer> Relay<P> {
 
     fn end(&mut self, key: usize, end: End) {
         let Some(session) = self.table.remove(key) else { return };
-        // One that left was counted when it did.
+        // One that left was already counted.
         if session.rank() == Rank::Left {
             return;
         }

@@ -74,7 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// The lists against queues that are searched.
+    /// Compares the lists with queues that are searched.
     #[test]
     fn the_order_is_that_of_last_use(steps in proptest::collection::vec(step(), 1..60)) {
         let (mut table, start) = (Table::new(), clock::now());

@@ -7,13 +7,13 @@ use crate::supervisor::proxy::Way;
 
 /// How long a client may take for a request's head, and a connection may wait for the next one.
 const HEAD_TIMEOUT: &str = "10s";
-/// How long a connection to a replica waits for another request: less than replicas wait.
+/// How long a connection to a replica may be idle: less than replicas allow.
 const UPSTREAM_IDLE: &str = "5s";
 const HEAD_KIB_MAX: u32 = 32;
 
 const SESSIONS: &str = "envoy.filters.http.stateful_session";
 
-/// The filter that reads requests.
+/// The filter that parses requests.
 pub(super) fn manager(proxy: &Proxy, site: &Site) -> Value {
     let filters = format!("{TYPES}.extensions.filters");
     let router = json!({
@@ -33,7 +33,7 @@ pub(super) fn manager(proxy: &Proxy, site: &Site) -> Value {
             "codec_type": "HTTP1",
             "server_header_transformation": "PASS_THROUGH",
             "generate_request_id": false,
-            // What clients say about who they are is removed, and the address of their connection takes its place.
+            // Removes what clients claim about their identity, and sets the address of their connection instead.
             "use_remote_address": true,
             "early_header_mutation_extensions": [{
                 "name": "envoy.http.early_header_mutation.header_mutation",
@@ -69,7 +69,7 @@ const FORGED: [&str; 6] = [
     "x-real-ip",
 ];
 
-/// Longest path first: the first that fits is taken.
+/// Longest path first: the first match is taken.
 fn routes(proxy: &Proxy, site: &Site) -> Vec<Value> {
     let ways = |cluster: &String| -> Vec<(String, Way<'_>)> {
         proxy.way_to(cluster, site).into_iter().map(|way| (cluster.clone(), way)).collect()
@@ -82,7 +82,7 @@ fn routes(proxy: &Proxy, site: &Site) -> Vec<Value> {
 fn route(cluster: &str, way: &Way<'_>) -> Value {
     let mut action = json!({
         "cluster": cluster,
-        // A stream has no end.
+        // A stream never ends.
         "timeout": "0s",
         "retry_policy": { "retry_on": "connect-failure", "num_retries": 1 },
     });
@@ -110,7 +110,7 @@ fn route(cluster: &str, way: &Way<'_>) -> Value {
     route
 }
 
-/// Makes a cluster one that takes requests.
+/// Turns a cluster into one for requests.
 pub(super) fn adapt(cluster: &mut Value, requests_max: u32) {
     cluster["circuit_breakers"]["thresholds"][0]["max_requests"] = requests_max.into();
     let options = format!("{TYPES}.extensions.upstreams.http.v3.HttpProtocolOptions");

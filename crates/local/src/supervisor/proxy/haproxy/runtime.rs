@@ -1,8 +1,8 @@
-//! HAProxy's runtime socket: which servers it has, and the commands that make them those that it should have.
+//! HAProxy's runtime socket: its current servers, and the commands that turn them into the desired ones.
 //!
-//! Every change begins with asking for the present state, so it does not matter what was told before, or to which
-//! process. A server that is drained keeps its connections; one that has gone is deleted, which HAProxy refuses while
-//! a connection is left: then it stays out of use until the next change.
+//! Every change begins by reading the current state, so it does not matter what was sent before, or to which process. A
+//! drained server keeps its connections; one that is gone is deleted, which HAProxy refuses while it has connections:
+//! it then stays out of use until the next change.
 
 use std::{
     io,
@@ -26,16 +26,16 @@ use crate::control;
 
 const TIMEOUT: Duration = Duration::from_secs(2);
 const CONNECT_EVERY: Duration = Duration::from_millis(10);
-/// Longer answers are cut.
+/// Longer answers are truncated.
 const ANSWER_MAX: u64 = 1024 * 1024;
 /// Bits of a server's administrative state, whatever set them (`SRV_ADMF_*` in HAProxy's source).
 const MAINTENANCE: u32 = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
 const DRAINING: u32 = 0x08 | 0x10;
 
-/// How the answer begins when a server was added.
+/// The start of the answer when a server was added.
 const ADDED: &str = "New server registered";
 
-/// A server as HAProxy has it.
+/// A server in HAProxy's state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Server {
     name: String,
@@ -43,13 +43,13 @@ pub(super) struct Server {
     admin_state: u32,
 }
 
-/// One command, and what it means if it is refused.
+/// One command, and what a refusal means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Step {
     command: String,
-    /// How the answer begins if it was done; empty: nothing is said.
+    /// The start of the answer on success; empty: no answer.
     done: &'static str,
-    /// A refusal does no harm.
+    /// A refusal is harmless.
     optional: bool,
 }
 
@@ -58,7 +58,7 @@ impl Step {
         Self { command, done: "", optional: false }
     }
 
-    /// Whether there is a server more afterwards.
+    /// Whether it adds a server.
     pub(super) fn adds(&self) -> bool {
         self.done == ADDED
     }
@@ -74,7 +74,7 @@ impl Step {
     }
 }
 
-/// Gives every server of a backend the value of its cookie: one that is added has none.
+/// Gives every server of a backend the value of its cookie: an added one has none.
 pub(super) fn make_cookies(backend: &str) -> Step {
     Step::silent(format!("enable dynamic-cookie backend {backend}"))
 }
@@ -102,7 +102,7 @@ async fn say(socket: &Path, command: &str) -> io::Result<String> {
 async fn connect(socket: &Path) -> io::Result<UnixStream> {
     loop {
         match control::connect(socket) {
-            // Nothing tells that there is room again.
+            // Nothing signals that there is room again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(CONNECT_EVERY).await,
             Err(error) => return Err(error),
             Ok(stream) => {
@@ -113,7 +113,7 @@ async fn connect(socket: &Path) -> io::Result<UnixStream> {
     }
 }
 
-/// A version line, a line with the names of the columns after `# `, then a line for each server.
+/// A version line, a line with the names of the columns after `# `, then a line per server.
 fn parse(answer: &str) -> Option<Vec<Server>> {
     let mut lines = answer.lines().map(str::trim).filter(|line| !line.is_empty());
     let columns: Vec<&str> = lines.find_map(|line| line.strip_prefix("# "))?.split(' ').collect();
@@ -137,7 +137,7 @@ fn parse(answer: &str) -> Option<Vec<Server>> {
 pub(super) fn plan(there: &[Server], wanted: &Cluster, settings: &Gateway) -> Vec<Step> {
     let backend = &wanted.name;
     let mut steps = Vec::new();
-    // First those that come: there is never none.
+    // New ones first: there is always at least one.
     for endpoint in &wanted.endpoints {
         let known = there.iter().find(|server| server.name == endpoint.name);
         match known {
@@ -167,7 +167,7 @@ pub(super) fn plan(there: &[Server], wanted: &Cluster, settings: &Gateway) -> Ve
 pub(super) fn described(endpoint: &Endpoint, settings: &Gateway) -> String {
     let (name, address, most) = (&endpoint.name, endpoint.address, settings.max_connections);
     let id = match address.ip() {
-        // Without an id, servers that are added get the same place in the circle that `balance random` draws from.
+        // Without an ID, added servers get the same place in the ring that `balance random` uses.
         IpAddr::V4(ip) => format!(" id {}", ip.octets()[3]),
         IpAddr::V6(_) => String::new(),
     };
@@ -179,7 +179,7 @@ pub(super) fn described(endpoint: &Endpoint, settings: &Gateway) -> String {
     format!("{name} {address} maxconn {most}{id}{check}")
 }
 
-/// New servers are in maintenance until they are told otherwise.
+/// New servers are in maintenance until they are enabled.
 fn add(backend: &str, endpoint: &Endpoint, settings: &Gateway) -> Vec<Step> {
     let name = &endpoint.name;
     let command = format!("add server {backend}/{}", described(endpoint, settings));
@@ -196,7 +196,7 @@ fn state(backend: &str, endpoint: &Endpoint) -> Step {
     Step::silent(format!("set server {backend}/{} state {state}", endpoint.name))
 }
 
-/// Maintenance takes no connections, cuts none, and is what a server must be in to be deleted.
+/// A server in maintenance accepts no connections but keeps existing ones; only such a server can be deleted.
 fn remove(backend: &str, server: &Server) -> [Step; 2] {
     let name = &server.name;
     [

@@ -8,7 +8,7 @@ use super::{
     *,
 };
 
-/// As HAProxy 2.6.12 gave it.
+/// Output of HAProxy 2.6.12.
 const STATE: &str = "1
 # be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port
 3 tcp 2 tcp-0 127.77.2.1 2 8 1 1 0 1 0 0 6 0 0 0 - 40000 - 0 9100 127.77.2.1 127.77.2.1 9100
@@ -120,7 +120,7 @@ fn a_refusal_is_an_error_unless_it_does_no_harm() {
     served.join().unwrap();
 }
 
-/// What HAProxy makes of commands, as far as the plan uses them.
+/// HAProxy's reaction to commands, as far as the plan uses them.
 fn obey(servers: &mut BTreeMap<String, Server>, command: &str) {
     let words: Vec<&str> = command.split(' ').collect();
     let name = words[2].strip_prefix("tcp/").unwrap().to_owned();
