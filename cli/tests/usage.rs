@@ -70,7 +70,7 @@ fn wrong_words_are_usage_errors() {
         (&["explain", "--hpa", "hpa.yaml"], "--print-state"),
         (&["explain", "--state", "state.yaml"], "--hpa FILE"),
         (&["explain", "tcp", "--hpa", "hpa.yaml", "--print-state"], "not both"),
-        (&["explain", "--target", "cluster", "--hpa", "chat", "--print-state"], "live state"),
+        (&["explain", "--target", "cluster", "--hpa", "chat", "--print-state"], "from its live state"),
         (&["load", "--duration", "1s"], "--for"),
         (&["load", "--connections", "5"], "--conns"),
         (&["up", "--dry-run"], "--dry-run needs --target cluster"),
