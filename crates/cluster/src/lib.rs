@@ -21,6 +21,7 @@ mod error;
 mod facts;
 pub mod install;
 mod kinds;
+mod kubeconfig;
 mod load;
 mod logs;
 mod metrics;
