@@ -10,6 +10,8 @@ use clap::{
     error::ErrorKind, parser::ValueSource,
 };
 
+use cluster::shell::quoted;
+
 use crate::commands::{
     Failure, argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report,
     scale, status, stop, up, watch,
@@ -113,7 +115,7 @@ impl ClusterArgs {
         {
             if let Some(value) = value {
                 // Writing to a string cannot fail.
-                let _ = write!(text, "{flag} {value} ");
+                let _ = write!(text, "{flag} {} ", quoted(value));
             }
         }
         text
@@ -325,6 +327,17 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn a_selection_can_be_copied_into_a_shell() {
+        let cluster = ClusterArgs {
+            kubeconfig: Some("my config".into()),
+            context: Some("it's".to_owned()),
+            namespace: Some("chat".to_owned()),
+            hpa: None,
+        };
+        assert_eq!(cluster.selection(), r"--kubeconfig 'my config' --context 'it'\''s' -n chat ");
+    }
 
     /// Paragraphs are wrapped; an example would be broken in its middle.
     #[test]

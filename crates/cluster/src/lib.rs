@@ -30,6 +30,7 @@ mod observe;
 mod patience;
 mod port_forward;
 mod read;
+pub mod shell;
 mod snapshot;
 mod target;
 mod watch;
