@@ -19,6 +19,7 @@ mod election;
 mod endpoint;
 mod error;
 mod facts;
+mod group;
 pub mod install;
 mod kinds;
 mod kubeconfig;
