@@ -136,16 +136,23 @@ impl Observer {
         let Some(hpa) = &self.world.scope.hpa else { return Ok(()) };
         let namespace = &self.cluster.namespace;
         if !self.access.allows("autoscaling", "horizontalpodautoscalers") {
-            let missing = self.access.missing(namespace).join("; ");
             return Err(TargetError::Other {
-                message: format!("autoscaler {hpa} cannot be looked at: {missing}"),
+                message: format!(
+                    "autoscaler {hpa} cannot be looked at: this account is not allowed to list and watch \
+                     horizontalpodautoscalers.autoscaling in namespace {namespace}, if there is such a namespace at {}; \
+                     choose another with -n, or ask for the role that docs/cluster.md shows",
+                    self.cluster.place
+                ),
             });
         }
         if self.world.hpa(hpa).is_some() {
             return Ok(());
         }
         let message = if self.known.is_empty() {
-            format!("namespace {namespace} has no autoscaler at all, or does not exist")
+            format!(
+                "namespace {namespace} has no autoscaler at all, or does not exist at {}; choose another with -n",
+                self.cluster.place
+            )
         } else {
             format!("namespace {namespace} has no autoscaler {hpa}; it has: {}", self.known.join(", "))
         };

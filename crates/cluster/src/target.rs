@@ -139,8 +139,8 @@ impl ClusterTarget {
         self.minikube.as_ref().ok_or_else(|| TargetError::Unsupported {
             what: format!("{what} a node of this cluster"),
             why: "its machines belong to its operator, who adds and removes them; a node that is there can be cordoned \
-                  and emptied (playctl drain node/NAME) and taken back (playctl start node/NAME), and with --target \
-                  minikube nodes come and go by playctl node"
+                  and emptied (playctl drain node/NAME) and taken back (playctl start node/NAME), and with minikube \
+                  nodes come and go: playctl --target minikube node"
                 .to_owned(),
         })
     }
