@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use clap::{Args, ValueEnum};
+use cluster::shell::quoted;
 
 use crate::failure::Failure;
 
@@ -78,7 +79,7 @@ impl ClusterArgs {
         {
             if let Some(value) = value {
                 // Writing to a string cannot fail.
-                let _ = write!(text, "{flag} {value} ");
+                let _ = write!(text, "{flag} {} ", quoted(value));
             }
         }
         text
@@ -177,4 +178,20 @@ pub(crate) enum When {
     Auto,
     Always,
     Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selection_can_be_copied_into_a_shell() {
+        let cluster = ClusterArgs {
+            kubeconfig: Some("my config".into()),
+            context: Some("it's".to_owned()),
+            namespace: Some("chat".to_owned()),
+            hpa: None,
+        };
+        assert_eq!(cluster.selection(), r"--kubeconfig 'my config' --context 'it'\''s' -n chat ");
+    }
 }

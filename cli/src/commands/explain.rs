@@ -19,7 +19,7 @@ use autoscale::{
 use jiff::{Timestamp, tz::TimeZone};
 use platform::{
     ServiceKind, Target, exit,
-    target::{Decided, ServiceSnapshot},
+    target::{Decided, ServiceSnapshot, Snapshot},
 };
 
 use crate::{
@@ -102,42 +102,66 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             context.printer.document(&Explain::One(Box::new(explained)));
         }
         (None, _, Some(service)) => {
-            let running = running(&*platform_source::target(context)?, service)?;
+            let target = platform_source::target(context)?;
+            let running = running(&*target, &target.snapshot()?.services, service)?;
             print_running(context, &running);
             context.printer.document(&Explain::Service(running));
         }
         (None, _, None) => {
             let target = platform_source::target(context)?;
-            let services = target.snapshot()?.services;
+            let Snapshot { services, problems, .. } = target.snapshot()?;
             let told = services.iter().filter(|of| of.autoscaler.is_some() || of.balanced.is_some());
-            let all = told.map(|service| running(&*target, &service.name)).collect::<Result<Vec<_>, _>>()?;
+            let told =
+                told.map(|service| (service.name.as_str(), running(&*target, &services, &service.name)));
+            let all = each(told)?;
             if all.is_empty() {
-                return Err(Failure::usage("no service of this platform is autoscaled"));
+                let words = ["no service of this platform is autoscaled".to_owned()];
+                return Err(Failure::usage([&words[..], &problems].concat().join("; ")));
             }
             for running in &all {
                 print_running(context, running);
             }
+            let is_complete = !all.iter().any(|one| matches!(one, Running::Unexplained { .. }));
             context.printer.document(&Explain::All(all));
+            return Ok(if is_complete { exit::DONE } else { exit::FAILED });
         }
     }
     Ok(exit::DONE)
 }
 
+/// One that cannot be explained hides no other, unless it is the only one.
+fn each<'a>(
+    explained: impl Iterator<Item = (&'a str, Result<Running, Failure>)>,
+) -> Result<Vec<Running>, Failure> {
+    let mut all: Vec<(&str, Result<Running, Failure>)> = explained.collect();
+    if let [(_, Err(_))] = &all[..]
+        && let Some((_, only)) = all.pop()
+    {
+        return only.map(|only| vec![only]);
+    }
+    let named = all.into_iter().map(|(name, explained)| {
+        explained.or_else(|failure| match failure.code {
+            exit::INTERRUPTED => Err(failure),
+            _ => Ok(Running::Unexplained { name: name.to_owned(), problem: failure.message }),
+        })
+    });
+    named.collect()
+}
+
 /// The autoscaler of a running service, beside what its controller says, if that is not ours, and its balancer.
-fn running(target: &dyn Target, service: &str) -> Result<Running, Failure> {
-    let services = target.snapshot()?.services;
-    let (desired, balancer) = balanced(&services, service);
+fn running(target: &dyn Target, services: &[ServiceSnapshot], service: &str) -> Result<Running, Failure> {
+    let (desired, balancer) = balanced(services, service);
     let case = match target.autoscaler(service) {
         Ok(case) => case,
         Err(error) => {
-            let is_autoscaled = is_autoscaled(&services, service);
+            let is_autoscaled = is_autoscaled(services, service);
             if let Some(balancer) = balancer
                 && !is_autoscaled
             {
                 return Ok(Running::Balanced { name: service.to_owned(), replicas: desired, balancer });
             }
             let failure = Failure::from(error);
-            let hint = if has_balancer(&services) && !is_autoscaled {
+            let hint = if has_balancer(services) && !is_autoscaled {
                 "; the balancer of this platform has ordered nothing for it so far: playctl logs balancer"
             } else {
                 ""
@@ -171,6 +195,9 @@ fn print_running(context: &Context, running: &Running) {
             print(context, explained);
             context.printer.lines(balancer.iter().map(|decided| decided_in_words(decided, clock::wall())));
         }
+        Running::Unexplained { name, problem } => {
+            context.printer.line(&format!("{name} is not explained: {problem}"));
+        }
         Running::Balanced { name, replicas, balancer } => {
             let replicas = counted(*replicas);
             let head = format!("{name} has no autoscaler; the balancer manages it; {replicas} wanted");
@@ -201,6 +228,9 @@ fn in_words(name: &str, text: &Text<'_>, controller: Option<&Comparison>) -> Vec
     if let Some(first) = lines.first_mut() {
         first.insert_str(0, &format!("{name} "));
     }
+    // First of all: without these, the decision is another than the controller's.
+    let unread = controller.into_iter().flat_map(Comparison::unread);
+    lines.splice(1..1, unread.map(|metric| format!("  NOT READ HERE, and left out below: {metric}")));
     lines.extend(controller.iter().flat_map(|controller| controller.lines()));
     lines
 }

@@ -131,6 +131,18 @@ impl Lab {
         self.kubectl(&["apply", "--server-side", "-f", file.to_str().unwrap()]).ok();
     }
 
+    /// A kubeconfig for a service account of the namespace.
+    pub(crate) fn log_in(&self, account: &str) -> PathBuf {
+        let token = self.kubectl(&["create", "token", account]).ok();
+        let config = self.kubectl(&["config", "view", "--raw", "-o", "json"]).json();
+        let config = serde_json::json!({"apiVersion": "v1", "kind": "Config", "current-context": account,
+            "clusters": config["clusters"], "users": [{"name": account, "user": {"token": token.trim()}}],
+            "contexts": [{"name": account, "context": {"cluster": config["clusters"][0]["name"], "user": account}}]});
+        let file = self.folder().join(format!("{account}.json"));
+        fs::write(&file, config.to_string()).unwrap();
+        file
+    }
+
     pub(crate) fn create_namespace(&self) {
         self.kubectl(&["create", "namespace", &self.namespace]).ok();
     }

@@ -208,6 +208,23 @@ fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_
     lab.kubectl(&["delete", "service", "tcp"]).ok();
     lab.up(&[]).ok();
 
+    // Where the API server cannot say what would change, Helm's notes do.
+    let webhook = format!("broken-{}", lab.namespace);
+    lab.apply(&[json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": webhook}, "webhooks": [{"name": "broken.example.com", "admissionReviewVersions": ["v1"],
+            "sideEffects": "None", "failurePolicy": "Fail", "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": lab.namespace}},
+            "rules": [{"apiGroups": ["autoscaling"], "apiVersions": ["*"], "resources": ["horizontalpodautoscalers"],
+                "operations": ["UPDATE"]}]}]})]);
+    until("the webhook", || {
+        let annotated = lab.kubectl(&["annotate", "--dry-run=server", "hpa", "tcp", "a=b"]);
+        (annotated.code != Some(0)).then_some(())
+    });
+    let said = lab.up(&["--dry-run", "--set", "tcp.autoscaling.maxReplicas=3"]).ok();
+    assert!(said.contains("spec.maxReplicas  5 → 3") && said.contains("could not be compared"), "{said}");
+    assert!(lab.up(&["--dry-run"]).ok().contains("0 to create, 0 to change"));
+    lab.kubectl(&["delete", "validatingwebhookconfiguration", &webhook]).ok();
+
     let crd = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "applications.argoproj.io"},
         "spec": {"group": "argoproj.io", "scope": "Namespaced",
@@ -243,13 +260,7 @@ fn permissions_that_are_missing_are_named() {
             "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "half"},
             "subjects": [{"kind": "ServiceAccount", "name": "half", "namespace": lab.namespace}]}),
     ]);
-    let token = lab.kubectl(&["create", "token", "half"]).ok();
-    let config = lab.kubectl(&["config", "view", "--raw", "-o", "json"]).json();
-    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "half", "clusters": config["clusters"],
-        "users": [{"name": "half", "user": {"token": token.trim()}}],
-        "contexts": [{"name": "half", "context": {"cluster": config["clusters"][0]["name"], "user": "half"}}]});
-    let file = lab.folder().join("half.json");
-    fs::write(&file, config.to_string()).unwrap();
+    let file = lab.log_in("half");
     let here = format!("in namespace {}", lab.namespace);
     lab.up(&["--kubeconfig", file.to_str().unwrap()]).failed(
         4,
@@ -261,6 +272,65 @@ fn permissions_that_are_missing_are_named() {
         ],
     );
     assert_eq!(lab.status(), "");
+}
+
+#[test]
+fn a_namespace_that_nobody_could_look_into_stays() {
+    let lab = Lab::new("unseen");
+    lab.up(&[]).ok();
+    let group = format!("{}.example.com", lab.namespace);
+    let things = format!("things.{group}");
+    lab.apply(&[json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": things},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Thing", "plural": "things", "singular": "thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}})]);
+    until("things", || (lab.kubectl(&["get", &things]).code == Some(0)).then_some(()));
+    lab.apply(&[json!({"apiVersion": format!("{group}/v1"), "kind": "Thing", "metadata": {"name": "dear"}})]);
+    // Everything but things.
+    let groups = [
+        "",
+        "apps",
+        "autoscaling",
+        "batch",
+        "policy",
+        "coordination.k8s.io",
+        "discovery.k8s.io",
+        "events.k8s.io",
+        "networking.k8s.io",
+        "rbac.authorization.k8s.io",
+        "apiregistration.k8s.io",
+        "apiextensions.k8s.io",
+        "storage.k8s.io",
+        "resource.k8s.io",
+    ];
+    let rbac = "rbac.authorization.k8s.io";
+    let name = format!("limited-{}", lab.namespace);
+    lab.apply(&[
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "limited"}}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole", "metadata": {"name": name},
+            "rules": [{"apiGroups": groups, "resources": ["*"], "verbs": ["*"]}]}),
+        json!({"apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": "limited", "namespace": lab.namespace}]}),
+    ]);
+    let file = lab.log_in("limited");
+    let said = lab.run(&["down", "--kubeconfig", file.to_str().unwrap()]).ok();
+    for words in
+        ["could not look whether any of these is left", "stays, because it may hold objects", &things]
+    {
+        assert!(said.contains(words), "{words} is missing in {said}");
+    }
+    assert_eq!(lab.status(), "");
+    assert!(lab.get(&things, "dear").unwrap()["metadata"]["deletionTimestamp"].is_null());
+
+    let said = lab.run(&["down"]).ok();
+    assert!(said.contains("holds other objects") && said.contains("/dear"), "{said}");
+    lab.kubectl(&["delete", "crd", &things]).ok();
+    lab.kubectl(&["delete", "serviceaccount", "limited"]).ok();
+    lab.kubectl(&["delete", "clusterrole,clusterrolebinding", &name]).ok();
+    lab.run(&["down"]).ok();
+    assert!(lab.get("namespace", &lab.namespace).is_none());
 }
 
 #[test]
@@ -386,6 +456,14 @@ fn pods_that_do_not_become_ready_say_why() {
             "nobody-has-this",
         ],
     );
+    // Helm would take the claim away, which Kubernetes does not let it. That is said before anything is changed.
+    let refused =
+        ["StatefulSet", "cannot become what the chart wants", "delete statefulset playground-kafka"];
+    let dry = lab.up(&["--dry-run"]);
+    assert!(dry.out.contains("cannot become what is wanted"), "{dry:?}");
+    dry.failed(4, &refused);
+    lab.up(&[]).failed(4, &refused);
+    assert_eq!(lab.status(), "deployed");
     // Once there is a volume, the same `up` finds everything ready.
     let volume = format!("volume-{}", lab.namespace);
     lab.apply(&[json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},

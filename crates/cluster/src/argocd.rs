@@ -72,6 +72,7 @@ impl ArgoCd {
         namespace: &str,
         on_wait: Option<&OnWait>,
     ) -> Result<Self, TargetError> {
+        connect::check_namespace(namespace, "(--argocd-namespace)")?;
         let runtime = runtime()?;
         let cluster = wait(&runtime, on_wait, async {
             let cluster = connect::connect(options).await?;

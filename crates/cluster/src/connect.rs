@@ -1,25 +1,18 @@
 //! Finding and connecting to the API server.
 
-use std::{env, fmt, path::PathBuf, time::Duration};
+use std::{env, ffi::OsString, fmt, path::PathBuf};
 
 use futures_util::TryFutureExt as _;
-use kube::{
-    Client, Config,
-    client::ClientBuilder,
-    config::{KubeConfigOptions, Kubeconfig},
-};
+use kube::{Client, Config, client::ClientBuilder, config::KubeConfigOptions};
 use platform::TargetError;
 use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use crate::{
-    error::{Call, deepest},
+    error::{Call, deepest, next, words},
+    kubeconfig,
     patience::Patience,
+    timeouts::{ANSWER, CONNECT},
 };
-
-/// How long a connection to the API server may take.
-const CONNECT: Duration = Duration::from_secs(5);
-/// How long an answer may take that is no stream.
-pub(crate) const ANSWER: Duration = Duration::from_secs(20);
 
 /// Requests that are on their way into the connection; more wait.
 const QUEUED_REQUESTS_MAX: usize = 1024;
@@ -62,7 +55,7 @@ impl fmt::Debug for Cluster {
 enum Origin {
     File(PathBuf),
     /// The files of `KUBECONFIG`, as they stand there.
-    Variable(String),
+    Variable(OsString),
     Home(PathBuf),
     Pod,
 }
@@ -71,7 +64,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) | Self::Home(path) => write!(f, "{}", path.display()),
-            Self::Variable(value) => write!(f, "KUBECONFIG={value}"),
+            Self::Variable(value) => write!(f, "KUBECONFIG={}", value.display()),
             Self::Pod => f.write_str("this pod's service account"),
         }
     }
@@ -79,7 +72,7 @@ impl fmt::Display for Origin {
 
 /// What is read of the environment.
 struct Environment {
-    kubeconfig: Option<String>,
+    kubeconfig: Option<OsString>,
     home: Option<PathBuf>,
     in_pod: bool,
 }
@@ -87,7 +80,7 @@ struct Environment {
 impl Environment {
     fn present() -> Self {
         Self {
-            kubeconfig: env::var("KUBECONFIG").ok().filter(|value| !value.is_empty()),
+            kubeconfig: env::var_os("KUBECONFIG").filter(|value| !listed(value).is_empty()),
             home: env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()),
             in_pod: env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
         }
@@ -108,8 +101,48 @@ impl Environment {
     }
 }
 
+/// What stands in a list of files as `KUBECONFIG` has it.
+fn listed(value: &OsString) -> Vec<PathBuf> {
+    env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
+/// What cannot be the name of anything is refused before a request is made with it.
+fn check(options: &Options) -> Result<(), TargetError> {
+    if let Some(namespace) = &options.namespace {
+        check_namespace(namespace, "(-n)")?;
+    }
+    let is_name = |name: &str| !name.is_empty() && name.split('.').all(is_label);
+    if let Some(hpa) = options.hpa.as_ref().filter(|hpa| !is_name(hpa)) {
+        let message =
+            format!("{hpa:?} cannot be the name of an autoscaler; kubectl get hpa shows what there is");
+        return Err(TargetError::Invalid { message });
+    }
+    Ok(())
+}
+
+/// `whose`: where it comes from, in words.
+pub(crate) fn check_namespace(name: &str, whose: &str) -> Result<(), TargetError> {
+    if is_label(name) {
+        return Ok(());
+    }
+    let message = format!(
+        "{name:?} {whose} cannot be a namespace; expected at most 63 lower-case letters, digits and hyphens, such as chat"
+    );
+    Err(TargetError::Invalid { message })
+}
+
+/// A name as RFC 1123 has it.
+fn is_label(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len())
+        && name.bytes().all(is_inner)
+        && !name.starts_with('-')
+        && !name.ends_with('-')
+}
+
 /// Reads the settings and makes a client; the API server is not asked yet.
 pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
+    check(options)?;
     let origin = Environment::present().origin(options.kubeconfig.as_ref())?;
     let (mut config, context) = match &origin {
         Origin::Pod => (in_pod(options)?, origin.to_string()),
@@ -118,12 +151,13 @@ pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
     config.connect_timeout = Some(CONNECT);
     config.default_retry = false;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    check_namespace(&namespace, &format!("of context {context} of {origin}"))?;
     let place = match &origin {
         Origin::Pod => format!("{} ({origin})", config.cluster_url),
         _ => format!("{} (context {context} of {origin})", config.cluster_url),
     };
     let builder = ClientBuilder::try_from(config).map_err(|error| TargetError::Invalid {
-        message: format!("{place} cannot be used: {}", deepest(&error)),
+        message: format!("{place} cannot be used: {}", words(&error)),
     })?;
     // A retry needs a service that can be cloned.
     let shared = builder.with_layer(&BufferLayer::new(QUEUED_REQUESTS_MAX));
@@ -143,11 +177,13 @@ fn in_pod(options: &Options) -> Result<Config, TargetError> {
 
 async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String), TargetError> {
     let invalid = |message: String| TargetError::Invalid { message };
-    let kubeconfig = match origin {
-        Origin::File(path) | Origin::Home(path) => Kubeconfig::read_from(path),
-        _ => Kubeconfig::read(),
-    }
-    .map_err(|error| invalid(format!("{origin} is not a readable kubeconfig: {}", deepest(&error))))?;
+    let files = match origin {
+        Origin::File(path) | Origin::Home(path) => vec![path.clone()],
+        Origin::Variable(value) => listed(value),
+        Origin::Pod => Vec::new(),
+    };
+    let kubeconfig = kubeconfig::read(&files)
+        .map_err(|why| invalid(format!("{origin} is not a readable kubeconfig: {why}")))?;
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let Some(context) = options.context.clone().or_else(|| kubeconfig.current_context.clone()) else {
@@ -161,7 +197,15 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
     let chosen = KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
     let config = Config::from_custom_kubeconfig(kubeconfig, &chosen)
         .await
-        .map_err(|error| invalid(format!("context {context} of {origin}: {}", deepest(&error))))?;
+        .map_err(|error| invalid(format!("context {context} of {origin}: {}", kubeconfig::words(&error))))?;
+    // The client panics at any other.
+    let has_scheme = matches!(config.cluster_url.scheme_str(), Some("http" | "https"));
+    if !has_scheme || config.cluster_url.authority().is_none() {
+        return Err(invalid(format!(
+            "context {context} of {origin}: server: {} is no address of an API server; expected https://HOST:PORT",
+            config.cluster_url
+        )));
+    }
     Ok((config, context))
 }
 
@@ -176,10 +220,11 @@ impl Call {
             Some(403) => format!("not allowed at {place}: {what}: {}", self.words()),
             Some(404) => format!("not found at {place}: {what}: {}", self.words()),
             Some(_) => format!("{place} refused {what}: {}", self.words()),
-            None => format!(
-                "could not ask {place} for {what}: {}; is the cluster running, and can it be reached from here?",
-                self.words()
-            ),
+            None => {
+                let words = self.words();
+                let next = next(&words);
+                format!("could not ask {place} for {what}: {words}; {next}")
+            }
         };
         if self.is_temporary() { TargetError::Temporary { message } } else { TargetError::Other { message } }
     }
@@ -221,7 +266,7 @@ mod tests {
 
     fn environment(kubeconfig: Option<&str>, home: bool, in_pod: bool) -> Environment {
         Environment {
-            kubeconfig: kubeconfig.map(ToOwned::to_owned),
+            kubeconfig: kubeconfig.map(OsString::from),
             home: home.then(|| PathBuf::from("/home/me/.kube/config")),
             in_pod,
         }
@@ -266,5 +311,35 @@ mod tests {
         assert!(error(TWO, &context("three")).contains("no context three; it has: one, two"));
         assert!(error(TWO, &context("two")).contains("context two"));
         assert!(error("[", &Options::default()).contains("not a readable kubeconfig"));
+        for server in ["nonsense", "127.0.0.1:6443", "ftp://127.0.0.1", "/"] {
+            let error = error(&TWO.replace("https://127.0.0.1:1", server), &context("one"));
+            assert!(error.contains("server: ") && error.contains("https://HOST:PORT"), "{server}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_refused() {
+        let text = TWO.replace("{cluster: c, user: u}", "{cluster: c, user: u, namespace: 'a/b'}");
+        let one = Options { context: Some("one".to_owned()), ..Options::default() };
+        let error = error(&text, &one);
+        assert!(
+            error.contains("\"a/b\" of context one") && error.contains("cannot be a namespace"),
+            "{error}"
+        );
+        for (namespace, hpa, is_fine) in [
+            ("chat", "chat-server.v2", true),
+            ("", "chat", false),
+            ("a/b", "chat", false),
+            ("-a", "chat", false),
+            ("Chat", "chat", false),
+            ("chat", "", false),
+            ("chat", "a/b", false),
+            ("chat", "a..b", false),
+        ] {
+            let (namespace, hpa) = (Some(namespace.to_owned()), Some(hpa.to_owned()));
+            let checked =
+                check(&Options { namespace: namespace.clone(), hpa: hpa.clone(), ..Options::default() });
+            assert_eq!(checked.is_ok(), is_fine, "{namespace:?} {hpa:?}");
+        }
     }
 }

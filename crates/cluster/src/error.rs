@@ -2,6 +2,19 @@
 
 use std::{error::Error, time::Duration};
 
+use kube::{
+    client::AuthError,
+    config::{KubeconfigError, LoadDataError},
+};
+
+use crate::{
+    kubeconfig::{self, without_excerpts},
+    timeouts::CONNECT,
+};
+
+/// As much of what a program says when it fails as is shown.
+const SAID_MAX: usize = 500;
+
 /// Why a call to the API server failed.
 #[derive(Debug)]
 pub(crate) enum Call {
@@ -53,25 +66,111 @@ pub(crate) fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("HTTP status {} {}", status.code, status.reason),
+        kube::Error::InferKubeconfig(error) => kubeconfig::words(error),
         kube::Error::SerdeError(error) => format!("its answer is not understood: {error}"),
         error => deepest(error),
     }
 }
 
-/// The error at the bottom says what happened, such as `Connection refused`.
-pub(crate) fn deepest(error: &dyn Error) -> String {
+/// What to do about an API server that could not be asked.
+pub(crate) fn next(words: &str) -> &'static str {
+    if words.contains("certificate") {
+        "does the kubeconfig's certificate-authority belong to this server, and the server's certificate to this address?"
+    } else {
+        "is the cluster running, and can it be reached from here?"
+    }
+}
+
+/// The error at the bottom says what happened, such as `Connection refused`, except where one above it knows the file, or the
+/// bottom would show a secret.
+pub(crate) fn deepest(error: &(dyn Error + 'static)) -> String {
     let mut error = error;
-    while let Some(source) = error.source() {
+    loop {
+        if let Some(words) = known(error) {
+            return words;
+        }
+        let Some(source) = error.source() else { break };
         error = source;
     }
-    error.to_string()
+    match error.to_string() {
+        // Of the only thing here that has a deadline of its own.
+        words if words == "deadline has elapsed" => format!("no connection within {} s", CONNECT.as_secs()),
+        words => words,
+    }
+}
+
+fn known(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(KubeconfigError::Parse(error)) = error.downcast_ref() {
+        return Some(without_excerpts(&error.to_string()));
+    }
+    // The innermost one is reached from these by `words`, so that it says whose file or text it is.
+    if let Some(LoadDataError::ReadFile(error, path)) = error.downcast_ref() {
+        return Some(format!("{}: {error}", path.display()));
+    }
+    Some(match error.downcast_ref::<AuthError>()? {
+        AuthError::AuthExecStart(error) => {
+            format!("the program by which the kubeconfig logs in (exec) cannot be run: {error}")
+        }
+        // Its arguments and its output may be secret; what it complains about is for people.
+        AuthError::AuthExecRun { out, .. } => {
+            let said = String::from_utf8_lossy(&out.stderr);
+            let said: String = said.trim().chars().take(SAID_MAX).collect();
+            let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
+            format!("the program by which the kubeconfig logs in (exec) failed ({}): {said}", out.status)
+        }
+        AuthError::AuthExecParse(error) => format!(
+            "what the program by which the kubeconfig logs in (exec) printed is no ExecCredential: {}",
+            without_excerpts(&error.to_string())
+        ),
+        AuthError::ExecPluginFailed => {
+            "the program by which the kubeconfig logs in (exec) printed no credential".to_owned()
+        }
+        AuthError::ReadTokenFile(error, path) => format!("token file {}: {error}", path.display()),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        os::unix::process::ExitStatusExt as _,
+        process::{ExitStatus, Output},
+    };
+
     use kube::core::Status;
 
     use super::*;
+
+    #[test]
+    fn what_a_login_program_printed_and_was_given_is_not_shown() {
+        let out = Output {
+            status: ExitStatus::from_raw(3 << 8),
+            stdout: b"HUNTER2".to_vec(),
+            stderr: b"log in first\n".to_vec(),
+        };
+        let failed =
+            AuthError::AuthExecRun { cmd: "login --password HUNTER2".to_owned(), out: Box::new(out) };
+        let words = words(&kube::Error::Auth(failed));
+        assert!(words.contains("exit status: 3") && words.ends_with("log in first"), "{words}");
+        assert!(!words.contains("HUNTER2"), "{words}");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let gone = || io::Error::from(io::ErrorKind::NotFound);
+        let token = kube::Error::Auth(AuthError::ReadTokenFile(gone(), "/run/token".into()));
+        assert!(words(&token).contains("/run/token"));
+        let key = KubeconfigError::LoadClientKey(LoadDataError::ReadFile(gone(), "/run/key".into()));
+        let words = words(&kube::Error::InferKubeconfig(key));
+        assert!(words.contains("client-key: /run/key"), "{words}");
+    }
+
+    #[test]
+    fn what_to_do_fits_what_happened() {
+        assert!(next("invalid peer certificate: UnknownIssuer").contains("certificate-authority"));
+        assert!(next("Connection refused (os error 111)").contains("is the cluster running"));
+    }
 
     #[test]
     fn what_passes_by_itself_is_temporary() {

@@ -50,6 +50,7 @@ pub use up::Installed;
 use crate::{
     Options,
     connect::{self, Cluster},
+    shell::quoted,
 };
 
 /// On what playctl itself makes in a cluster: the release that it is for.
@@ -154,8 +155,10 @@ impl Site {
     }
 
     fn flags(&self, program: &str, context_flag: &str) -> String {
-        let file = self.options.kubeconfig.as_ref().map(|file| format!(" --kubeconfig {}", file.display()));
-        let context = self.options.context.as_ref().map(|context| format!(" {context_flag} {context}"));
+        let file = self.options.kubeconfig.as_ref().map(|file| file.display().to_string());
+        let file = file.map(|file| format!(" --kubeconfig {}", quoted(&file)));
+        let context =
+            self.options.context.as_ref().map(|context| format!(" {context_flag} {}", quoted(context)));
         format!("{program}{}{}", file.unwrap_or_default(), context.unwrap_or_default())
     }
 }
@@ -222,5 +225,23 @@ impl Installer {
         tell: &mut OnProgress<'_>,
     ) -> Result<Diagnosed, TargetError> {
         self.runtime.block_on(self.site.stop.or(bundle::diagnose(&self.site, file, program, tell)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The release `r` in the namespace `n` of whatever answers to the client.
+    pub(super) fn site(client: kube::Client) -> Site {
+        let cluster =
+            Cluster { client, namespace: "n".to_owned(), context: "c".to_owned(), place: "here".to_owned() };
+        Site {
+            cluster,
+            release: "r".to_owned(),
+            version: "v1.34.0".to_owned(),
+            options: Options::default(),
+            stop: Stop::default(),
+        }
     }
 }

@@ -1,10 +1,15 @@
-//! The API's kinds: what an autoscaler may scale, and what a metric may describe.
+//! The API's kinds: what an autoscaler may scale, what a metric may describe, and what a manifest contains.
+
+use std::collections::HashMap;
 
 use autoscale::spec::ObjectReference;
-use kube::core::{ApiResource, GroupVersionKind};
+use kube::{
+    core::{ApiResource, GroupVersionKind},
+    discovery::{self, Scope},
+};
 use platform::TargetError;
 
-use crate::connect::Cluster;
+use crate::{connect::Cluster, error::Call};
 
 /// What is always looked at: these are nearly always what autoscalers scale.
 pub(crate) fn usual() -> [ApiResource; 2] {
@@ -16,17 +21,80 @@ pub(crate) fn is_usual(kind: &ApiResource) -> bool {
     usual().iter().any(|usual| (&usual.group, &usual.kind) == (&kind.group, &kind.kind))
 }
 
+/// A kind in a group and version, as `apiVersion` names these.
+pub(crate) fn named(api_version: &str, kind: &str) -> GroupVersionKind {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    GroupVersionKind::gvk(group, version, kind)
+}
+
 /// The kind that a reference names, in the version that it names; for kinds of extensions the API server is asked.
 pub(crate) async fn find(cluster: &Cluster, object: &ObjectReference) -> Result<ApiResource, TargetError> {
-    let (group, version) = match object.api_version.as_deref().unwrap_or("v1").split_once('/') {
-        Some((group, version)) => (group, version),
-        None => ("", object.api_version.as_deref().unwrap_or("v1")),
-    };
-    let kind = GroupVersionKind::gvk(group, version, &object.kind);
-    if let Some(usual) = usual().into_iter().find(|usual| usual.kind == kind.kind && usual.group == group) {
+    let what = format!("the kind {} of {}", object.kind, object.api_version.as_deref().unwrap_or("v1"));
+    try_find(cluster, object).await.map_err(|call| call.error(&what, cluster))
+}
+
+/// The same, for callers who look at the error.
+pub(crate) async fn try_find(cluster: &Cluster, object: &ObjectReference) -> Result<ApiResource, Call> {
+    let kind = named(object.api_version.as_deref().unwrap_or("v1"), &object.kind);
+    if let Some(usual) =
+        usual().into_iter().find(|usual| usual.kind == kind.kind && usual.group == kind.group)
+    {
         return Ok(usual);
     }
-    let found = kube::discovery::pinned_kind(&cluster.client, &kind);
-    let what = format!("the kind {} of {}", object.kind, object.api_version.as_deref().unwrap_or("v1"));
-    Ok(cluster.ask(what, found).await?.0)
+    Ok(served(cluster, &kind).await?.0)
+}
+
+/// Asks the API server for a kind, and whether its objects are in namespaces.
+async fn served(cluster: &Cluster, kind: &GroupVersionKind) -> Result<(ApiResource, bool), Call> {
+    let (resource, about) = cluster.try_ask(discovery::pinned_kind(&cluster.client, kind)).await?;
+    Ok((resource, about.scope == Scope::Namespaced))
+}
+
+/// The cluster does not have the kind, or its group in that version.
+pub(crate) fn is_unknown(call: &Call) -> bool {
+    call.status() == Some(404) || matches!(call, Call::Failed(kube::Error::Discovery(_)))
+}
+
+/// The kinds that were asked for, each asked once.
+pub(crate) struct Kinds<'a> {
+    cluster: &'a Cluster,
+    known: HashMap<GroupVersionKind, Option<(ApiResource, bool)>>,
+}
+
+impl<'a> Kinds<'a> {
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, known: HashMap::new() }
+    }
+
+    pub(crate) fn cluster(&self) -> &'a Cluster {
+        self.cluster
+    }
+
+    /// The kind, and whether its objects are in namespaces; `None`: the cluster does not have it.
+    pub(crate) async fn find(
+        &mut self,
+        kind: &GroupVersionKind,
+    ) -> Result<Option<(ApiResource, bool)>, TargetError> {
+        if let Some(known) = self.known.get(kind) {
+            return Ok(known.clone());
+        }
+        let found = match served(self.cluster, kind).await {
+            Ok(found) => Some(found),
+            Err(call) if is_unknown(&call) => None,
+            Err(call) => return Err(call.error(&format!("the kind {}", kind.kind), self.cluster)),
+        };
+        self.known.insert(kind.clone(), found.clone());
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_core_group_has_no_name() {
+        assert_eq!(named("v1", "Pod"), GroupVersionKind::gvk("", "v1", "Pod"));
+        assert_eq!(named("apps/v1", "Deployment"), GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    }
 }

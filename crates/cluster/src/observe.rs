@@ -1,5 +1,7 @@
 //! The loop that turns watches and metrics into events.
 
+mod silence;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
@@ -28,9 +30,11 @@ use crate::{
     facts::Selector,
     kinds,
     metrics::{Metrics, Samples},
+    timeouts::CONNECT,
     watch::{self, Incoming, LONGEST_WAIT, Watches},
     world::{Change, Now, Scope, Stream, World},
 };
+use silence::Silence;
 
 /// How long the first lists may take.
 const FIRST_LISTS: Duration = Duration::from_mins(1);
@@ -60,6 +64,7 @@ pub(crate) struct Observer {
     lost_since: Option<Instant>,
     /// Since when the API server has been answering again.
     answers_since: Option<Instant>,
+    silence: Silence,
     refused: BTreeSet<Stream>,
     /// Metrics that cannot be read, by autoscaler and metric.
     unread: BTreeMap<(String, String), String>,
@@ -84,6 +89,7 @@ impl Observer {
             lost: BTreeSet::new(),
             lost_since: None,
             answers_since: None,
+            silence: Silence::new(clock::now()),
             refused: BTreeSet::new(),
             unread: BTreeMap::new(),
             known,
@@ -136,16 +142,23 @@ impl Observer {
         let Some(hpa) = &self.world.scope.hpa else { return Ok(()) };
         let namespace = &self.cluster.namespace;
         if !self.access.allows("autoscaling", "horizontalpodautoscalers") {
-            let missing = self.access.missing(namespace).join("; ");
             return Err(TargetError::Other {
-                message: format!("autoscaler {hpa} cannot be inspected: {missing}"),
+                message: format!(
+                    "autoscaler {hpa} cannot be inspected: this account is not allowed to list and watch \
+                     horizontalpodautoscalers.autoscaling in namespace {namespace}, if there is such a namespace at {}; \
+                     choose another with -n, or ask for the role that docs/cluster.md shows",
+                    self.cluster.place
+                ),
             });
         }
         if self.world.hpa(hpa).is_some() {
             return Ok(());
         }
         let message = if self.known.is_empty() {
-            format!("namespace {namespace} has no autoscaler at all, or does not exist")
+            format!(
+                "namespace {namespace} has no autoscaler at all, or does not exist at {}; choose another with -n",
+                self.cluster.place
+            )
         } else {
             format!("namespace {namespace} has no autoscaler {hpa}; it has: {}", self.known.join(", "))
         };
@@ -160,6 +173,9 @@ impl Observer {
 
     fn take(&mut self, stream: Stream, incoming: Incoming) {
         let now = self.now();
+        if !matches!(incoming, Incoming::Lost(_)) {
+            self.heard();
+        }
         match incoming {
             Incoming::Change(change) => {
                 self.refused.remove(&stream);
@@ -192,6 +208,28 @@ impl Observer {
         }
     }
 
+    /// It is there.
+    fn heard(&mut self) {
+        if let Some(silent) = self.silence.heard(clock::now())
+            && self.lost_since.is_none()
+        {
+            self.world.warn(self.now(), answers_again(silent));
+        }
+    }
+
+    /// It was asked whether it is there, and did not answer.
+    fn unanswered(&mut self) {
+        if let Some(silent) = self.silence.unanswered(clock::now())
+            && self.lost_since.is_none()
+        {
+            let (place, seconds) = (&self.cluster.place, silent.as_secs());
+            let message = format!(
+                "{place} has not answered for {seconds} s; what happens meanwhile is told once it does"
+            );
+            self.world.warn(self.now(), message);
+        }
+    }
+
     /// A watch that is made again says nothing until something changes. So the API server is asked whether it answers;
     /// every watch has been made again one wait later.
     fn look_after_lost(&mut self) {
@@ -206,11 +244,7 @@ impl Observer {
         self.answers_since = None;
         self.world.mended(now);
         if let Some(since) = self.lost_since.take() {
-            let seconds = since.elapsed().as_secs_f64();
-            let message = format!(
-                "the API server answers again after {seconds:.1} s; reporting what happened meanwhile"
-            );
-            self.world.warn(now, message);
+            self.world.warn(now, answers_again(since.elapsed()));
         }
     }
 
@@ -269,14 +303,21 @@ impl Observer {
                     asking = None.into();
                     ask_at = Some(clock::now() + ASK_EVERY);
                     if answers {
-                        self.answers_since.get_or_insert_with(clock::now);
+                        self.heard();
+                        if self.lost_since.is_some() {
+                            self.answers_since.get_or_insert_with(clock::now);
+                        }
+                    } else {
+                        self.unanswered();
                     }
                 }
                 _ = look.tick() => {
                     self.look_after_lost();
-                    let is_silent = !self.lost.is_empty() && self.answers_since.is_none();
-                    if is_silent && ask_at.take_if(|at| *at <= clock::now()).is_some() {
-                        asking = Some(async { cluster.version().await.is_ok() }.boxed()).into();
+                    let now = clock::now();
+                    let is_silent =
+                        !self.lost.is_empty() && self.answers_since.is_none() || self.silence.is_due(now);
+                    if is_silent && ask_at.take_if(|at| *at <= now).is_some() {
+                        asking = Some(answers(&cluster).boxed()).into();
                     }
                 }
             }
@@ -326,6 +367,16 @@ impl Observer {
             }
         }
     }
+}
+
+fn answers_again(after: Duration) -> String {
+    let seconds = after.as_secs_f64();
+    format!("the API server answers again after {seconds:.1} s; what happened meanwhile is told now")
+}
+
+/// Whether the API server answers. One that hangs keeps the connection, and nothing else would tell it from a slow one.
+async fn answers(cluster: &Cluster) -> bool {
+    matches!(tokio::time::timeout(CONNECT, cluster.version()).await, Ok(Ok(_)))
 }
 
 /// The kinds of what autoscalers scale, the usual ones first, and the names of all autoscalers.

@@ -1,5 +1,6 @@
 //! Objects read once.
 
+use autoscale::spec::ObjectReference;
 use k8s_openapi::api::{
     autoscaling::{v1::Scale, v2::HorizontalPodAutoscaler},
     core::v1::{Event, Pod},
@@ -9,6 +10,7 @@ use platform::TargetError;
 
 use crate::{
     connect::Cluster,
+    error::Call,
     facts::{EventFacts, Facts as _, HpaFacts, Object, Selector, WorkloadFacts},
     kinds,
 };
@@ -103,18 +105,34 @@ impl Scaled {
 
 /// The scale of an autoscaler's target; from the target itself where this account may not read the scale.
 pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, TargetError> {
-    let kind = kinds::find(cluster, &hpa.target).await?;
+    let kind = match kinds::try_find(cluster, &hpa.target).await {
+        Err(call) if kinds::is_unknown(&call) => {
+            let target = &hpa.target;
+            let version = target.api_version.as_deref().unwrap_or("v1");
+            return Err(no_target(
+                hpa,
+                &format!("and this cluster has no kind {} in {version}", target.kind),
+            ));
+        }
+        found => found.map_err(|call| call.error(&format!("the kind {}", hpa.target.kind), cluster))?,
+    };
     let api = Api::<DynamicObject>::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind);
     let what = format!("the scale of {} {}", hpa.target.kind, hpa.target.name);
+    let refused = |call: Call| match call.status() {
+        Some(404) => {
+            no_target(hpa, &format!("and there is none in namespace {} that has a scale", cluster.namespace))
+        }
+        _ => call.error(&what, cluster),
+    };
     match cluster.try_ask(api.get_scale(&hpa.target.name)).await {
         Ok(scale) => Ok(scale.into()),
         Err(call) if call.status() == Some(403) => {
-            let object = cluster.ask(&*what, api.get(&hpa.target.name)).await?;
+            let object = cluster.try_ask(api.get(&hpa.target.name)).await.map_err(refused)?;
             let Object::Workload(workload) = object.facts() else {
                 return Err(TargetError::other("a workload is no workload"));
             };
             if workload.needs_scale && !kinds::is_usual(&kind) {
-                return Err(call.error(&what, cluster));
+                return Err(refused(call));
             }
             let signed = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
             Ok(Scaled {
@@ -123,7 +141,18 @@ pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, T
                 selector: workload.selector,
             })
         }
-        Err(call) => Err(call.error(&what, cluster)),
+        Err(call) => Err(refused(call)),
+    }
+}
+
+/// The controller cannot act either.
+fn no_target(hpa: &HpaFacts, why: &str) -> TargetError {
+    let ObjectReference { kind, name, .. } = &hpa.target;
+    TargetError::Other {
+        message: format!(
+            "autoscaler {} scales {kind} {name}, {why}; make it, or correct the autoscaler's spec.scaleTargetRef",
+            hpa.name
+        ),
     }
 }
 

@@ -92,6 +92,7 @@ fn of_service(
     let desired = world.replicas(service);
     let mut replicas: Vec<ReplicaSnapshot> = world.pods_of(name).map(|pod| of_pod(pod, usage, now)).collect();
     replicas.sort_by(|one, other| (one.since, &one.name).cmp(&(other.since, &other.name)));
+    let unseen = world.pods_unseen(service);
     let waiting = replicas.iter().filter(|replica| replica.node.is_none()).count();
     ServiceSnapshot {
         name: name.to_owned(),
@@ -103,7 +104,7 @@ fn of_service(
             hpa.is_some() && matches!(&workload.writer, Writer::Other(manager) if by_hand(manager))
         }),
         pending: u32::try_from(waiting).unwrap_or(u32::MAX),
-        remark: None,
+        remark: unseen.map(|why| format!("nobody knows how many are ready: {why}")),
         balanced: world.balanced(service).cloned(),
         replicas,
         autoscaler: hpa.map(|hpa| of_hpa(hpa, desired, now)),

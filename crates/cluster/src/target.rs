@@ -139,7 +139,7 @@ impl ClusterTarget {
         self.minikube.as_ref().ok_or_else(|| TargetError::Unsupported {
             what: format!("{what} a node of this cluster"),
             why: "its machines belong to its operator, who adds and removes them; an existing node can be cordoned \
-                  and drained (playctl drain node/NAME) and uncordoned (playctl start node/NAME), and with --target minikube playctl node adds and removes nodes"
+                  and drained (playctl drain node/NAME) and uncordoned (playctl start node/NAME), and on minikube nodes can be added and removed: playctl --target minikube node"
                 .to_owned(),
         })
     }

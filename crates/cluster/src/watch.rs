@@ -28,11 +28,12 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::{
     access::Access,
-    connect::{ANSWER, Cluster},
+    connect::Cluster,
     error,
     facts::{Facts, Object, WorkloadFacts},
     kinds::is_usual,
     read::Scaled,
+    timeouts::ANSWER,
     world::{Change, Stream},
 };
 

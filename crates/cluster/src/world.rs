@@ -176,6 +176,15 @@ impl World {
         Some(format!("namespace {namespace} has no {kinds}, or does not exist"))
     }
 
+    /// Why the pods of a service are not known, if they are not.
+    pub(crate) fn pods_unseen(&self, service: &Service) -> Option<&'static str> {
+        if self.denied.contains(&Stream::Pods) {
+            return Some("its pods may not be read");
+        }
+        let is_target_unseen = self.workload(service).is_none() && self.is_denied(&service.workload.0);
+        is_target_unseen.then_some("what says which pods are its own may not be read")
+    }
+
     /// Takes in what a stream says.
     pub(crate) fn take(&mut self, now: Now, stream: &Stream, change: Change) {
         match change {

@@ -185,6 +185,15 @@ impl Image {
     /// Writes the tar to a file: whole, or not at all. Its size is returned.
     pub fn save(&self, reference: &Reference, path: &Path) -> Result<u64, Error> {
         let failed = |error| Error::Write { path: path.to_owned(), error };
+        let path = match fs::metadata(path) {
+            // Pipes and devices take what comes, and stay what they are.
+            Ok(there) if !there.is_file() && !there.is_dir() => {
+                return self.pour(reference, path).map_err(failed);
+            }
+            // A link stays one: what it leads to is replaced.
+            Ok(_) => &path.canonicalize().map_err(failed)?,
+            Err(_) => path,
+        };
         let mut unfinished = path.as_os_str().to_owned();
         unfinished.push(format!(".{}.part", std::process::id()));
         let unfinished = PathBuf::from(unfinished);
@@ -200,6 +209,13 @@ impl Image {
             let _ = fs::remove_file(&unfinished);
             failed(error)
         })
+    }
+
+    fn pour(&self, reference: &Reference, path: &Path) -> io::Result<u64> {
+        let mut out = Counted { out: BufWriter::new(File::options().write(true).open(path)?), bytes: 0 };
+        self.write(reference, &mut out)?;
+        out.flush()?;
+        Ok(out.bytes)
     }
 
     fn index(&self, reference: &Reference) -> serde_json::Value {
@@ -218,6 +234,24 @@ impl Image {
                 },
             }],
         })
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
     }
 }
 

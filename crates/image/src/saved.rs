@@ -54,7 +54,8 @@ impl Saved {
         let (mut entries, mut index): (Option<Vec<Entry>>, Option<Index>) = (None, None);
         let mut archive = tar::Archive::new(file);
         for entry in archive.entries_with_seek().map_err(read)? {
-            let entry = entry.map_err(|error| unusable(format!("it is no tar file ({error})")))?;
+            // The error would repeat what the file has in place of a header.
+            let entry = entry.map_err(|_| unusable("it is no tar file, or not a whole one".to_owned()))?;
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             if !["manifest.json", "index.json"].contains(&name.as_str()) {
                 continue;

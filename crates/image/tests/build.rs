@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Read as _,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -184,6 +185,29 @@ fn a_saved_image_is_whole_and_says_its_name() {
     fs::create_dir_all(folder_in_the_way.join("by")).unwrap();
     assert!(matches!(image.save(&name, &folder_in_the_way), Err(Error::Write { .. })));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left of the failure");
+}
+
+#[test]
+fn a_pipe_takes_an_image_and_a_link_leads_to_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, file, link) =
+        (folder.path().join("pipe"), folder.path().join("file"), folder.path().join("link"));
+    let image = Image::build(&source()).unwrap();
+    let whole = tar_of(&image, "lab/playctl:1");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reading = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::read(pipe).unwrap()
+    });
+    let bytes = image.save(&reference("lab/playctl:1"), &pipe).unwrap();
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "it was replaced");
+    let read = reading.join().unwrap();
+    assert!(read == whole && bytes == read.len() as u64);
+
+    fs::write(&file, "before").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    image.save(&reference("lab/playctl:1"), &link).unwrap();
+    assert!(link.is_symlink() && fs::read(&file).unwrap() == whole);
 }
 
 #[test]

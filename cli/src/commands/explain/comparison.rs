@@ -48,6 +48,11 @@ fn is_active(reported: &Reported) -> bool {
 }
 
 impl Comparison {
+    /// The metrics that this account cannot read, and why.
+    pub(super) fn unread(&self) -> &[String] {
+        &self.reported.unread
+    }
+
     /// For people, one item per line.
     pub(super) fn lines(&self) -> Vec<String> {
         let Reported { current, desired, last_scale, metrics, conditions, unread } = &self.reported;
@@ -71,12 +76,18 @@ impl Comparison {
                 .iter()
                 .map(|(kind, [status, reason, message])| format!("  {kind} {status} {reason}: {message}")),
         );
-        lines.extend(unread.iter().map(|metric| format!("  NOT READ HERE: {metric}")));
         lines.extend(self.differences.iter().map(|difference| format!("  DIFFERENT: {difference}")));
-        let last = match (self.differences.is_empty(), self.scaled_meanwhile) {
-            (true, _) => "  our engine, run now, agrees",
-            (false, true) => "  (it scaled meanwhile: run this again)",
-            (false, false) => {
+        // Our engine sees one autoscaler alone.
+        let is_ambiguous =
+            conditions.get("ScalingActive").is_some_and(|[_, reason, _]| reason == "AmbiguousSelector");
+        let last = match (self.differences.is_empty(), unread.is_empty(), self.scaled_meanwhile) {
+            (true, ..) => "  our engine, run now, agrees",
+            _ if is_ambiguous => {
+                "  (several autoscalers scale the same pods, and the controller ignores them all: delete all but one)"
+            }
+            (false, false, _) => "  (it reads metrics that could not be read here)",
+            (false, true, true) => "  (it scaled meanwhile: run this again)",
+            (false, true, false) => {
                 "  (it may have used earlier values, and it keeps state that nobody else can read)"
             }
         };
@@ -137,6 +148,11 @@ mod tests {
         inactive.conditions.insert("ScalingActive".to_owned(), no_value);
         let inactive = Comparison::of(&explanation(), inactive).lines().join("\n");
         assert!(inactive.contains("inactive: its desired number means nothing"), "{inactive}");
+        let mut one_of_two = reported(1, "DesiredWithinRange");
+        let ambiguous = ["False", "AmbiguousSelector", "words"].map(str::to_owned);
+        one_of_two.conditions.insert("ScalingActive".to_owned(), ambiguous);
+        let one_of_two = Comparison::of(&explanation(), one_of_two).lines().join("\n");
+        assert!(one_of_two.ends_with("ignores them all: delete all but one)"), "{one_of_two}");
         let now = "2026-11-28T09:00:00Z".parse().ok();
         let just_now = Reported { last_scale: now, ..reported(1, "TooManyReplicas") };
         let differs = Comparison::of(&explanation(), just_now).lines().join("\n");

@@ -43,6 +43,8 @@ pub(crate) enum Running {
         #[serde(skip_serializing_if = "Option::is_none")]
         balancer: Option<Decided>,
     },
+    /// It could not be explained; the others can.
+    Unexplained { name: String, problem: String },
     /// It has no autoscaler: a balancer sets its replicas, or only moves its connections.
     Balanced {
         name: String,

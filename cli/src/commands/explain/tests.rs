@@ -50,6 +50,43 @@ fn named_as(metadata: &str) -> String {
 }
 
 #[test]
+fn what_this_account_cannot_read_is_said_before_what_follows_from_it() {
+    let explained = Files::new(HPA, STATE).explain(None).expect("both files are valid");
+    let unread = "tcp_state_established: pods.custom.metrics.k8s.io is forbidden";
+    let reported = platform::target::Reported {
+        current: 1,
+        desired: 1,
+        last_scale: None,
+        metrics: Vec::new(),
+        conditions: std::collections::BTreeMap::new(),
+        unread: vec![unread.to_owned()],
+    };
+    let controller = Comparison::of(&explained.explanation, reported);
+    let text = Text { explanation: &explained.explanation, instants: &() };
+    let lines = in_words("tcp", &text, Some(&controller));
+    assert!(lines[0].starts_with("tcp 1 → 2"), "{lines:#?}");
+    assert!(lines[1].contains("NOT READ HERE") && lines[1].ends_with(unread), "{lines:#?}");
+    assert!(lines.join("\n").contains("(it reads metrics that could not be read here)"), "{lines:#?}");
+}
+
+#[test]
+fn one_that_cannot_be_explained_hides_no_other() {
+    let fine = || {
+        let explained = Files::new(HPA, STATE).explain(None).expect("both files are valid");
+        Ok(Running::Autoscaled { explained: Box::new(explained), balancer: None })
+    };
+    let failed = || Err(Failure::failed("it scales nothing"));
+    let all = each([("tcp", fine()), ("orphan", failed())].into_iter()).expect("one of two");
+    assert!(matches!(all[0], Running::Autoscaled { .. }));
+    let json = serde_json::to_value(&all[1]).expect("serialisable");
+    assert_eq!(json, serde_json::json!({"name": "orphan", "problem": "it scales nothing"}));
+    // With nothing beside it, it is the command that failed.
+    assert_eq!(each([("orphan", failed())].into_iter()).expect_err("nothing").message, "it scales nothing");
+    let interrupted = [("tcp", fine()), ("ws", Err(Failure::interrupted()))];
+    assert_eq!(each(interrupted.into_iter()).expect_err("interrupted").code, exit::INTERRUPTED);
+}
+
+#[test]
 fn explains_a_manifest_with_a_state() {
     let explained = Files::new(HPA, STATE).explain(None).expect("both files are valid");
     assert_eq!((explained.name.as_str(), explained.explanation.desired), ("tcp", 2));

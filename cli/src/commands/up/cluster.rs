@@ -171,6 +171,8 @@ fn outcome(installed: &Installed) -> Vec<String> {
 
 fn in_words(plan: &Plan) -> Vec<String> {
     let action = match plan.action {
+        // Why, comes as the failure. What is below is what can be told nevertheless.
+        _ if !plan.problems.is_empty() => "cannot become what is wanted",
         Action::Install => "would be installed",
         Action::Upgrade => "would be changed",
         Action::Repair => "was left unfinished, and would be continued",
@@ -229,6 +231,26 @@ fn value(value: Option<&Value>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plan_that_cannot_be_carried_out_is_not_called_as_it_should_be() {
+        let text = |text: &str| text.to_owned();
+        let mut plan = Plan {
+            release: text("blue"),
+            namespace: text("chat"),
+            context: text("lab"),
+            kubernetes: text("v1.34.4"),
+            helm: text("v3.22.0"),
+            action: Action::Nothing,
+            changes: Vec::new(),
+            requests: Requests::default(),
+            problems: Vec::new(),
+            notes: Vec::new(),
+        };
+        assert!(in_words(&plan)[0].contains("is up to date"));
+        plan.problems.push(text("StatefulSet chat/kafka cannot become what the chart wants"));
+        assert!(in_words(&plan)[0].starts_with("blue in namespace chat cannot become what is wanted"));
+    }
 
     #[test]
     fn an_image_is_a_name_and_a_tag() {

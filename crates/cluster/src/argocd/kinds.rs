@@ -1,44 +1,17 @@
 //! Kinds of the API as manifests name them.
 
-use std::collections::HashMap;
-
 use kube::{
     Api,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-    discovery::{self, Scope},
+    core::{DynamicObject, GroupVersionKind},
 };
 use platform::TargetError;
 use serde_json::Value;
 
 use super::results::ResourceName;
-use crate::{connect::Cluster, error::Call};
+pub(super) use crate::kinds::Kinds;
+use crate::kinds::named;
 
-/// The kinds that were asked for, each asked once.
-pub(super) struct Kinds<'a> {
-    cluster: &'a Cluster,
-    known: HashMap<GroupVersionKind, Option<(ApiResource, bool)>>,
-}
-
-impl<'a> Kinds<'a> {
-    pub(super) fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, known: HashMap::new() }
-    }
-
-    /// The kind, and whether its objects are in namespaces; `None`: the cluster does not have it.
-    async fn find(&mut self, kind: &GroupVersionKind) -> Result<Option<(ApiResource, bool)>, TargetError> {
-        if let Some(known) = self.known.get(kind) {
-            return Ok(known.clone());
-        }
-        let found = match self.cluster.try_ask(discovery::pinned_kind(&self.cluster.client, kind)).await {
-            Ok((resource, about)) => Some((resource, about.scope == Scope::Namespaced)),
-            Err(call) if call.status() == Some(404) => None,
-            Err(Call::Failed(kube::Error::Discovery(_))) => None,
-            Err(call) => return Err(call.error(&format!("the kind {}", kind.kind), self.cluster)),
-        };
-        self.known.insert(kind.clone(), found.clone());
-        Ok(found)
-    }
-
+impl Kinds<'_> {
     /// Where an object of a manifest belongs. An object of a namespace that names none goes into `namespace`.
     pub(super) async fn place(
         &mut self,
@@ -48,12 +21,10 @@ impl<'a> Kinds<'a> {
         let text =
             |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
         let (version, kind) = (text("/apiVersion"), text("/kind"));
-        let (group, version) = version.split_once('/').unwrap_or(("", &version));
-        let Some((resource, namespaced)) = self.find(&GroupVersionKind::gvk(group, version, &kind)).await?
-        else {
+        let Some((resource, namespaced)) = self.find(&named(&version, &kind)).await? else {
             return Ok(None);
         };
-        let client = self.cluster.client.clone();
+        let client = self.cluster().client.clone();
         let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
             return Ok(None);
         };
@@ -72,7 +43,7 @@ impl<'a> Kinds<'a> {
         version: &str,
     ) -> Result<Option<Api<DynamicObject>>, TargetError> {
         let kind = GroupVersionKind::gvk(&resource.group, version, &resource.kind);
-        let client = self.cluster.client.clone();
+        let client = self.cluster().client.clone();
         Ok(self.find(&kind).await?.map(|(kind, namespaced)| {
             if namespaced {
                 Api::namespaced_with(client, &resource.namespace, &kind)

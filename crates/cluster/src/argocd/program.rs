@@ -4,11 +4,12 @@
 use std::{ffi::OsString, fmt, io, path::Path, process::Stdio, time::Duration};
 
 use platform::TargetError;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Command,
 };
+
+use crate::group::Group;
 
 /// Bytes of each output: a rendered chart has about 200 kB, and more than this is no answer to anything asked here.
 const OUTPUT_MAX: u64 = 32 << 20;
@@ -73,18 +74,6 @@ impl Failed {
     }
 }
 
-/// Ends the whole process group when it is dropped before the program has ended: git and helm have children.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may have ended in this moment.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
 /// Runs a program in `folder` and gives what it wrote to standard output.
 pub(super) async fn run(program: Program, folder: &Path, call: Call) -> Result<String, Failed> {
     let mut command = Command::new(program.name);
@@ -99,8 +88,8 @@ pub(super) async fn run(program: Program, folder: &Path, call: Call) -> Result<S
         // So that Ctrl-C reaches us, and we end it in order.
         .process_group(0);
     let mut child = command.spawn().map_err(Failed::NotStarted)?;
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-    let mut group = Group(pid);
+    // git and helm have children.
+    let mut group = Group::of(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let all = async {
         tokio::try_join!(read(stdout), read(stderr), async { child.wait().await.map_err(Read::Io) })
@@ -111,7 +100,7 @@ pub(super) async fn run(program: Program, folder: &Path, call: Call) -> Result<S
         Ok(Err(Read::Io(error))) => return Err(Failed::NotStarted(error)),
         Err(_) => return Err(Failed::TooLong(call.limit)),
     };
-    group.0 = None;
+    group.ended();
     if !status.success() {
         return Err(Failed::Status(stderr.trim().to_owned()));
     }

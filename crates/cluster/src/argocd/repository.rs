@@ -34,7 +34,7 @@ pub(super) fn check_address(url: &str) -> Result<(), TargetError> {
     }
     if shown != url {
         return invalid(format!(
-            "{shown} has a password in it, which everyone who may read Applications would see; leave it out, and make it \
+            "{shown} has a password or a token in it, which everyone who may read Applications would see; leave it out, and make it \
              known to Argo CD as a repository Secret"
         ));
     }
@@ -64,13 +64,17 @@ pub(super) fn check_revision(revision: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// `https://me:word@host/x` as `https://me@host/x`.
+/// The longest name of a user. Tokens, which some servers take instead of one, are longer.
+const NAME_MAX: usize = 19;
+
+/// `https://me:word@host/x` as `https://me@host/x`, and `https://TOKEN@host/x` as `https://…@host/x`.
 fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     match authority.rsplit_once('@') {
         Some((user, host)) => {
             let user = user.split(':').next().unwrap_or_default();
+            let user = if user.len() > NAME_MAX { "…" } else { user };
             format!("{scheme}://{user}@{host}{path}")
         }
         None => url.to_owned(),
@@ -240,6 +244,9 @@ mod tests {
             let error = check_address(wrong).unwrap_err().to_string();
             assert!(error.contains(why), "{wrong}: {error}");
         }
+        let token = "ghp_0123456789abcdef0123456789abcdef0123";
+        let error = check_address(&format!("https://{token}@host.example/x")).unwrap_err().to_string();
+        assert!(error.contains("https://…@host.example/x") && !error.contains("ghp_"), "{error}");
         let error = check_address("https://me:hunter2@host.example/x").unwrap_err().to_string();
         assert!(error.contains("https://me@host.example/x") && !error.contains("hunter2"), "{error}");
     }

@@ -1,11 +1,11 @@
 //! The support bundle: everything that helps others diagnose a problem, and no secrets.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     fmt::Write as _,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,7 @@ use platform::TargetError;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::{
     AT_ONCE, OnProgress, Progress, Site,
@@ -60,10 +61,12 @@ pub struct Diagnosed {
     pub left_out: Vec<String>,
 }
 
-/// A `.tar.gz` that grows entry by entry, without secrets; only its owner may read it.
+/// A `.tar.gz` that grows entry by entry, without secrets; only its owner may read it. What is dropped unfinished leaves
+/// nothing.
 pub struct Archive {
     path: PathBuf,
-    partial: PathBuf,
+    /// `None`: it goes to a pipe or a device as it grows.
+    unfinished: Option<NamedTempFile>,
     tar: tar::Builder<GzEncoder<File>>,
     redactor: Redactor,
     folder: String,
@@ -83,14 +86,23 @@ impl fmt::Debug for Archive {
 
 impl Archive {
     pub fn create(path: &Path, redactor: Redactor) -> io::Result<Self> {
-        let mut partial = path.as_os_str().to_owned();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        let (file, unfinished, place) = match fs::metadata(path) {
+            Ok(there) if there.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if !there.is_file() => (File::options().write(true).open(path)?, None, path.to_owned()),
+            there => {
+                // A link stays one: what it leads to is replaced.
+                let place = if there.is_ok() { path.canonicalize()? } else { path.to_owned() };
+                let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
+                let unfinished = tempfile::Builder::new()
+                    .prefix(".playctl-")
+                    .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+                (unfinished.as_file().try_clone()?, Some(unfinished), place)
+            }
+        };
         let folder = format!("playctl-{}", clock::wall().strftime("%Y%m%dT%H%M%SZ"));
         Ok(Self {
-            path: path.to_owned(),
-            partial,
+            path: place,
+            unfinished,
             tar: tar::Builder::new(GzEncoder::new(file, Compression::default())),
             redactor,
             folder,
@@ -143,7 +155,9 @@ impl Archive {
         let mut file = self.tar.into_inner()?.finish()?;
         file.flush()?;
         let bytes = file.metadata()?.len();
-        fs::rename(&self.partial, &self.path)?;
+        if let Some(unfinished) = self.unfinished {
+            unfinished.persist(&self.path)?;
+        }
         Ok(Diagnosed { file: self.path, bytes, entries: self.entries, left_out: self.left_out })
     }
 }
@@ -164,10 +178,13 @@ pub(super) async fn diagnose(
     let text = release.as_ref().and_then(|release| release["manifest"].as_str()).unwrap_or_default();
     let objects = manifest::parse("Helm's release", text, site.namespace(), &catalog).unwrap_or_default();
     let namespaces = plan::names(site, &objects);
-    let redactor = secrets(site, &namespaces).await;
+    let (redactor, unread) = secrets(site, &namespaces).await;
     let unwritten =
         |error: io::Error| TargetError::other(format!("could not write {}: {error}", file.display()));
     let mut archive = Archive::create(file, redactor).map_err(unwritten)?;
+    for unread in unread {
+        archive.leave_out(unread);
+    }
     let written = async {
         versions(site, program, &mut archive).await?;
         match (&history, &release) {
@@ -198,12 +215,22 @@ pub(super) async fn diagnose(
     archive.finish().map_err(unwritten)
 }
 
-/// The values of the Secrets, to find them in other places. They are kept in memory alone.
-async fn secrets(site: &Site, namespaces: &std::collections::BTreeSet<String>) -> Redactor {
-    let mut redactor = Redactor::default();
+/// The values of the Secrets, to find them in other places, and where they could not be read. They are kept in memory alone.
+async fn secrets(site: &Site, namespaces: &BTreeSet<String>) -> (Redactor, Vec<String>) {
+    let (mut redactor, mut unread) = (Redactor::default(), Vec::new());
     for namespace in namespaces {
         let api: Api<Secret> = Api::namespaced(site.cluster.client.clone(), namespace);
-        let Ok(list) = site.cluster.try_ask(api.list(&ListParams::default())).await else { continue };
+        let list = match site.cluster.try_ask(api.list(&ListParams::default())).await {
+            Ok(list) => list,
+            Err(call) => {
+                unread.push(format!(
+                    "the Secrets of namespace {namespace}: {}; a value of theirs that shows elsewhere, as in a log, is \
+                     blanked out only where it looks like a secret",
+                    call.words()
+                ));
+                continue;
+            }
+        };
         let own = |secret: &Secret| secret.type_.as_deref() != Some("helm.sh/release.v1");
         for value in list.items.iter().filter(|one| own(one)).flat_map(|secret| secret.data.iter().flatten())
         {
@@ -211,7 +238,7 @@ async fn secrets(site: &Site, namespaces: &std::collections::BTreeSet<String>) -
             redactor.add(&BASE64_STANDARD.encode(&value.1.0));
         }
     }
-    redactor
+    (redactor, unread)
 }
 
 async fn versions(site: &Site, program: &str, archive: &mut Archive) -> io::Result<()> {
@@ -368,4 +395,48 @@ async fn logs(site: &Site, namespace: &str, archive: &mut Archive) -> io::Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+
+    use super::*;
+
+    fn archive(path: &Path) -> io::Result<Archive> {
+        let mut archive = Archive::create(path, Redactor::default())?;
+        archive.text("text", "hello")?;
+        Ok(archive)
+    }
+
+    #[test]
+    fn it_is_whole_or_not_there_and_its_owners_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("bundle"), folder.path().join("link"));
+        fs::write(&file, "before").unwrap();
+        symlink(&file, &link).unwrap();
+        drop(archive(&link).unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), "before");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing unfinished is left");
+
+        let diagnosed = archive(&link).unwrap().finish().unwrap();
+        assert_eq!(diagnosed.bytes, fs::metadata(&file).unwrap().len());
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(link.is_symlink());
+        assert_eq!(archive(folder.path()).unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    }
+
+    #[test]
+    fn a_pipe_stays_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reading = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        archive(&pipe).unwrap().finish().unwrap();
+        assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo(), "it was replaced");
+        assert_eq!(reading.join().unwrap()[..2], [0x1f, 0x8b], "it is compressed by gzip");
+    }
 }

@@ -24,8 +24,15 @@ pub(super) enum Found {
     There(Vec<FieldChange>),
     /// It cannot become what the chart wants, for this reason.
     Problem(String),
-    /// It is there, and nobody can say what would change, for this reason.
+    /// It is there, and the API server does not say what would change, for this reason.
     Unknown(String),
+}
+
+/// What changed by Helm's own notes, where the API server does not say; `None`: nothing.
+pub(super) fn by_notes(object: &Object, before: Option<&Value>) -> Option<Vec<FieldChange>> {
+    let Some(before) = before else { return Some(Vec::new()) };
+    let changes = diff::changed(&object.key.kind, before, &object.value);
+    (!changes.is_empty()).then_some(changes)
 }
 
 /// `before`: the object as Helm last installed it.
@@ -81,6 +88,18 @@ pub(super) async fn compare(
     let (live, would_be) = (value(&live), value(&would_be));
     let mut changes = diff::changed(&key.kind, &live, &would_be);
     if let Some(before) = before {
+        // Helm takes away what left the manifest, which the apply above does not.
+        if let Some(patch) = diff::patch_of_removal(before, &object.value, &live, &would_be) {
+            let params = PatchParams { force: false, ..params };
+            let removal = async { api.patch(&key.name, &params, &Patch::Merge(&patch)).await };
+            match site.cluster.try_ask(removal).await {
+                Err(call) if call.status() == Some(422) => {
+                    return Ok(Found::Problem(refused(site, key, &call)));
+                }
+                // Anything else shows when it is done.
+                _ => {}
+            }
+        }
         changes.extend(diff::removed(&key.kind, before, &object.value, &live));
     }
     Ok(Found::There(changes))

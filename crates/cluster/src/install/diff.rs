@@ -71,6 +71,62 @@ fn walk(path: String, old: Option<&Value>, new: Option<&Value>, changes: &mut Ve
     }
 }
 
+/// What Helm's change comes to, as a merge patch: `would_be` without what left the manifest. `None`: nothing left it that is
+/// there still.
+pub(super) fn patch_of_removal(before: &Value, now: &Value, live: &Value, would_be: &Value) -> Option<Value> {
+    let mut wanted = settings(would_be);
+    strip(&settings(before), &settings(now), &mut wanted).then(|| merge_patch(&settings(live), &wanted))
+}
+
+/// Takes away what was in the manifest before and is not any more; says whether there was any.
+fn strip(before: &Value, now: &Value, object: &mut Value) -> bool {
+    match (before, now, object) {
+        (Value::Object(before), Value::Object(now), Value::Object(object)) => {
+            let mut stripped = false;
+            for (key, before) in before {
+                stripped |= match (now.get(key), object.get_mut(key)) {
+                    (_, None) => false,
+                    (Some(now), Some(inside)) => strip(before, now, inside),
+                    (None, Some(_)) => object.remove(key).is_some(),
+                };
+            }
+            stripped
+        }
+        (Value::Array(before), Value::Array(now), Value::Array(object)) => {
+            let (Some(before), Some(now)) = (by_name(before), by_name(now)) else { return false };
+            let of = |all: &[(&str, &Value)], name: &str| {
+                all.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).clone())
+            };
+            let count = object.len();
+            object.retain(|item| {
+                let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+                of(&before, name).is_none() || of(&now, name).is_some()
+            });
+            let mut stripped = object.len() < count;
+            for item in object {
+                let name = item.get("name").and_then(Value::as_str).unwrap_or_default();
+                if let (Some(before), Some(now)) = (of(&before, name), of(&now, name)) {
+                    stripped |= strip(&before, &now, item);
+                }
+            }
+            stripped
+        }
+        _ => false,
+    }
+}
+
+/// What makes `new` of `old` (RFC 7396).
+fn merge_patch(old: &Value, new: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return new.clone() };
+    let removed = old.keys().filter(|key| !new.contains_key(*key)).map(|key| (key.clone(), Value::Null));
+    let changed = new.iter().filter_map(|(key, new)| match old.get(key) {
+        Some(old) if old == new => None,
+        Some(old) => Some((key.clone(), merge_patch(old, new))),
+        None => Some((key.clone(), new.clone())),
+    });
+    Value::Object(removed.chain(changed).collect())
+}
+
 fn gone(path: &str, before: &Value, now: &Value, live: &Value, changes: &mut Vec<FieldChange>) {
     match (before, now, live) {
         (Value::Object(before), Value::Object(now), Value::Object(live)) => {
@@ -169,6 +225,20 @@ mod tests {
             texts(&removed("Deployment", &before, &now, &live)),
             ["spec.b.c 3 -", r#"spec.env[X] {"name":"X","value":"1"} -"#]
         );
+    }
+
+    #[test]
+    fn a_removal_is_a_patch_that_takes_away_what_left_the_manifest_alone() {
+        let before = json!({"spec": {"claims": [{"metadata": {"name": "data"}}], "env": [{"name": "X"}, {"name": "Y", "a": 1}]}});
+        let now = json!({"spec": {"env": [{"name": "Y"}]}});
+        let live = json!({"metadata": {"uid": "u"}, "status": {"x": 1}, "spec": {"other": 1, "claims": [{"metadata": {"name": "data"}}],
+            "env": [{"name": "X"}, {"name": "Y", "a": 1, "b": 2}, {"name": "Z"}]}});
+        assert_eq!(
+            patch_of_removal(&before, &now, &live, &live).unwrap(),
+            json!({"spec": {"claims": null, "env": [{"name": "Y", "b": 2}, {"name": "Z"}]}})
+        );
+        assert_eq!(patch_of_removal(&now, &now, &live, &live), None);
+        assert_eq!(patch_of_removal(&before, &now, &now, &now), None);
     }
 
     #[test]

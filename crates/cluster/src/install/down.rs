@@ -58,8 +58,8 @@ pub(super) async fn down(
     };
     let scope = Scope { namespaces: plan::names(site, &objects) };
     let left = site.stop.or(left::look(site, &catalog, &scope)).await?;
-    let mut removal = Removal { site, catalog, scope, grace, notes: Vec::new() };
-    if history.is_empty() && left.is_empty() && !matches!(state, State::Ending { .. }) {
+    let mut removal = Removal { site, catalog, scope, grace, notes: unseen(&left) };
+    if history.is_empty() && left.objects.is_empty() && !matches!(state, State::Ending { .. }) {
         return Ok(Removed { was_up: false, notes: removal.notes });
     }
     if let Some((namespace, application)) = argocd::manager(site, &removal.catalog, &objects).await {
@@ -87,6 +87,14 @@ pub(super) async fn down(
     Ok(Removed { was_up: true, notes: removal.notes })
 }
 
+/// What nobody could look at.
+fn unseen(left: &left::Found<Left>) -> Vec<String> {
+    left.unseen_in_words()
+        .into_iter()
+        .map(|words| format!("could not look whether any of these is left: {words}"))
+        .collect()
+}
+
 struct Removal<'a> {
     site: &'a Site,
     catalog: Catalog,
@@ -109,15 +117,20 @@ impl Removal<'_> {
         let began = clock::now();
         loop {
             let left = self.site.stop.or(left::look(self.site, &self.catalog, &self.scope)).await?;
-            let left: Vec<Left> =
-                left.into_iter().filter(|one| one.key.kind != "Namespace" || !one.is_ours).collect();
+            self.notes = unseen(&left);
+            let objects = left.objects.into_iter();
+            let left: Vec<Left> = objects.filter(|one| one.key.kind != "Namespace" || !one.is_ours).collect();
             if left.is_empty() {
                 return Ok(());
             }
             if began.elapsed() >= GOES_WITHIN || left.iter().all(|one| one.is_kept) {
                 return Err(TargetError::TeardownLeft { left: self.words(&left).await });
             }
-            self.delete(&left).await;
+            let deleted = async {
+                self.delete(&left).await;
+                Ok(())
+            };
+            self.site.stop.or(deleted).await?;
             let detail = format!(
                 "{} objects are still there, such as {}",
                 left.len(),
@@ -206,8 +219,18 @@ impl Removal<'_> {
         let state = namespaces::state(site, name).await?;
         if let (State::There { ours: true }, false) = (&state, name == "default") {
             let foreign = site.stop.or(left::foreign(site, &self.catalog)).await?;
-            if !foreign.is_empty() {
-                let names: BTreeSet<String> = foreign.iter().take(5).map(ToString::to_string).collect();
+            if !foreign.unseen.is_empty() {
+                self.notes.push(format!(
+                    "namespace {name} stays, because it may hold objects of others that could not be listed: {}; if it does \
+                     not: {} delete namespace {name}",
+                    foreign.unseen_in_words().join("; "),
+                    site.kubectl()
+                ));
+                return Ok(());
+            }
+            if !foreign.objects.is_empty() {
+                let names: BTreeSet<String> =
+                    foreign.objects.iter().take(5).map(ToString::to_string).collect();
                 self.notes.push(format!(
                     "namespace {name} stays, because it holds other objects: {}",
                     names.into_iter().collect::<Vec<_>>().join(", ")

@@ -9,13 +9,14 @@ use std::{
 };
 
 use platform::TargetError;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::Command,
 };
 
 use super::{Site, Stop, words};
+use crate::group::Group;
 
 /// The first whose `template` asks the cluster when it is told to.
 const OLDEST: (u32, u32) = (3, 13);
@@ -25,6 +26,8 @@ const TAKES_OWNERSHIP: (u32, u32) = (3, 17);
 const OUTPUT_MAX: u64 = 32 << 20;
 /// How long it may take to tidy up once it was told to end.
 const TIDIES_UP: Duration = Duration::from_secs(15);
+/// How long its end may take after that. Only a process that left helm's group can hold it up.
+const DIES: Duration = Duration::from_secs(5);
 /// How long it may take for what makes no changes.
 const READS: Duration = Duration::from_mins(2);
 
@@ -115,14 +118,16 @@ impl Helm {
         command.process_group(0);
         let mut child = command.spawn().map_err(HelmError::Start)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        // If nobody waits for it any more, nothing is left of it.
+        let mut group = Group::of(child.id());
         let ended = async {
             let (out, err) = tokio::join!(text(out), text(err));
             (child.wait().await, out, err)
         };
         let mut ended = std::pin::pin!(ended);
-        let (why, tell) = tokio::select! {
+        let why = tokio::select! {
             (status, out, err) = &mut ended => {
+                group.ended();
                 return match status {
                     Ok(status) if status.success() => Ok(out),
                     Ok(status) if err.trim().is_empty() => Err(HelmError::Said(format!("helm ended with {status}"))),
@@ -130,16 +135,17 @@ impl Helm {
                     Err(error) => Err(HelmError::Start(error)),
                 };
             }
-            () = stop.stopped() => (HelmError::Interrupted, Signal::INT),
-            () = tokio::time::sleep(limit) => (HelmError::TimedOut(limit), Signal::INT),
+            () = stop.stopped() => HelmError::Interrupted,
+            () = tokio::time::sleep(limit) => HelmError::TimedOut(limit),
         };
-        // It is our child and was not waited for, so the pid is its own.
-        if let Some(pid) = pid {
-            let _ = kill_process(pid, tell);
-            if tokio::time::timeout(TIDIES_UP, &mut ended).await.is_err() {
-                let _ = kill_process(pid, Signal::KILL);
-                let _ = ended.await;
-            }
+        // What it has started itself, such as the program by which a kubeconfig logs in, hears of it as by Ctrl-C: it may
+        // have helm wait, and holds our pipes.
+        group.signal(Signal::INT);
+        if tokio::time::timeout(TIDIES_UP, &mut ended).await.is_ok() {
+            group.ended();
+        } else {
+            group.signal(Signal::KILL);
+            let _ = tokio::time::timeout(DIES, &mut ended).await;
         }
         Err(why)
     }
@@ -193,6 +199,27 @@ mod tests {
         let at_least = |version: &str, wanted| numbers(version).is_some_and(|version| version >= wanted);
         assert!(at_least("v3.22.0", OLDEST) && at_least("v4.0.1+gabc", OLDEST) && at_least("3.13", OLDEST));
         assert!(!at_least("v3.9.4", OLDEST) && !at_least("v2.17.0", OLDEST) && !at_least("helm", OLDEST));
+    }
+
+    #[tokio::test]
+    async fn what_helm_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, began) = (folder.path().join("helm"), folder.path().join("began"));
+        // A shell heeds the signal only when its command has ended, and that has our pipes.
+        let script = format!("#!/bin/sh\ntouch {}\nsleep 1000\n", began.display());
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let helm = Helm { program, version: String::new(), selection: Vec::new() };
+        let stop = Stop::default();
+        let stopped = async {
+            while !began.exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            stop.stop();
+        };
+        let running = async { tokio::join!(helm.run(&[], &stop, Duration::from_mins(20)), stopped).0 };
+        let ended = tokio::time::timeout(Duration::from_mins(10), running).await.expect("it ended");
+        assert!(matches!(ended, Err(HelmError::Interrupted)), "{ended:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::MicroTime,
 };
 use kube::{
-    Api,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    Api, ResourceExt as _,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use platform::TargetError;
 use serde_json::json;
@@ -23,12 +23,15 @@ const RENEW_EVERY: Duration = Duration::from_millis(1500);
 /// A holder that stays silent for this long is dead.
 const SILENCE: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Nobody waits longer than a holder may be silent.
+const GIVES_BACK: Duration = SILENCE;
+const GIVEN_BACK_TRIES: usize = 3;
 
 /// A Lease that we hold until we give it back.
 #[derive(Debug)]
 pub(super) struct Held {
     api: Api<Lease>,
-    name: String,
+    lease: Lease,
     renewing: JoinHandle<()>,
     /// Its previous holder died without giving it back, so that holder's work is unfinished.
     pub(super) was_abandoned: bool,
@@ -47,7 +50,7 @@ pub(super) async fn take(site: &Site, doing: &str, tell: &mut OnProgress<'_>) ->
             Err(call) if call.status() == Some(404) => {
                 let lease = lease(site, &name, doing);
                 match site.cluster.try_ask(api.create(&params, &lease)).await {
-                    Ok(_) => return Ok(held(api, name, false)),
+                    Ok(lease) => return Ok(held(api, lease, false)),
                     // Somebody was faster.
                     Err(call) if call.status() == Some(409) => continue,
                     Err(call) => return Err(call.error(&what, &site.cluster)),
@@ -62,7 +65,7 @@ pub(super) async fn take(site: &Site, doing: &str, tell: &mut OnProgress<'_>) ->
                 let mut lease = lease(site, &name, doing);
                 lease.metadata.resource_version = there.metadata.resource_version;
                 match site.cluster.try_ask(api.replace(&name, &params, &lease)).await {
-                    Ok(_) => return Ok(held(api, name, true)),
+                    Ok(lease) => return Ok(held(api, lease, true)),
                     Err(call) if matches!(call.status(), Some(404 | 409)) => seen = None,
                     Err(call) => return Err(call.error(&what, &site.cluster)),
                 }
@@ -103,31 +106,153 @@ fn lease(site: &Site, name: &str, doing: &str) -> Lease {
     lease
 }
 
-fn held(api: Api<Lease>, name: String, was_abandoned: bool) -> Held {
-    let (renewed, of) = (api.clone(), name.clone());
+fn held(api: Api<Lease>, lease: Lease, was_abandoned: bool) -> Held {
+    let (renewed, of) = (api.clone(), lease.clone());
     let renewing = tokio::spawn(async move {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         loop {
             tokio::time::sleep(RENEW_EVERY).await;
-            let now = MicroTime(clock::wall());
-            let patch = Patch::Merge(json!({"spec": {"renewTime": now}}));
             // If one renewal fails, the next makes up for it.
-            let _ = tokio::time::timeout(RENEW_EVERY, renewed.patch(&of, &params, &patch)).await;
+            if let Ok(Ok(Renewed::Lost)) = tokio::time::timeout(RENEW_EVERY, renew(&renewed, &of)).await {
+                return;
+            }
         }
     });
-    Held { api, name, renewing, was_abandoned }
+    Held { api, lease, renewing, was_abandoned }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Renewed {
+    Ours,
+    /// We were silent for too long, as a machine that slept is, and somebody else has it now.
+    Lost,
+}
+
+async fn renew(api: &Api<Lease>, lease: &Lease) -> kube::Result<Renewed> {
+    let Some(there) = ours(api, lease).await? else { return Ok(Renewed::Lost) };
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let now = MicroTime(clock::wall());
+    let version = there.metadata.resource_version;
+    let patch = Patch::Merge(json!({"metadata": {"resourceVersion": version}, "spec": {"renewTime": now}}));
+    api.patch(&lease.name_any(), &params, &patch).await?;
+    Ok(Renewed::Ours)
+}
+
+/// The Lease as it is now, if it is still the one that we took.
+async fn ours(api: &Api<Lease>, lease: &Lease) -> kube::Result<Option<Lease>> {
+    let taken = |lease: &Lease| {
+        let spec = lease.spec.clone().unwrap_or_default();
+        (lease.metadata.uid.clone(), spec.holder_identity, spec.acquire_time)
+    };
+    Ok(api.get_opt(&lease.name_any()).await?.filter(|there| taken(there) == taken(lease)))
 }
 
 impl Held {
-    /// Gives it back. If the API server cannot be told, the next caller finds the Lease silent.
+    /// Gives it back, unless somebody else has it by now. If the API server cannot be told, the next caller finds the Lease
+    /// silent.
     pub(super) async fn give_back(self, site: &Site) {
         self.renewing.abort();
-        let _ = site.cluster.try_ask(self.api.delete(&self.name, &DeleteParams::default())).await;
+        let _ = tokio::time::timeout(GIVES_BACK, self.take_away(site)).await;
+    }
+
+    async fn take_away(&self, site: &Site) {
+        // A renewal that was under way may come in between.
+        for _ in 0..GIVEN_BACK_TRIES {
+            let given_back = site.cluster.try_ask(async {
+                let Some(there) = ours(&self.api, &self.lease).await? else { return Ok(()) };
+                let resource_version = there.metadata.resource_version;
+                let preconditions = Some(Preconditions { resource_version, uid: None });
+                let params = DeleteParams { preconditions, ..DeleteParams::default() };
+                self.api.delete(&self.lease.name_any(), &params).await.map(drop)
+            });
+            match given_back.await {
+                Err(call) if call.status() == Some(409) => {}
+                _ => return,
+            }
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         self.renewing.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{Method, Request, Response};
+    use http_body_util::BodyExt as _;
+    use kube::{Client, client::Body};
+    use parking_lot::Mutex;
+
+    use super::{super::tests::site, *};
+
+    /// An API server with one Lease, and what was asked of it beside reading.
+    #[derive(Clone)]
+    struct Server {
+        lease: Arc<Mutex<Lease>>,
+        written: Arc<Mutex<Vec<(Method, String)>>>,
+    }
+
+    impl Server {
+        fn new(holder: &str) -> Self {
+            let lease = Self::lease(holder, 0);
+            Self { lease: Arc::new(Mutex::new(lease)), written: Arc::default() }
+        }
+
+        fn lease(holder: &str, acquired: i64) -> Lease {
+            let mut lease = Lease::default();
+            (lease.metadata.name, lease.metadata.namespace) = (Some("l".to_owned()), Some("n".to_owned()));
+            lease.metadata.resource_version = Some("7".to_owned());
+            lease.spec = Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()),
+                acquire_time: Some(MicroTime(jiff::Timestamp::from_second(acquired).unwrap())),
+                ..LeaseSpec::default()
+            });
+            lease
+        }
+
+        fn client(&self) -> Client {
+            let server = self.clone();
+            let answer = move |request: Request<Body>| {
+                let server = server.clone();
+                async move {
+                    let method = request.method().clone();
+                    let body = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+                    if method != Method::GET {
+                        let body = String::from_utf8_lossy(&body).into_owned();
+                        server.written.lock().push((method, body));
+                    }
+                    let lease = serde_json::to_vec(&*server.lease.lock())?;
+                    Ok::<_, std::io::Error>(Response::new(Body::from(lease)))
+                }
+            };
+            Client::new(tower::service_fn(answer), "n")
+        }
+    }
+
+    #[tokio::test]
+    async fn what_somebody_else_took_meanwhile_is_neither_renewed_nor_taken_away() {
+        let server = Server::new("me");
+        let site = site(server.client());
+        let api: Api<Lease> = Api::namespaced(site.cluster.client.clone(), "n");
+        let mine = server.lease.lock().clone();
+        assert_eq!(renew(&api, &mine).await.unwrap(), Renewed::Ours);
+        let (method, body) = server.written.lock().pop().unwrap();
+        assert!(method == Method::PATCH && body.contains("\"resourceVersion\":\"7\""), "{body}");
+
+        for (holder, acquired) in [("you", 0), ("me", 1)] {
+            *server.lease.lock() = Server::lease(holder, acquired);
+            assert_eq!(renew(&api, &mine).await.unwrap(), Renewed::Lost);
+            held(api.clone(), mine.clone(), false).give_back(&site).await;
+            assert_eq!(*server.written.lock(), []);
+        }
+
+        *server.lease.lock() = mine.clone();
+        held(api, mine, false).give_back(&site).await;
+        let (method, body) = server.written.lock().pop().unwrap();
+        assert!(method == Method::DELETE && body.contains("\"resourceVersion\":\"7\""), "{body}");
     }
 }

@@ -1,6 +1,6 @@
 //! What remains of a release in the cluster, of any kind and in any namespace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::core::v1::PersistentVolume;
@@ -16,6 +16,7 @@ use super::{
     catalog::{Catalog, Kind},
     manifest::Key,
 };
+use crate::error::Call;
 
 /// Kinds that are records of others, or their mirror.
 const DERIVED: [&str; 5] = ["Event", "PodMetrics", "NodeMetrics", "ComponentStatus", "IPAddress"];
@@ -58,8 +59,44 @@ pub(super) struct Scope {
     pub(super) namespaces: BTreeSet<String>,
 }
 
+/// What was found, and of which kinds nobody knows.
+#[derive(Debug, Default)]
+pub(super) struct Found<T> {
+    pub(super) objects: Vec<T>,
+    /// Kinds that could not be listed, by the reason.
+    pub(super) unseen: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl<T> Found<T> {
+    fn unseen(&mut self, kind: &Kind, call: &Call) {
+        let resource = &kind.resource;
+        let dot = if resource.group.is_empty() { "" } else { "." };
+        let name = format!("{}{dot}{}", resource.plural, resource.group);
+        // One line for all that is forbidden: the API server's own words repeat the kind.
+        let why = if call.status() == Some(403) {
+            "this account may not list them".to_owned()
+        } else {
+            call.words()
+        };
+        self.unseen.entry(why).or_default().insert(name);
+    }
+
+    /// Of which kinds nobody knows, and why.
+    pub(super) fn unseen_in_words(&self) -> Vec<String> {
+        let words = self.unseen.iter().map(|(why, kinds)| {
+            format!("{}: {why}", kinds.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+        });
+        words.collect()
+    }
+}
+
+/// A kind that the API server does not have, or not to be listed, has no objects.
+fn has_none(call: &Call) -> bool {
+    matches!(call.status(), Some(404 | 405))
+}
+
 /// All that carries the release's label, or ours. Helm's own notes are not among it.
-pub(super) async fn look(site: &Site, catalog: &Catalog, scope: &Scope) -> Result<Vec<Left>, TargetError> {
+pub(super) async fn look(site: &Site, catalog: &Catalog, scope: &Scope) -> Result<Found<Left>, TargetError> {
     let kinds: Vec<&Kind> = catalog
         .kinds()
         .filter(|kind| kind.listable && kind.deletable && !DERIVED.contains(&kind.resource.kind.as_str()))
@@ -67,25 +104,28 @@ pub(super) async fn look(site: &Site, catalog: &Catalog, scope: &Scope) -> Resul
     let mut lists = stream::iter(kinds)
         .map(|kind| async move { (kind, of_kind(site, kind, scope).await) })
         .buffered(AT_ONCE);
-    let mut left = Vec::new();
+    let mut left = Found { objects: Vec::new(), unseen: BTreeMap::new() };
     while let Some((kind, found)) = lists.next().await {
-        left.extend(found?.into_iter().filter_map(|object| one(site, kind, scope, object)));
+        let (found, refused) = found?;
+        left.objects.extend(found.into_iter().filter_map(|object| one(site, kind, scope, object)));
+        if let Some(call) = refused {
+            left.unseen(kind, &call);
+        }
     }
-    left.extend(volumes(site, scope).await);
+    left.objects.extend(volumes(site, scope).await);
     Ok(left)
 }
 
-async fn of_kind(
-    site: &Site,
-    kind: &Kind,
-    scope: &Scope,
-) -> Result<Vec<PartialObjectMeta<DynamicObject>>, TargetError> {
+/// The objects, and why not all that there are.
+type Listed = (Vec<PartialObjectMeta<DynamicObject>>, Option<Call>);
+
+async fn of_kind(site: &Site, kind: &Kind, scope: &Scope) -> Result<Listed, TargetError> {
     let client = || site.cluster.client.clone();
     let mut selectors = vec![format!("{INSTANCE}={}", site.release)];
     if matches!(kind.resource.kind.as_str(), "Secret" | "Namespace") {
         selectors.push(format!("{LABEL}={}", site.release));
     }
-    let mut found = Vec::new();
+    let (mut found, mut refused) = (Vec::new(), None);
     for selector in selectors {
         let params = ListParams::default().labels(&selector);
         let everywhere: Api<DynamicObject> = Api::all_with(client(), &kind.resource);
@@ -95,17 +135,19 @@ async fn of_kind(
             Err(call) if call.status() == Some(403) && kind.namespaced => {
                 for namespace in &scope.namespaces {
                     let here: Api<DynamicObject> = Api::namespaced_with(client(), namespace, &kind.resource);
-                    if let Ok(list) = site.cluster.try_ask(here.list_metadata(&params)).await {
-                        found.extend(list.items);
+                    match site.cluster.try_ask(here.list_metadata(&params)).await {
+                        Ok(list) => found.extend(list.items),
+                        Err(call) if has_none(&call) => {}
+                        Err(call) => refused = Some(call),
                     }
                 }
             }
-            // An aggregated API that is away has nothing to show, and neither has a kind that cannot be listed.
-            Err(call) if call.status().is_some() => {}
+            Err(call) if has_none(&call) => {}
+            Err(call) if call.status().is_some() => refused = Some(call),
             Err(call) => return Err(call.error(&kind.resource.plural, &site.cluster)),
         }
     }
-    Ok(found)
+    Ok((found, refused))
 }
 
 /// Whether it is of this release: another one may have the same name in another namespace.
@@ -167,7 +209,7 @@ async fn volumes(site: &Site, scope: &Scope) -> Vec<Left> {
 }
 
 /// What else is in the namespace: not of this release, and not what Kubernetes puts into every one.
-pub(super) async fn foreign(site: &Site, catalog: &Catalog) -> Result<Vec<Key>, TargetError> {
+pub(super) async fn foreign(site: &Site, catalog: &Catalog) -> Result<Found<Key>, TargetError> {
     let kinds: Vec<&Kind> = catalog
         .kinds()
         .filter(|kind| {
@@ -182,11 +224,18 @@ pub(super) async fn foreign(site: &Site, catalog: &Catalog) -> Result<Vec<Key>, 
             (kind, site.cluster.try_ask(api.list_metadata(&ListParams::default())).await)
         })
         .buffered(AT_ONCE);
-    let mut foreign = Vec::new();
+    let mut foreign = Found { objects: Vec::new(), unseen: BTreeMap::new() };
     while let Some((kind, list)) = lists.next().await {
-        let Ok(list) = list else { continue };
+        let list = match list {
+            Ok(list) => list,
+            Err(call) if has_none(&call) => continue,
+            Err(call) => {
+                foreign.unseen(kind, &call);
+                continue;
+            }
+        };
         let foreigners = list.items.into_iter().filter(|object| !belongs(site, kind, &object.metadata));
-        foreign.extend(foreigners.map(|object| Key {
+        foreign.objects.extend(foreigners.map(|object| Key {
             group: kind.resource.group.clone(),
             version: kind.resource.version.clone(),
             kind: kind.resource.kind.clone(),

@@ -16,7 +16,7 @@ use super::{
     AT_ONCE, OnProgress, Progress, Site, Wanted, argocd, capacity,
     catalog::Catalog,
     chart::Chart,
-    compare::{Found, compare},
+    compare::{Found, by_notes, compare},
     helm::Helm,
     manifest::{self, Key, Object},
     namespaces::{self, State},
@@ -196,7 +196,11 @@ pub(super) async fn plan(
             Found::There(fields) if fields.is_empty() => {}
             Found::There(fields) => by_helm.push(change(What::Change, &object.key, fields)),
             Found::Problem(words) => problems.push(words),
-            Found::Unknown(words) => notes.push(format!("{}: could not be compared: {words}", object.key)),
+            Found::Unknown(words) => {
+                notes.push(format!("{}: could not be compared: {words}", object.key));
+                let changed = by_notes(object, noted(&before, object));
+                by_helm.extend(changed.map(|fields| change(What::Change, &object.key, fields)));
+            }
         }
     }
     by_helm.extend(removed(site, &catalog, &before, &objects).await);
@@ -264,12 +268,13 @@ async fn render(site: &Site, wanted: &Wanted, helm: &Helm, chart: &Chart) -> Res
     helm.read(&arguments, site).await
 }
 
-/// The objects that Helm installed, from the last revision and the last deployed one.
+/// The objects that Helm installed, from the last deployed revision and the last of all. Where both have one, Helm goes by the
+/// deployed revision to find out what left the chart.
 async fn before(site: &Site, history: &[Revision], catalog: &Catalog) -> Result<Vec<Object>, TargetError> {
     let Some(head) = history.last() else { return Ok(Vec::new()) };
     let deployed = history.iter().rev().find(|one| one.status == "deployed" && one.number != head.number);
     let mut objects: Vec<Object> = Vec::new();
-    for revision in [Some(head), deployed].into_iter().flatten() {
+    for revision in [deployed, Some(head)].into_iter().flatten() {
         let text = release::manifest(site, revision).await?;
         let origin = format!("revision {} of {}", revision.number, site.release);
         for object in manifest::parse(&origin, &text, site.namespace(), catalog)? {
@@ -299,15 +304,17 @@ async fn compared(
 ) -> Result<Vec<Found>, TargetError> {
     let mut found = Vec::with_capacity(objects.len());
     let mut answers = stream::iter(objects)
-        .map(|object| {
-            let before = before.iter().find(|known| known.key.is_same(&object.key)).map(|known| &known.value);
-            compare(site, wanted, catalog, object, before)
-        })
+        .map(|object| compare(site, wanted, catalog, object, noted(before, object)))
         .buffered(AT_ONCE);
     while let Some(answer) = answers.next().await {
         found.push(answer?);
     }
     Ok(found)
+}
+
+/// An object as Helm noted it.
+fn noted<'a>(before: &'a [Object], object: &Object) -> Option<&'a Value> {
+    before.iter().find(|known| known.key.is_same(&object.key)).map(|known| &known.value)
 }
 
 /// What was installed, is there still, and is not wanted any more.

@@ -1,9 +1,9 @@
 //! Removes secrets from a support bundle. Secret objects are never collected; this covers the other places that may show
 //! their values: variables, annotations, log lines.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
-use regex_lite::Regex;
+use regex_lite::{Captures, Regex};
 use serde_json::{Map, Value};
 
 const HIDDEN: &str = "(secret)";
@@ -15,14 +15,18 @@ const NAMES: [&str; 7] = ["password", "passwd", "secret", "token", "apikey", "cr
 /// Knows the values that must not be shown.
 #[derive(Debug, Default)]
 pub struct Redactor {
-    values: BTreeSet<String>,
+    /// The longest first: one may begin like another.
+    values: BTreeSet<(Reverse<usize>, String)>,
     shapes: Shapes,
 }
 
 #[derive(Debug)]
 struct Shapes {
-    /// `password=…`, `"token": "…"`, `Authorization: Bearer …`
+    /// `password=…`, `"token": "…"`, `\"token\": \"…\"`, `Authorization: Bearer …`
     assigned: Regex,
+    /// `--password …`
+    option: Regex,
+    key: Regex,
     /// `http://user:password@host`
     user: Regex,
     /// Three parts in base64, as service accounts have.
@@ -34,8 +38,12 @@ impl Default for Shapes {
         let shape = |pattern: &str| Regex::new(pattern).expect("a pattern of ours is tested");
         Self {
             assigned: shape(
-                r#"(?i)((?:password|passwd|secret|token|api[_-]?key|credential|authorization)[a-z0-9_.-]*["']?\s*[:=]\s*["']?(?:bearer\s+|basic\s+)?)[^\s"',;}\]]+"#,
+                r#"(?i)((?:password|passwd|secret|token|api[_-]?key|credential|authorization)[a-z0-9_.-]*\\*["']?\s*[:=]\s*(?:bearer\s+|basic\s+)?)("(?:[^"\\]|\\.)*"|\\+"[^"]*"|'[^']*'|\\*["']?[^\s"',;}\]]+)"#,
             ),
+            option: shape(
+                r"(?i)(--?[a-z0-9_-]*(?:password|passwd|secret|token|api-?key|credential)\s+)[^\s-]\S*",
+            ),
+            key: shape(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?-----END [A-Z ]*PRIVATE KEY-----"),
             user: shape(r"://[^/\s@]+@"),
             jwt: shape(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
         }
@@ -47,21 +55,31 @@ impl Redactor {
     pub fn add(&mut self, value: &str) {
         let value = value.trim();
         if value.len() >= SHORTEST {
-            self.values.insert(value.to_owned());
+            self.values.insert((Reverse(value.len()), value.to_owned()));
         }
     }
 
     /// A text without secrets.
     pub fn text(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for value in self.values.iter().filter(|value| value.len() >= SHORTEST) {
+        for (_, value) in &self.values {
             if text.contains(value.as_str()) {
                 text = text.replace(value.as_str(), HIDDEN);
             }
         }
+        let text = self.shapes.key.replace_all(&text, HIDDEN);
         let text = self.shapes.jwt.replace_all(&text, HIDDEN);
         let text = self.shapes.user.replace_all(&text, format!("://{HIDDEN}@").as_str());
-        self.shapes.assigned.replace_all(&text, format!("${{1}}{HIDDEN}").as_str()).into_owned()
+        let text = self.shapes.option.replace_all(&text, format!("${{1}}{HIDDEN}").as_str());
+        let hide = |found: &Captures<'_>| {
+            // The quotes stay, so that JSON is JSON still.
+            let value = &found[2];
+            let end = value.find(['"', '\'']).map_or(0, |quote| quote + 1);
+            let is_quoted = end > 0 && value.len() > end && value.ends_with(&value[end - 1..end]);
+            let quote = if is_quoted { &value[..end] } else { "" };
+            format!("{}{quote}{HIDDEN}{quote}", &found[1])
+        };
+        self.shapes.assigned.replace_all(&text, hide).into_owned()
     }
 
     /// An object of the API without secrets, and without what only takes room.
@@ -87,7 +105,18 @@ impl Redactor {
         match value {
             Value::String(_) | Value::Number(_) if is_secret(key) => HIDDEN.into(),
             Value::String(text) => self.text(text).into(),
-            Value::Array(items) => items.iter().map(|item| self.value(key, item)).collect(),
+            Value::Array(items) => {
+                // An option's value may be the next word: `["--password", "…"]`.
+                let before = std::iter::once(None).chain(items.iter().map(Value::as_str));
+                let is_value = |before: Option<&str>| {
+                    before.is_some_and(|word| word.starts_with('-') && !word.contains('=') && is_secret(word))
+                };
+                let shown = items.iter().zip(before).map(|(item, before)| match item {
+                    Value::String(_) if is_value(before) => HIDDEN.into(),
+                    item => self.value(key, item),
+                });
+                shown.collect()
+            }
             Value::Object(table) => self.table(table),
             other => other.clone(),
         }
@@ -126,7 +155,9 @@ mod tests {
         let mut redactor = Redactor::default();
         redactor.add("hunter2hunter2\n");
         redactor.add("ab");
+        redactor.add("hunter2");
         assert_eq!(redactor.text("login ab with hunter2hunter2 failed"), "login ab with (secret) failed");
+        assert_eq!(redactor.text("and hunter2, too"), "and (secret), too");
     }
 
     #[test]
@@ -139,6 +170,17 @@ mod tests {
             ("http://elastic:pw@es:9200/x", "http://(secret)@es:9200/x"),
             ("got eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln", "got (secret)"),
             ("connected to kafka:9092", "connected to kafka:9092"),
+            (r#"{"password": "two words; and, more", "x": 1}"#, r#"{"password": "(secret)", "x": 1}"#),
+            (r#"{"password": "a\"b c", "x": 1}"#, r#"{"password": "(secret)", "x": 1}"#),
+            (r#"msg="{\"token\": \"two words\", \"x\": 1}""#, r#"msg="{\"token\": \"(secret)\", \"x\": 1}""#),
+            ("password='two words' next", "password='(secret)' next"),
+            ("password=\"cut off", "password=(secret) off"),
+            (
+                "redis-server --requirepass-token hunter2 --port 1",
+                "redis-server --requirepass-token (secret) --port 1",
+            ),
+            ("--token --port 1", "--token --port 1"),
+            ("a -----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY----- b", "a (secret) b"),
         ] {
             assert_eq!(redactor.text(text), shown);
         }
@@ -161,6 +203,10 @@ mod tests {
         ] {
             assert!(text.contains(kept), "{kept}: {text}");
         }
+        let words =
+            json!({"args": ["--password", "hunter2", "--token=hunter2", "--token-file", "/run/token"]});
+        let shown = Redactor::default().object(&words).to_string();
+        assert!(!shown.contains("hunter2") && shown.contains("/run/token"), "{shown}");
         let secret = json!({"kind": "Secret", "data": {"anything": "aHVudGVyMg=="}});
         assert!(!Redactor::default().object(&secret).to_string().contains("aHVud"));
     }

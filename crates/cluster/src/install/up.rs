@@ -19,6 +19,9 @@ use super::{
     release::{self, Revision},
 };
 
+/// How long noting that helm ended early may take.
+const NOTES: Duration = Duration::from_secs(10);
+const SAYS_WHAT_IS_THERE: Duration = Duration::from_secs(10);
 /// Revisions that Helm keeps.
 const HISTORY: &str = "10";
 /// How long helm may take to create what the chart has; it does not wait for pods.
@@ -169,7 +172,11 @@ async fn helm(
     let began = clock::now();
     let mut running = std::pin::pin!(planned.helm.run(arguments, &site.stop, HELM));
     let ended = loop {
-        let detail = format!("{detail} ({} s)", began.elapsed().as_secs());
+        let detail = if site.stop.is_stopped() {
+            "interrupted: helm notes that in the release (to end at once: Ctrl-C again)".to_owned()
+        } else {
+            format!("{detail} ({} s)", began.elapsed().as_secs())
+        };
         tell(Progress::Doing { stage: "helm", detail });
         if let Ok(ended) = tokio::time::timeout(Duration::from_secs(1), &mut running).await {
             break ended;
@@ -177,11 +184,15 @@ async fn helm(
     };
     let Err(error) = ended else { return Ok(()) };
     // Helm has ended and we hold the Lease, so nobody else will finish this revision.
-    if let Ok(history) = release::history(site).await
-        && let Some(head) = history.last().filter(|head| head.is_pending())
-    {
-        let _ = release::mark_failed(site, head).await;
-    }
+    let noted = async {
+        if let Ok(history) = release::history(site).await
+            && let Some(head) = history.last().filter(|head| head.is_pending())
+        {
+            let _ = release::mark_failed(site, head).await;
+        }
+    };
+    // If that cannot be noted, the next `up` finds it pending, and the Lease abandoned.
+    let _ = tokio::time::timeout(NOTES, noted).await;
     let is_refused = matches!(error, HelmError::Said(_));
     let error = error.explained(site);
     Err(match error {
@@ -216,9 +227,24 @@ fn at_work(site: &Site, head: &Revision) -> TargetError {
     TargetError::BringUp { message }
 }
 
-/// What is there after an interruption, and what to do with it.
+/// What is there after an interruption, and what to do with it. Who interrupts does not wait for an API server that is silent.
 async fn interrupted(site: &Site, planned: &Planned) -> String {
-    let history = release::history(site).await.unwrap_or_default();
+    let there = tokio::time::timeout(SAYS_WHAT_IS_THERE, what_is_there(site, planned)).await;
+    there.unwrap_or_else(|_| unknown("the API server does not answer"))
+}
+
+fn unknown(why: &str) -> String {
+    format!(
+        "interrupted; what is there by now is not known: {why}; continue with the same playctl up, or take it away with: \
+         playctl down"
+    )
+}
+
+async fn what_is_there(site: &Site, planned: &Planned) -> String {
+    let history = match release::history(site).await {
+        Ok(history) => history,
+        Err(error) => return unknown(&error.to_string()),
+    };
     let Some(head) = history.last() else {
         return "interrupted before anything was installed; continue with: playctl up, or remove what was prepared \
                 with: playctl down"

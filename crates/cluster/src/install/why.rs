@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use super::redact::Redactor;
 use crate::facts::EventFacts;
 
 /// Longest message of the API that is shown.
@@ -145,7 +146,8 @@ fn waiting(container: &ContainerStatus) -> Option<Why> {
     })
 }
 
-/// The lines of a log that say why: those that speak of errors, or the last ones.
+/// The lines of a log that say why: those that speak of errors, or the last ones. They end up where others read them, so
+/// what looks like a secret is blanked out.
 pub(super) fn telling(log: &str) -> Vec<String> {
     const WORDS: [&str; 10] = [
         "error",
@@ -164,9 +166,10 @@ pub(super) fn telling(log: &str) -> Vec<String> {
         let line = line.to_ascii_lowercase();
         WORDS.iter().any(|word| line.contains(word))
     };
+    let redactor = Redactor::default();
     let telling: Vec<&&str> = lines.iter().filter(speaks).collect();
     let chosen: Vec<&str> = if telling.is_empty() { lines } else { telling.into_iter().copied().collect() };
-    chosen[chosen.len().saturating_sub(LOG_LINES)..].iter().map(|line| short(line)).collect()
+    chosen[chosen.len().saturating_sub(LOG_LINES)..].iter().map(|line| short(&redactor.text(line))).collect()
 }
 
 fn short(text: &str) -> String {
@@ -275,5 +278,6 @@ mod tests {
         assert_eq!(telling(log), ["ERROR cannot reach kafka:9092"]);
         assert_eq!(telling("a\nb\n\nc\nd\ne\nf\n"), ["b", "c", "d", "e", "f"]);
         assert!(telling("").is_empty());
+        assert_eq!(telling("failed: password=hunter2 refused"), ["failed: password=(secret) refused"]);
     }
 }

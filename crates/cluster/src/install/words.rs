@@ -43,6 +43,9 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
         "Kubernetes lets nobody grant permissions that they do not have: install as a cluster administrator, or switch \
          off what needs these rights (prometheus.enabled=false, cadvisor.enabled=false)"
             .to_owned()
+    } else if has(&["failed calling webhook", "admission webhook"]) {
+        "An admission webhook of the cluster refused this, or does not answer; its own words are above"
+            .to_owned()
     } else if has(&["is forbidden: exceeded quota"]) {
         format!(
             "A ResourceQuota of the namespace is used up: kubectl -n {namespace} describe quota; raise it, or lower the \
@@ -73,9 +76,6 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
     } else if has(&["Kubernetes cluster unreachable", "connection refused", "i/o timeout", "EOF"]) {
         "The API server does not answer any more. The partial installation is still there; run playctl up again once it answers"
             .to_owned()
-    } else if has(&["failed calling webhook", "admission webhook"]) {
-        "An admission webhook of the cluster refused this, or does not answer; its own words are above"
-            .to_owned()
     } else if has(&["values don't meet the specifications of the schema"]) {
         "A value does not fit this chart. playctl checks values by its own rules first, so this chart is for \
          another version of playctl"
@@ -83,4 +83,25 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
     } else {
         return None;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::site, *};
+
+    #[tokio::test]
+    async fn what_an_admission_webhook_says_is_not_taken_for_the_api_servers_own_silence() {
+        let site = site(kube::Client::new(
+            tower::service_fn(async |_| {
+                Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("none"))
+            }),
+            "n",
+        ));
+        let of = |said: &str| explained(said, &site);
+        let webhook = "Error: UPGRADE FAILED: failed calling webhook \"w\": dial tcp 127.0.0.1:1: connect: connection refused";
+        assert!(of(webhook).contains("An admission webhook of the cluster"), "{}", of(webhook));
+        let silent =
+            "Error: Kubernetes cluster unreachable: dial tcp 127.0.0.1:6443: connect: connection refused";
+        assert!(of(silent).contains("does not answer any more"), "{}", of(silent));
+    }
 }

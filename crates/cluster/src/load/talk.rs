@@ -16,8 +16,9 @@ use tokio::{
 
 use super::Heard;
 use crate::{
-    connect::{ANSWER, Cluster},
+    connect::Cluster,
     facts::{Facts as _, Object, PodFacts},
+    timeouts::ANSWER,
 };
 
 /// Between two tries to follow a log, or to attach.

@@ -15,6 +15,8 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::shell::quoted;
+
 /// How often a caller that waits is asked whether to go on.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long a program that was told to end may take before it is killed. minikube cleans up after an interrupt.
@@ -54,15 +56,6 @@ impl fmt::Display for Call {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str());
         f.write_str(&name.to_string_lossy())?;
         self.arguments.iter().try_for_each(|argument| write!(f, " {}", quoted(&argument.to_string_lossy())))
-    }
-}
-
-fn quoted(word: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@%+".contains(&byte);
-    if !word.is_empty() && word.bytes().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 

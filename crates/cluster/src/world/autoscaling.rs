@@ -110,11 +110,23 @@ fn decision(hpa: &HpaFacts, replicas: u32, now: Timestamp) -> Option<(Autoscaler
     Some((engine, decision))
 }
 
-/// What the metrics of an autoscaler ask for by its status.
+/// Of a metric that is not in the status.
+const NO_VALUE: &str = "no value";
+
+/// What the metrics of an autoscaler ask for by its status; nothing if the controller did not get to them.
 pub(crate) fn proposals(hpa: &HpaFacts, now: Timestamp) -> Vec<MetricProposal> {
-    decision(hpa, hpa.current.max(1), now)
-        .map(|(engine, decision)| metric::proposals(engine.spec(), &decision))
-        .unwrap_or_default()
+    let has_no_scale = hpa.condition("AbleToScale").is_some_and(|able| able.reason == "FailedGetScale");
+    if hpa.conditions.is_empty() || has_no_scale {
+        return Vec::new();
+    }
+    let proposals = decision(hpa, hpa.current.max(1), now)
+        .map(|(engine, decision)| metric::proposals(engine.spec(), &decision));
+    let mut proposals = proposals.unwrap_or_default();
+    // Why the status has none, its conditions say.
+    for one in proposals.iter_mut().filter(|one| one.value_milli.is_none()) {
+        NO_VALUE.clone_into(&mut one.words);
+    }
+    proposals
 }
 
 /// Our words for a change of the replicas: which metric, and what limited it.

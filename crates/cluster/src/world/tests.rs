@@ -256,6 +256,43 @@ fn a_namespace_with_nothing_to_follow_is_said_to_lack_only_what_was_read() {
 }
 
 #[test]
+fn a_metric_without_a_value_is_not_said_to_lack_it_for_a_reason_that_nobody_gave() {
+    use crate::facts::Facts as _;
+    let words = |text: &str| {
+        let hpa: k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler =
+            serde_json::from_str(text).unwrap();
+        let Object::Hpa(hpa) = hpa.facts() else { panic!("{text}") };
+        assert!(!hpa.words().is_empty());
+        proposals(&hpa, at(0).wall).into_iter().map(|one| one.words).collect::<Vec<_>>()
+    };
+    // The controller complains about the pods' requests, not about the metrics API.
+    assert_eq!(words(include_str!("../../tests/recorded/hpa-without-requests.json")), ["no value"]);
+    // There it did not get as far as its metrics.
+    assert_eq!(words(include_str!("../../tests/recorded/hpa-without-target.json")), Vec::<String>::new());
+    let limited = words(include_str!("../../tests/recorded/hpa-limited.json"));
+    assert!(limited.len() == 2 && !limited.contains(&"no value".to_owned()), "{limited:?}");
+}
+
+#[test]
+fn pods_that_may_not_be_read_are_not_counted_as_none() {
+    let mut world = world();
+    let unseen = |world: &World| {
+        let (_, service) = world.services().next().unwrap();
+        world.pods_unseen(service)
+    };
+    assert_eq!(unseen(&world), None);
+    world.deny(Stream::Pods);
+    assert_eq!(unseen(&world), Some("its pods may not be read"));
+
+    // Which pods are its own, only the Deployment says.
+    let mut world = World::new(Scope::default());
+    world.deny(workloads());
+    world.take(at(0), &Stream::Hpas, Change::Is(hpa()));
+    world.complete();
+    assert!(unseen(&world).unwrap().contains("which pods are its own"));
+}
+
+#[test]
 fn an_event_is_news_once_for_each_time_it_was_said() {
     let mut world = world();
     let _ = world.events(at(SETTLED_MS));
