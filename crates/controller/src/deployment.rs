@@ -63,7 +63,7 @@ impl Controller {
             }
             done += 1;
         }
-        service.template.is_some() && done + service.without_place == service.effective()
+        done + service.without_place == service.effective()
     }
 
     /// Recomputes what replicas are started from; returns which services have another template than before.

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
+    sync::Arc,
     time::Duration,
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Bench {
     /// What happened since it was last taken, one line each.
     lines: Vec<String>,
     runs: BTreeMap<RunId, String>,
+    /// What replicas were last started from, by name.
+    pub(crate) templates: BTreeMap<String, Arc<ServiceTemplate>>,
     latest: BTreeMap<String, RunId>,
     replies: BTreeMap<RequestId, Result<Reply, Failure>>,
     next_request: u64,
@@ -71,6 +74,7 @@ impl Bench {
             now: Time::ZERO,
             lines: Vec::new(),
             runs: BTreeMap::new(),
+            templates: BTreeMap::new(),
             latest: BTreeMap::new(),
             replies: BTreeMap::new(),
             next_request: 0,
@@ -208,6 +212,9 @@ impl Bench {
             Effect::Start { run, launch } => {
                 let name = name(launch);
                 self.runs.insert(*run, name.clone());
+                if let Launch::Replica { template, .. } = launch {
+                    self.templates.insert(name.clone(), Arc::clone(template));
+                }
                 self.latest.insert(name.clone(), *run);
                 let run = *run;
                 if self.silent.contains(&name) {

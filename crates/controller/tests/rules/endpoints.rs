@@ -77,6 +77,50 @@ fn events_tell_what_was_written_and_not_what_should_have_been() {
 }
 
 #[test]
+fn only_services_whose_endpoints_changed_are_told() {
+    let mut bench = Bench::up(&[SMALL[0], "udp.enabled=true,udp.autoscaling=null,udp.replicas=1"]);
+    bench.writes = Writes::Hang;
+    bench.scale("tcp", 3).unwrap();
+    let version = bench.writing.unwrap();
+    let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });
+    let [Effect::Emit(fact)] = &effects[..] else { panic!("{effects:?}") };
+    assert!(format!("{fact:?}").contains(r#"service: "tcp""#), "{fact:?}");
+}
+
+/// The events of one write that has come to an end.
+fn told(bench: &mut Bench) -> Vec<String> {
+    let version = bench.writing.unwrap();
+    let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });
+    let facts = effects.into_iter().filter_map(|effect| match effect {
+        Effect::Emit(fact) => Some(format!("{:?}", fact.into_event())),
+        _ => None,
+    });
+    facts.collect()
+}
+
+#[test]
+fn a_service_that_loses_its_last_replica_is_told_and_a_new_one_without_any_is_not() {
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Hang;
+    bench.scale("tcp", 0).unwrap();
+    // Both drain first.
+    let drain = told(&mut bench);
+    assert!(drain[0].contains(r#"ready: [], draining: ["tcp-0", "tcp-1"]"#), "{drain:?}");
+
+    let mut bench = Bench::up(&[SMALL[0], "tcp.replicas=1"]);
+    bench.silent.insert("tcp-0".to_owned());
+    bench.writes = Writes::Hang;
+    bench.dies("tcp-0");
+    let gone = told(&mut bench);
+    assert_eq!(gone, [r#"EndpointsChanged { service: "tcp", ready: [], draining: [] }"#]);
+
+    let mut bench = Bench::up(SMALL);
+    bench.writes = Writes::Hang;
+    bench.begin_apply(&[SMALL[0], "udp.enabled=true,udp.autoscaling=null,udp.replicas=0"], 1);
+    assert_eq!(told(&mut bench), [""; 0]);
+}
+
+#[test]
 fn services_without_replicas_are_written_and_not_told() {
     let mut bench = Bench::new();
     bench.writes = Writes::Hang;

@@ -166,6 +166,30 @@ fn the_old_part_serves_until_the_new_one_is_ready() {
 }
 
 #[test]
+fn replicas_find_all_members_of_etcd_or_none() {
+    let etcd = |set: &[&str]| Bench::up(set).templates["tcp-0"].backends.etcd.clone();
+    assert_eq!(etcd(&[TCP]), None);
+    assert_eq!(etcd(&[TCP, "etcd.enabled=true"]).as_deref(), Some("etcd01:1,etcd02:1,etcd03:1"));
+    assert_eq!(etcd(&[TCP, "etcd.enabled=true,etcd.endpoints=http://e:1"]).as_deref(), Some("http://e:1"));
+}
+
+#[test]
+fn an_old_part_that_does_not_work_is_not_kept() {
+    let mut bench = Bench::up(&[TCP, "kafka.real=true"]);
+    // It restarts at once, and after that waits.
+    bench.dies("kafka");
+    bench.silent.insert("kafka".to_owned());
+    bench.dies("kafka");
+    bench.seconds(10);
+    bench.programs = [("kafka".to_owned(), "/bin/kafka 2".to_owned())].into();
+    let id = bench.begin_apply(&[TCP, "kafka.real=true"], 1);
+    bench.seconds(70);
+    bench.changes(id).unwrap_err();
+    bench.silent.clear();
+    assert_eq!(bench.apply(&[TCP, "kafka.real=true"], 1), Ok(Vec::new()), "the new one is still wanted");
+}
+
+#[test]
 fn if_the_new_part_fails_the_old_one_stays_and_the_next_apply_tries_again() {
     let mut bench = Bench::up(&[TCP]);
     bench.silent.insert("kafka".to_owned());
