@@ -326,7 +326,7 @@ impl Controller {
         let kind = self.known_service(service)?;
         let hpa = self.services.get(&kind).and_then(|service| service.hpa.as_ref());
         let not_autoscaled = || TargetError::Other { message: format!("{service} is not autoscaled") };
-        hpa.ok_or_else(not_autoscaled)?.case().ok_or_else(|| TargetError::Other {
+        hpa.ok_or_else(not_autoscaled)?.case().ok_or_else(|| TargetError::Temporary {
             message: format!(
                 "the autoscaler of {service} has not looked yet; it does one sync period after bring-up (15 s by \
                  default): try again then"

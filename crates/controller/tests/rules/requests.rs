@@ -220,6 +220,17 @@ fn stop_and_start_say_whether_they_did_anything() {
 }
 
 #[test]
+fn etcd_is_stopped_member_by_member() {
+    let mut bench = Bench::up(&["tcp.autoscaling=null,tcp.replicas=1,etcd.enabled=true"]);
+    let members = "stop etcd is not possible here: expected one of its members: etcd01, etcd02, etcd03";
+    assert_eq!(bench.stop("etcd").unwrap_err(), members);
+    bench.stop("etcd02").unwrap();
+    assert_eq!(bench.lines_with(&["etcd02 stopped"]), ["etcd02 stopped"]);
+    let off = "stop etcd is not possible here: it is off on this platform";
+    assert_eq!(Bench::up(PLATFORM).stop("etcd").unwrap_err(), off);
+}
+
+#[test]
 fn where_no_gateway_runs_none_can_be_killed() {
     let mut bench = Bench::up(&["tcp.enabled=false,memcached.enabled=false,logger.enabled=true"]);
     let none = "no gateway runs; see what there is with: playctl status";
