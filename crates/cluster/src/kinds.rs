@@ -6,7 +6,7 @@ use platform::TargetError;
 
 use crate::connect::Cluster;
 
-/// What is always looked at: these are nearly always what autoscalers scale.
+/// The kinds that are always watched, because autoscalers nearly always scale these.
 pub(crate) fn usual() -> [ApiResource; 2] {
     ["Deployment", "StatefulSet"]
         .map(|kind| ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", kind)))
@@ -16,7 +16,7 @@ pub(crate) fn is_usual(kind: &ApiResource) -> bool {
     usual().iter().any(|usual| (&usual.group, &usual.kind) == (&kind.group, &kind.kind))
 }
 
-/// The kind that a reference names, in the version that it names; for kinds of extensions the API server is asked.
+/// The kind of a reference, in its version; the API server is asked about unknown kinds.
 pub(crate) async fn find(cluster: &Cluster, object: &ObjectReference) -> Result<ApiResource, TargetError> {
     let (group, version) = match object.api_version.as_deref().unwrap_or("v1").split_once('/') {
         Some((group, version)) => (group, version),

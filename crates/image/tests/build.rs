@@ -187,7 +187,7 @@ fn a_saved_image_is_whole_and_says_its_name() {
 }
 
 #[test]
-fn what_is_no_image_is_refused_with_the_reason() {
+fn files_that_are_no_images_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     let mut empty = Vec::new();
@@ -228,7 +228,7 @@ fn debug_information_is_said_with_its_size() {
 }
 
 #[test]
-fn what_cannot_be_an_image_is_refused_by_name() {
+fn unusable_files_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
     fs::write(&script, "#!/bin/sh\n").unwrap();

@@ -1,4 +1,4 @@
-//! Kinds of the API as manifests name them.
+//! Kinds of the API, by the names in manifests.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::results::ResourceName;
 use crate::{connect::Cluster, error::Call};
 
-/// The kinds that were asked for, each asked once.
+/// Looks up kinds, each only once.
 pub(super) struct Kinds<'a> {
     cluster: &'a Cluster,
     known: HashMap<GroupVersionKind, Option<(ApiResource, bool)>>,
@@ -24,7 +24,7 @@ impl<'a> Kinds<'a> {
         Self { cluster, known: HashMap::new() }
     }
 
-    /// The kind, and whether its objects are in namespaces; `None`: the cluster does not have it.
+    /// The kind, and whether it is namespaced; `None`: the cluster does not have it.
     async fn find(&mut self, kind: &GroupVersionKind) -> Result<Option<(ApiResource, bool)>, TargetError> {
         if let Some(known) = self.known.get(kind) {
             return Ok(known.clone());
@@ -39,7 +39,7 @@ impl<'a> Kinds<'a> {
         Ok(found)
     }
 
-    /// Where an object of a manifest belongs. An object of a namespace that names none goes into `namespace`.
+    /// Where an object of a manifest belongs. A namespaced object without a namespace goes into `namespace`.
     pub(super) async fn place(
         &mut self,
         object: &mut Value,
@@ -65,7 +65,7 @@ impl<'a> Kinds<'a> {
         Ok(Some(Api::namespaced_with(client, namespace.as_str().unwrap_or_default(), &resource)))
     }
 
-    /// The API of a kind that is known by name and namespace alone.
+    /// The API of a kind that is known only by its names.
     pub(super) async fn api(
         &mut self,
         resource: &ResourceName,
@@ -83,7 +83,7 @@ impl<'a> Kinds<'a> {
     }
 }
 
-/// What a manifest is about.
+/// The name of a manifest's object.
 pub(super) fn name_of(object: &Value) -> ResourceName {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = text("/apiVersion");
