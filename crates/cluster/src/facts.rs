@@ -59,7 +59,7 @@ fn name(metadata: &ObjectMeta) -> String {
     metadata.name.clone().unwrap_or_default()
 }
 
-/// An EndpointSlice: the pods that get the traffic of a Service.
+/// An `EndpointSlice`: the pods that get the traffic of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SliceFacts {
     pub(crate) name: String,

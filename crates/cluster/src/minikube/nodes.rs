@@ -15,7 +15,7 @@ use crate::{
     facts::{Facts as _, Object},
 };
 
-/// How long an added node may take until its DaemonSets run: their images have to be pulled.
+/// How long an added node may take until its `DaemonSet`s run: their images have to be pulled.
 pub(crate) const JOIN: Duration = Duration::from_mins(5);
 /// How long its pods may take to move elsewhere; disruption budgets let them go one after another.
 pub(crate) const LEAVE: Duration = Duration::from_mins(10);
