@@ -87,7 +87,7 @@ test("a mark for several events says so and lists each, and has the symbol of th
 test("a hold on scaling is drawn for its whole duration, and explains itself on hover and on focus", async () => {
   const { page, troubles, end } = await view(report("held.html", HELD));
   const line = page.locator("#time-line");
-  for (const [kind, words] of [["policy", /A policy lets it go no further than \d at once, and the metrics ask for \d/], ["window", /The stabilization window holds \d, and the metrics ask for \d/]]) {
+  for (const [kind, words] of [["policy", /A policy limits it to \d for now, and the metrics ask for \d/], ["window", /The stabilization window holds \d, and the metrics ask for \d/]]) {
     const hold = line.getByRole("button", { name: new RegExp(`^${kind}, `) }).first();
     await hold.hover();
     await page.getByRole("tooltip").getByText(words).waitFor();
