@@ -55,7 +55,7 @@ async function dashboard(context, ...args) {
 
 const server = (page, name) => page.locator("#servers").getByRole("button", { name });
 const outcome = (page) => page.getByRole("status", { name: "Outcome" });
-const confirm = (page) => page.getByRole("dialog").getByRole("button", { name: "Do it" }).click();
+const confirm = (page) => page.getByRole("dialog").getByRole("button", { name: "Confirm" }).click();
 
 async function scale(page, service, replicas) {
   const form = page.locator("#actions form", { has: page.getByRole("button", { name: `Scale ${service}`, exact: true }) });
@@ -80,7 +80,7 @@ test("a recorded run is shown by a server, under its policy, and axe finds nothi
   await end();
 });
 
-test("a platform is scaled, drained, killed and loaded from its page, and each outcome is said in words", async () => {
+test("a platform is scaled, loaded, drained and killed from its page, and each outcome is shown as text", async () => {
   const { page, troubles, end } = await view(link, { expected });
   await server(page, /tcp-0/).waitFor();
   assert.equal(new URL(page.url()).hash, "", "the token cannot be seen or copied by chance");
@@ -97,7 +97,7 @@ test("a platform is scaled, drained, killed and loaded from its page, and each o
   await page.locator("#servers output", { hasText: /: 200 connections on / }).waitFor();
   for (const title of ["Connect", "First byte", "Message"]) await page.locator("#latency").getByRole("heading", { name: title, exact: true }).waitFor();
   await page.getByRole("list", { name: "Gateways" }).getByText("gateway-node-0").first().waitFor();
-  await page.locator("#time-line").getByText(/The autoscalers look again at \d\d:\d\d:\d\d/).waitFor();
+  await page.locator("#time-line").getByText(/The autoscalers sync again at \d\d:\d\d:\d\d/).waitFor();
 
   // With the keyboard alone: a server is chosen, drained, and the question answered.
   await server(page, /tcp-1\s/).focus();
@@ -118,7 +118,7 @@ test("a platform is scaled, drained, killed and loaded from its page, and each o
   await server(page, /tcp-0\s/).click();
   await page.getByRole("button", { name: "Kill tcp-0" }).click();
   await confirm(page);
-  await outcome(page).getByText(/killed tcp-0 .*it is started again/).waitFor();
+  await outcome(page).getByText(/killed tcp-0 .*it restarts/).waitFor();
   await page.locator("#events").getByText(/tcp-0 .*killed|tcp-0 crashed|tcp-0 .*SIGKILL/).first().waitFor();
 
   await actions.getByRole("button", { name: "Stop the load" }).click();
@@ -127,7 +127,7 @@ test("a platform is scaled, drained, killed and loaded from its page, and each o
   // What cannot be done is said as the command line says it.
   await actions.getByRole("combobox", { name: "Scenario" }).selectOption("udp-burst");
   await actions.getByRole("button", { name: "Start" }).click();
-  await outcome(page).getByText(/Not done: .*udp/).waitFor();
+  await outcome(page).getByText(/Failed: .*udp/).waitFor();
   await end();
 });
 
@@ -165,7 +165,7 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   await outcome(page).getByText(`${name.replace("Disconnect ", "")} is told to disconnect`).waitFor();
   await details.getByRole("button", { name, exact: true }).waitFor({ state: "detached" });
   await details.getByRole("button", { name: "Select all" }).click();
-  await details.getByRole("button", { name: /^Disconnect the selection \([1-9]/ }).click();
+  await details.getByRole("button", { name: /^Disconnect selected \([1-9]/ }).click();
   await confirm(page);
   await details.getByRole("heading", { name: "0 users" }).waitFor();
   assert.deepEqual(troubles, []);
@@ -180,10 +180,10 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   await end();
 });
 
-test("who has no token only sees, and so does everybody where nothing may be changed", async (context) => {
+test("without the token the page is read-only, and with --read-only it is for everybody", async (context) => {
   const served = await dashboard(context, "--read-only");
   const token = link.split("#")[1];
-  for (const [url, why] of [[base, /To act, open the whole address/], [`${served.url}#${token}`, /served with --read-only/]]) {
+  for (const [url, why] of [[base, /To act, open the full address/], [`${served.url}#${token}`, /served with --read-only/]]) {
     const { page, end } = await view(url, { expected: (request) => request.startsWith(url.split("#")[0]) });
     await server(page, /tcp-0/).waitFor();
     await page.locator("#actions").getByText(why).waitFor();
@@ -201,7 +201,7 @@ test("who has no token only sees, and so does everybody where nothing may be cha
   await served.end();
 });
 
-test("a page of somebody else's in the same browser can neither read nor act, even if it knows the token", async (context) => {
+test("another site's page in the same browser can neither read nor act, even if it knows the token", async (context) => {
   const stranger = createServer((_, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html><title>stranger</title>"));
   context.after(() => stranger.close());
   await new Promise((listening) => stranger.listen(0, "127.0.0.1", listening));
@@ -232,7 +232,7 @@ test("a page of somebody else's in the same browser can neither read nor act, ev
   await end();
 });
 
-test("more pages than a browser has connections to one host show what happens, as long as they are not all seen", async () => {
+test("more pages than a browser's connections to one host stay up to date, as long as not all are visible", async () => {
   const { page, end } = await view(link, { expected });
   const pages = [page];
   const hidden = () => {
@@ -259,20 +259,20 @@ test("more pages than a browser has connections to one host show what happens, a
   await end();
 });
 
-test("a page that lost its server catches up", async (context) => {
+test("a page that lost its server catches up after reconnecting", async (context) => {
   let served = await dashboard(context, "--port", "0");
   const own = served.url.split("#")[0];
   const { page, end } = await view(served.url, { expected: (request) => request.startsWith(own) });
   await server(page, /tcp-0/).waitFor();
   await served.end();
-  await page.getByRole("status").getByText("The connection to playctl is lost").waitFor();
+  await page.getByRole("status").getByText("Lost the connection to playctl").waitFor();
   const more = replicas("tcp") + 1;
   playctl(["scale", "tcp", String(more), "--quiet"], { env });
   served = await dashboard(context, "--port", new URL(own).port);
   await page.getByRole("status").getByText("Live", { exact: true }).waitFor();
   await page.locator("#events").getByText(`tcp ${more - 1} → ${more}`).first().waitFor({ timeout: SOON });
   // It has the token of the one before.
-  await page.locator("#actions").getByText(/To act, open the whole address/).waitFor();
+  await page.locator("#actions").getByText(/To act, open the full address/).waitFor();
   await served.end();
   await end();
 });

@@ -50,12 +50,12 @@ async function connect(page, count) {
   await dialog.waitFor({ state: "detached" });
 }
 
-test("the original's walk, on a host with nothing but sessions on 8088 and users on 8089", async (context) => {
+test("the original's walk, on a host that only has sessions on 8088 and users on 8089", async (context) => {
   const address = "127.61.0.2";
   const original = await host(address);
   context.after(original.end);
   const { page, end } = await pointed(address);
-  await page.getByText("No user is connected.").waitFor();
+  await page.getByText("No users are connected.").waitFor();
   await connect(page, 7);
   await utilization(page).getByText("7 / 10 (servers: 1)").waitFor();
   // The host's balancer adds a server; the page sees it by itself.
@@ -93,7 +93,7 @@ const HOSTILE = [
   7,
 ];
 
-test("whatever a host tells stays text, on 360 px too, and a user is disconnected by the whole name", async (context) => {
+test("a host's names are shown only as text, also at 360 px, and users are disconnected by their full names", async (context) => {
   const address = "127.61.0.3";
   const hostile = await host(address, { sessions: structuredClone(HOSTILE) });
   context.after(hostile.end);
@@ -127,7 +127,7 @@ test("whatever a host tells stays text, on 360 px too, and a user is disconnecte
   await end();
 });
 
-test("what answers, but not as expected, is told apart from what is not there", async (context) => {
+test("an unexpected answer and an unreachable host give different messages", async (context) => {
   const address = "127.61.0.6";
   const [raw, http] = [8488, 8000].map(() => ({ say: "", type: "application/json", open: "*" }));
   const answers = createServer((request, response) => {
@@ -151,8 +151,8 @@ test("what answers, but not as expected, is told apart from what is not there", 
     assert.equal(await total(page).innerText(), "0");
   };
   for (const [say, words] of [
-    ["<html>welcome</html>", "answered, but with something else than JSON: <html>welcome</html>; expected a list of sessions."],
-    ["", "answered, but with nothing; expected a list of sessions."],
+    ["<html>welcome</html>", "answered, but not with JSON: <html>welcome</html>; expected a list of sessions."],
+    ["", "answered, but with an empty body; expected a list of sessions."],
     ["null", "answered, but with null"],
     ['{"sessions": []}', "answered, but with an object"],
     ["7", "answered, but with a number"],
@@ -168,7 +168,7 @@ test("what answers, but not as expected, is told apart from what is not there", 
   await end();
 });
 
-test("numbers are written as everywhere", async (context) => {
+test("numbers have thousands separators", async (context) => {
   const address = "127.61.0.7";
   const sessions = Array.from({ length: 1_234 }, (_, user) => ({ userId: `user${user}`, sessionId: `s${user}`, hostId: "10.0.0.1" }));
   const full = await host(address, { sessions });
@@ -181,7 +181,7 @@ test("numbers are written as everywhere", async (context) => {
   await end();
 });
 
-test("what is typed as a host is asked for sessions or refused, and never opened", async () => {
+test("the typed host is queried for sessions or refused, and never opened as a page", async () => {
   const { page, field, troubles, end } = await pointed(SERVED);
   for (const typed of ["javascript:globalThis.taken=1", "javascript://x/%0aglobalThis.taken=1", "data:text/html,x", "file:///etc/passwd", "http://x/path", "http://a@b", MARKUP, "\u202e"]) {
     await field.fill(typed);
@@ -194,7 +194,7 @@ test("what is typed as a host is asked for sessions or refused, and never opened
   await end();
 });
 
-test("no script and no style but the page's own is taken", async () => {
+test("only the page's own scripts and styles are accepted", async () => {
   const { page, troubles, end } = await view(url, { expected: (request) => request.startsWith(`http://${SERVED}:`) });
   const typed = await page.evaluate(() => {
     globalThis.violations = [];
@@ -221,7 +221,7 @@ test("no script and no style but the page's own is taken", async () => {
   await end();
 });
 
-test("everything is reached with the keyboard, and nothing moves for those who ask for that", async (context) => {
+test("everything can be reached with the keyboard, and reduced motion is respected", async (context) => {
   const address = "127.61.0.4";
   const calm = await host(address, { sessions: [1, 2, 3].map((user) => ({ userId: `user${user}`, sessionId: `s${user}`, hostId: `10.0.0.${user % 2}` })) });
   context.after(calm.end);
@@ -251,7 +251,7 @@ test("everything is reached with the keyboard, and nothing moves for those who a
   await moved.end();
 });
 
-test("the page looks as it did", async (context) => {
+test("the page matches the reference pictures", async (context) => {
   const address = "127.61.0.5";
   const sessions = Array.from({ length: 13 }, (_, user) => ({ userId: `user${user + 1}`, sessionId: `s${user}`, hostId: user < 9 ? "10.0.0.1" : "10.0.0.2" }));
   const seen = await host(address, { sessions });

@@ -40,9 +40,9 @@ async function connect(page, count) {
   const dialog = page.getByRole("dialog", { name: "Connect Users" });
   const field = dialog.getByRole("textbox", { name: "Number of users" });
   assert.equal(await field.inputValue(), "1");
-  assert.ok(await dialog.getByRole("button", { name: "One less" }).isDisabled(), "there is at least one");
+  assert.ok(await dialog.getByRole("button", { name: "One fewer" }).isDisabled(), "there is at least one");
   for (let user = 1; user < count + 1; user += 1) await dialog.getByRole("button", { name: "One more" }).click();
-  await dialog.getByRole("button", { name: "One less" }).click();
+  await dialog.getByRole("button", { name: "One fewer" }).click();
   assert.equal(await field.inputValue(), String(count));
   await accessible(page, "the dialog");
   await dialog.getByRole("button", { name: "Connect", exact: true }).click();
@@ -59,10 +59,10 @@ test("the original's walk: a host, 7 users, 2 more, a second server, one user le
   assert.equal(await field.inputValue(), host, "the one that the page is from");
   await field.fill("http://");
   await page.getByRole("button", { name: "Apply" }).click();
-  await page.getByRole("alert").getByText("is no host").waitFor();
+  await page.getByRole("alert").getByText("is not a host").waitFor();
   await field.fill(`http://${host}:8488`);
   await field.press("Enter");
-  await page.getByText("No user is connected.").waitFor();
+  await page.getByText("No users are connected.").waitFor();
   const utilization = total(page, "Overall Max Connection Utilization");
   await utilization.getByText("0 / 0 (servers: 0)").waitFor();
 
@@ -102,7 +102,7 @@ test("axe finds nothing, light and dark, narrow and wide, with a server's users 
   }
 });
 
-test("a host that does not answer is named, and the next one works without a reload", async () => {
+test("a host that does not answer is named, and another one works without a reload", async () => {
   const { page, end } = await view(url, { expected: () => true });
   const field = page.getByRole("textbox", { name: "Host" });
   await field.fill("127.0.0.1:9");
@@ -112,7 +112,7 @@ test("a host that does not answer is named, and the next one works without a rel
   await page.getByRole("button", { name: "Apply" }).click();
   await page.getByRole("button", { name: /^Server / }).first().waitFor({ timeout: SOON });
   await page.getByRole("combobox", { name: "Protocol" }).selectOption("Server-sent events");
-  await page.getByText("No user is connected.").waitFor();
+  await page.getByText("No users are connected.").waitFor();
   assert.ok(await page.getByRole("button", { name: "Connect Users" }).isDisabled());
   await end();
 });

@@ -72,7 +72,7 @@ test("a decision explains itself on hover and on focus, and Escape takes the exp
   await end();
 });
 
-test("a mark that stands for several says so and tells each, and the trouble among them gives it its sign", async () => {
+test("a mark for several events says so and lists each, and has the symbol of the worst one", async () => {
   const { page, end } = await view(report("several.html", RECORDED), { width: 360 });
   const several = page.locator(".mark.several").first();
   await several.waitFor();
@@ -84,10 +84,10 @@ test("a mark that stands for several says so and tells each, and the trouble amo
   await end();
 });
 
-test("what holds replicas back is seen for as long as it does, and explains itself on hover and on focus", async () => {
+test("a hold on scaling is drawn for its whole duration, and explains itself on hover and on focus", async () => {
   const { page, troubles, end } = await view(report("held.html", HELD));
   const line = page.locator("#time-line");
-  for (const [kind, words] of [["policy", /A policy lets it go no further than \d at once, and the metrics ask for \d/], ["window", /The stabilization window holds \d, and the metrics ask for \d/]]) {
+  for (const [kind, words] of [["policy", /A policy limits it to \d for now, and the metrics ask for \d/], ["window", /The stabilization window holds \d, and the metrics ask for \d/]]) {
     const hold = line.getByRole("button", { name: new RegExp(`^${kind}, `) }).first();
     await hold.hover();
     await page.getByRole("tooltip").getByText(words).waitFor();
@@ -102,7 +102,7 @@ test("what holds replicas back is seen for as long as it does, and explains itse
   await end();
 });
 
-test("what held the replicas lies side by side, each wide enough to be hit, and none is lost", async () => {
+test("simultaneous holds are drawn side by side, each wide enough to click, and none is missing", async () => {
   const lines = readFileSync(HELD, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
   // One that changes with every look of the autoscaler.
   let look = 0;
@@ -137,7 +137,7 @@ test("what held the replicas lies side by side, each wide enough to be hit, and 
   }
 });
 
-test("at each moment the page tells what happens next, by the reader's clock", async () => {
+test("the page always shows what happens next, by the reader's clock", async () => {
   const { page, end } = await view(report("next.html", RECORDED));
   const line = page.locator("#time-line");
   const slider = line.getByRole("slider");
@@ -145,12 +145,12 @@ test("at each moment the page tells what happens next, by the reader's clock", a
   await at(160_000);
   await line.getByText("may scale down to 1 at 06:46:21 (3:00.0): until then the stabilization window holds 2, and the metrics ask for 1").waitFor();
   await at(24_000);
-  await line.getByText(/the autoscaler looks again at 06:\d\d:\d\d \(/).waitFor();
-  await line.getByText(/then came 1 → 2, at 06:/).waitFor();
+  await line.getByText(/the autoscaler syncs again at 06:\d\d:\d\d \(/).waitFor();
+  await line.getByText(/then 1 → 2 at 06:/).waitFor();
   await end();
 });
 
-test("a service without an autoscaler has its connections on the time line", async () => {
+test("a service without an autoscaler has its connections on the timeline", async () => {
   const by_hand = changed("by-hand.jsonl", (line) => {
     const event = JSON.parse(line);
     if (event.type === "PlatformStarted") for (const service of event.services) Object.assign(service, { autoscaled: null, targets_milli: {} });
@@ -177,7 +177,7 @@ test("latency has bands of connect, first byte and message", async () => {
   await end();
 });
 
-test("everything is reached with the keyboard, and nothing moves for those who ask for that", async () => {
+test("everything can be reached with the keyboard, and reduced motion is respected", async () => {
   const { page, end } = await view(report("keys.html", RECORDED));
   await page.locator(".mark").first().waitFor();
   const reached = new Set();
@@ -200,13 +200,13 @@ test("everything is reached with the keyboard, and nothing moves for those who a
   await end();
 });
 
-test("a moment is chosen with the keyboard, and its values and the autoscaler's reason are text", async () => {
+test("a moment can be chosen with the keyboard, and its values and the autoscaler's reason are text", async () => {
   const { page, end } = await view(report("moment.html", RECORDED));
   const line = page.locator("#time-line");
   const slider = line.getByRole("slider");
   await slider.focus();
   await page.keyboard.press("Home");
-  await line.getByText("The autoscaler had not looked yet.").waitFor();
+  await line.getByText("The autoscaler had not synced yet.").waitFor();
   const replicas = () => line.locator(".values li", { hasText: "desired replicas" }).innerText();
   assert.match(await replicas(), / 1$/);
   for (let press = 0; press < 12; press += 1) await page.keyboard.press("PageUp");
@@ -255,7 +255,7 @@ test("two runs are compared figure by figure", async () => {
   await end();
 });
 
-test("whatever a run has in its texts stays text", async () => {
+test("a run's texts are shown only as text", async () => {
   const hostile = '</script><img src=x onerror="globalThis.taken=1"><script>globalThis.taken=1</script> javascript:globalThis.taken=1 \u202e';
   const file = changed("hostile.jsonl", (line) => {
     const event = JSON.parse(line);
@@ -279,7 +279,7 @@ test("whatever a run has in its texts stays text", async () => {
   await end();
 });
 
-test("a run with times that no run has is shown, too", async () => {
+test("a run with impossible times is shown, too", async () => {
   const lines = readFileSync(RECORDED, "utf8").trimEnd().split("\n");
   for (const ms of ["18446744073709551615", String(90 * 86_400_000)]) {
     const late = lines.at(-1).replace(/"t_ms":\d+/, `"t_ms":${ms}`);
@@ -305,7 +305,7 @@ test("a run of an hour with a hundred replicas is at most 5 MiB", async () => {
 
 const VIEWS = ["verdicts", "time-line", "servers", "latency", "figures", "events"];
 
-test("each view of a report looks as it did, light and dark, wide and narrow, and a changed one does not", async () => {
+test("each view of a report matches its reference pictures, light and dark, wide and narrow, and a changed one does not", async () => {
   const url = report("look.html", HELD);
   const two = report("look-two.html", HELD, "--compare", HELD);
   for (const scheme of ["light", "dark"]) {

@@ -1,4 +1,4 @@
-//! This account's permissions. We check first, so that we can name what is missing and continue with the rest.
+//! This account's permissions. They are checked first, so that missing ones can be named and the rest still works.
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
@@ -9,17 +9,17 @@ use platform::TargetError;
 
 use crate::connect::Cluster;
 
-/// Reviews asked for at the same time.
+/// The maximum number of concurrent reviews.
 const AT_ONCE: usize = 8;
 
-/// One right to one kind of object, and what is lost without it.
+/// A permission for one kind of object, and what does not work without it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Right {
     pub(crate) group: &'static str,
-    /// With its subresource, as in `pods/log`.
+    /// Including its subresource, as in `pods/log`.
     pub(crate) resource: &'static str,
     pub(crate) verbs: &'static [&'static str],
-    /// It is granted for a namespace; otherwise for the whole cluster.
+    /// Granted in a namespace; otherwise in the whole cluster.
     pub(crate) namespaced: bool,
     /// What does not work without it.
     pub(crate) without: &'static str,
@@ -27,8 +27,8 @@ pub(crate) struct Right {
 
 const WATCH: &[&str] = &["list", "watch"];
 
-/// What `watch`, `status` and `explain` read, except custom and external metrics: rights to these are granted one by
-/// one, and the API server itself names the one that is missing.
+/// What `watch`, `status` and `explain` read, except custom and external metrics: permissions for these are granted one
+/// by one, and the API server itself names the missing one.
 pub(crate) const READING: &[Right] = &[
     Right {
         group: "autoscaling",
@@ -82,16 +82,16 @@ pub(crate) const READING: &[Right] = &[
     },
 ];
 
-/// What this account may not do.
+/// The permissions that this account lacks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
-    /// With the verbs that are denied.
+    /// With the denied verbs.
     denied: Vec<(Right, Vec<&'static str>)>,
 }
 
 impl Access {
-    /// Asks for each right. An API server that does not review is believed to allow everything: what it then denies
-    /// is told when it happens.
+    /// Checks each permission. An API server that cannot review is assumed to allow everything; what it then denies is
+    /// reported when it happens.
     pub(crate) async fn review(cluster: &Cluster, rights: &'static [Right]) -> Result<Self, TargetError> {
         let questions = rights.iter().flat_map(|right| right.verbs.iter().map(move |verb| (*right, *verb)));
         let mut answers = stream::iter(questions)
@@ -114,7 +114,7 @@ impl Access {
         !self.denied.iter().any(|(right, _)| right.group == group && right.resource == resource)
     }
 
-    /// What is missing, one sentence each.
+    /// The missing permissions, one sentence each.
     pub(crate) fn missing(&self, namespace: &str) -> Vec<String> {
         self.denied.iter().map(|(right, verbs)| right.sentence(verbs, namespace)).collect()
     }
@@ -146,7 +146,7 @@ async fn allowed(cluster: &Cluster, right: Right, verb: &str) -> Result<bool, Ta
     is_allowed(cluster, attributes).await
 }
 
-/// Asks for one right.
+/// Checks one permission.
 pub(crate) async fn is_allowed(cluster: &Cluster, right: ResourceAttributes) -> Result<bool, TargetError> {
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {

@@ -22,11 +22,11 @@ use crate::{
     world::{Service, World},
 };
 
-/// Whose changes they are, in the managed fields.
+/// The owner of our changes in the managed fields.
 pub(crate) const MANAGER: &str = "playctl";
-/// Where a stopped workload keeps how many replicas it had.
+/// The annotation in which a stopped workload keeps its number of replicas.
 const BEFORE_STOP: &str = "playctl/replicas-before-stop";
-/// Subjects of this name are nodes: `node/NAME`.
+/// Subjects with this prefix are nodes: `node/NAME`.
 const NODE: &str = "node";
 
 fn unsupported<T>(what: impl Into<String>, why: impl Into<String>) -> Result<T, TargetError> {
@@ -173,7 +173,7 @@ impl Actor<'_> {
         Ok(())
     }
 
-    /// The pod in question.
+    /// The pod that the subject names or selects.
     async fn pick(&self, what: &Subject) -> Result<PodFacts, TargetError> {
         self.service(&what.name)?;
         let mut pods: Vec<&PodFacts> = self.world.pods_of(&what.name).filter(|pod| !pod.is_over()).collect();
@@ -186,7 +186,7 @@ impl Actor<'_> {
         let found = match &what.replica {
             Pick::Named(name) => pods.iter().find(|pod| pod.name == *name).ok_or_else(|| none(name))?,
             Pick::Unnamed => {
-                // A ready one, as the load would hit; the oldest of them.
+                // A ready one, as a load balancer would choose; the oldest of them.
                 pods.sort_by_key(|pod| (!pod.is_ready(), pod.created, pod.name.clone()));
                 pods.first().ok_or_else(|| no_pods(&what.name))?
             }
@@ -207,7 +207,7 @@ impl Actor<'_> {
         Ok((*found).clone())
     }
 
-    /// What the autoscaler measures of each pod: its first metric that every pod has.
+    /// The autoscaler's measurements of each pod, for the first metric that every pod has.
     async fn loads(&self, service: &str) -> Result<Vec<(String, i64)>, TargetError> {
         let hpa = self.service(service)?.hpa.as_ref().and_then(|hpa| self.world.hpa(hpa));
         let metrics = hpa.and_then(|hpa| hpa.spec.as_ref().ok()).into_iter().flat_map(|spec| &spec.metrics);
@@ -228,7 +228,7 @@ impl Actor<'_> {
         what.name == NODE && self.world.service(NODE).is_none()
     }
 
-    /// Returns whether that changed anything.
+    /// Returns whether anything changed.
     async fn cordon(&self, name: &str, cordoned: bool) -> Result<bool, TargetError> {
         let node = self.cluster.ask(format!("node {name}"), self.nodes().get(name)).await?;
         let is_cordoned = node.spec.and_then(|spec| spec.unschedulable) == Some(true);
@@ -258,7 +258,7 @@ impl Actor<'_> {
             let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), namespace);
             match self.cluster.try_ask(api.evict(&facts.name, &EvictParams::default())).await {
                 Ok(_) => longest = longest.max(grace(pod)),
-                // It is gone, or on its way.
+                // It is gone or terminating.
                 Err(call) if call.status() == Some(404) || call.namespace_ends() => {}
                 Err(call) => held.push(format!("{namespace}/{}: {}", facts.name, call.words())),
             }
@@ -271,7 +271,7 @@ impl Actor<'_> {
     }
 }
 
-/// It belongs to the node: of a DaemonSet, or the kubelet's own.
+/// Whether a pod belongs to its node: one of a DaemonSet, or the kubelet's own.
 pub(crate) fn stays(pod: &Pod) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     let annotations = pod.metadata.annotations.as_ref();

@@ -1,7 +1,7 @@
-//! Argo CD through its own objects, without its CLI or its API server: registering this repository, syncing, the state of
-//! the applications, and what a sync would change.
+//! Argo CD through its own objects, without its CLI or its API server: registering this repository, syncing, the status
+//! of the applications, and what a sync would change.
 //!
-//! Everything that takes long reports [`Step`]s and can be cancelled; nothing here prints.
+//! Long operations report [`Step`]s and can be cancelled; nothing here prints.
 
 mod api;
 mod application;
@@ -66,7 +66,7 @@ impl fmt::Debug for ArgoCd {
 }
 
 impl ArgoCd {
-    /// Finds the cluster and asks it for its version. `options.namespace`: where the applications' objects go.
+    /// Finds the cluster and reads its version. `options.namespace` is the namespace for the applications' objects.
     pub fn connect(
         options: &Options,
         namespace: &str,
@@ -83,7 +83,7 @@ impl ArgoCd {
         Ok(Self { cluster: cluster.in_namespace(namespace), release_namespace, runtime })
     }
 
-    /// Makes Argo CD run the platform from a repository; a second call with the same changes nothing.
+    /// Lets Argo CD manage the platform from a repository; a second call with the same settings changes nothing.
     pub fn register(&self, wanted: &Register, on_step: &mut OnStep<'_>) -> Result<Registered, TargetError> {
         let work = async |tell: step::Tell| {
             register::register(&self.cluster, &self.release_namespace, wanted, &tell).await
@@ -91,7 +91,7 @@ impl ArgoCd {
         self.runtime.block_on(step::attended(on_step, work))
     }
 
-    /// Syncs applications, one after the other, in the order of their waves. A failed one is the last.
+    /// Syncs applications one after another, in the order of their waves. Stops at the first failure.
     pub fn sync(&self, wanted: &Sync, on_step: &mut OnStep<'_>) -> Result<Vec<Synced>, TargetError> {
         let running = RefCell::new(None);
         let work = async |tell: step::Tell| sync::sync(&self.cluster, wanted, &tell, &running).await;
@@ -104,19 +104,19 @@ impl ArgoCd {
         outcome
     }
 
-    /// How the applications stand.
+    /// The state of the applications.
     pub fn status(&self, on_step: &mut OnStep<'_>) -> Result<Status, TargetError> {
         let work = async |_: step::Tell| status::status(&self.cluster).await;
         self.runtime.block_on(step::attended(on_step, work))
     }
 
-    /// What a sync would change, tried out by the API server without being written.
+    /// What a sync would change, as the API server's dry run reports it.
     pub fn diff(&self, wanted: &Diff, on_step: &mut OnStep<'_>) -> Result<Vec<Differences>, TargetError> {
         let work = async |tell: step::Tell| diff::diff(&self.cluster, wanted, &tell).await;
         self.runtime.block_on(step::attended(on_step, work))
     }
 
-    /// Takes the applications away, with everything that they made unless `keep` says otherwise.
+    /// Removes the applications and, unless `keep` is set, everything that they created.
     pub fn remove(
         &self,
         keep: bool,

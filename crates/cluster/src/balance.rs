@@ -1,15 +1,16 @@
-//! One Deployment as a balancer sees and changes it, by few rights of one namespace: its scale, its pods, its autoscaler.
+//! One Deployment as a balancer sees and changes it, with few permissions in one namespace: its scale, its pods, its
+//! autoscaler.
 //!
 //! | what | how |
 //! |---|---|
-//! | its replicas | the scale names a selector, by which pods are listed |
+//! | replicas | the scale names a selector, by which pods are listed |
 //! | connections | a gauge on the pod's admin port |
 //! | traffic | the pod's label `traffic`, by which its Service selects |
 //! | deletion cost | the pod's annotation (KEP 2255) |
 //! | shed | `POST /shed` on the pod's admin port |
 //! | decisions | Events of the Deployment |
 //!
-//! Whatever is changed here is over after [`ACT`], before another balancer can have taken over ([`crate::election`]).
+//! Every change ends within [`ACT`], before another balancer can have taken over ([`crate::election`]).
 
 mod admin;
 pub(crate) mod told;
@@ -46,24 +47,24 @@ use crate::{
 use admin::Way;
 use writes::Writes;
 
-/// How long a change may take, all in all.
+/// How long a change may take in total.
 pub(crate) const ACT: Duration = Duration::from_secs(4);
 const KIND: &str = "Deployment";
-/// Pods that are asked for their connections at the same time.
+/// The maximum number of pods queried for their connections at the same time.
 const ASKED_AT_ONCE: usize = 16;
 
-/// What a balancer brings along.
+/// A balancer's settings.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Balancing {
     /// The Deployment.
     pub service: String,
-    /// The gauge of connections on the admin port of its pods; `None`: they are not counted.
+    /// The gauge of connections on the admin port of its pods; `None`: connections are not counted.
     pub gauge: Option<String>,
-    /// What orders to shed carry; `None`: it is read from the Secret that the pod has it from.
+    /// The token of shed orders; `None`: it is read from the Secret that the pod gets it from.
     pub token: Option<String>,
-    /// It runs in a pod itself, and reaches others at their addresses.
+    /// The balancer runs in a pod itself, and reaches other pods at their addresses.
     pub inside: bool,
-    /// Who it is, for those who read its Events.
+    /// Its name in Events.
     pub name: String,
 }
 
@@ -81,15 +82,15 @@ pub(crate) struct Balancer {
     writes: Writes,
 }
 
-/// As of the last look.
+/// As of the last read.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    /// Of the Deployment.
+    /// The Deployment's.
     uid: Option<String>,
     pods: BTreeMap<String, PodFacts>,
 }
 
-/// One look.
+/// The result of one read.
 struct Look {
     wanted: u32,
     hpa: Option<HpaFacts>,
@@ -101,7 +102,7 @@ impl Balancer {
         Self { own, seen: Mutex::default(), writes: Writes::default() }
     }
 
-    /// Of somebody who is not in the cluster and brings nothing along.
+    /// For a caller outside the cluster without settings.
     pub(crate) fn outside(service: &str) -> Self {
         let (service, name) = (service.to_owned(), "playctl".to_owned());
         Self::new(Balancing { service, gauge: None, token: None, inside: false, name })
@@ -151,7 +152,7 @@ impl Balancer {
         Ok(Look { wanted: u32::try_from(wanted).unwrap_or(0), hpa: self.hpa(cluster).await?, pods })
     }
 
-    /// The Deployment alone.
+    /// Only the Deployment.
     pub(crate) async fn snapshot(&self, cluster: &Cluster) -> Result<Snapshot, TargetError> {
         let Look { wanted, hpa, pods } = self.look(cluster).await?;
         let now = clock::wall();
@@ -203,7 +204,7 @@ impl Balancer {
         })
     }
 
-    /// The autoscaler as its own status has it. What its controller remembers is not in there.
+    /// The autoscaler according to its own status, which does not contain its controller's memory.
     pub(crate) async fn autoscaler(&self, cluster: &Cluster) -> Result<Case, TargetError> {
         let name = &self.own.service;
         let none = |why: String| TargetError::Other { message: format!("the autoscaler of {name}: {why}") };
@@ -239,7 +240,7 @@ impl Balancer {
         Ok(())
     }
 
-    /// By the label that Services select by. The pod stays ready, and keeps its connections.
+    /// Sets the label that Services select by. The pod stays ready, and keeps its connections.
     pub(crate) async fn set_traffic(
         &self,
         cluster: &Cluster,
@@ -300,7 +301,7 @@ impl Balancer {
         shed.map_err(|why| TargetError::Other { message: format!("{replica}: {why}") })
     }
 
-    /// As an Event of the Deployment.
+    /// Reports the decision as an Event of the Deployment.
     pub(crate) async fn tell(&self, cluster: &Cluster, balanced: &Balanced) -> Result<(), TargetError> {
         let known = self.seen.lock().uid.clone();
         let uid = if known.is_some() { known } else { self.scale_of(cluster).await?.metadata.uid };
@@ -321,7 +322,7 @@ impl Balancer {
     }
 }
 
-/// Within [`ACT`].
+/// Limits a change to [`ACT`].
 pub(crate) async fn bounded<T>(
     cluster: &Cluster,
     what: &str,

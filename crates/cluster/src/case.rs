@@ -21,16 +21,16 @@ use crate::{
     read::{self, Scaled},
 };
 
-/// Scale events that a policy can still look back on.
+/// The longest period of a policy, so older scale events do not matter.
 const LONGEST_PERIOD: SignedDuration = SignedDuration::from_mins(30);
 
-/// The case of one autoscaler, as of now.
+/// The current case of one autoscaler.
 pub(crate) async fn case(cluster: &Cluster, hpa: &HpaFacts, now: Timestamp) -> Result<Case, TargetError> {
     let spec = hpa.spec.clone().map_err(|error| {
         let message = format!("the spec of autoscaler {} is not read by this version: {error}", hpa.name);
         TargetError::Other { message }
     })?;
-    // As the engine has it: with the default metric, if it names none.
+    // As our engine evaluates it: with the default metric if it names none.
     let settings = ControllerSettings::default();
     let engine = autoscale::Autoscaler::new(&spec, settings.clone()).map_err(TargetError::other)?;
     let spec = engine.spec().clone();
@@ -56,7 +56,7 @@ pub(crate) async fn case(cluster: &Cluster, hpa: &HpaFacts, now: Timestamp) -> R
     Ok(Case { now_ms: now.as_millisecond(), autoscaler, observed })
 }
 
-/// What the controller itself last wrote down, and what this account cannot read of the metrics.
+/// What the controller itself last reported, and the metrics that this account cannot read.
 pub(crate) async fn reported(
     cluster: &Cluster,
     hpa: &HpaFacts,
@@ -93,7 +93,7 @@ fn status_words(hpa: &HpaFacts, now: Timestamp) -> Reported {
     }
 }
 
-/// The readings of all metrics, in their order, or why there is none. The usages of the pods are asked for once.
+/// The readings of all metrics in order, or why there is none. The pods' usage is requested only once.
 async fn readings(
     cluster: &Cluster,
     spec: &HpaSpec,
@@ -146,7 +146,7 @@ async fn reading(
     Ok(MetricReading::External(metrics.external(&of.metric).await?))
 }
 
-/// A pod, as far as it matters to the engine.
+/// The parts of a pod that matter to the engine.
 fn pod(pod: &core::Pod) -> Pod {
     let (spec, status) = (pod.spec.as_ref(), pod.status.as_ref());
     let mut conditions = status.and_then(|status| status.conditions.as_ref()).into_iter().flatten();
@@ -200,7 +200,8 @@ fn requests(resources: Option<&core::ResourceRequirements>) -> Requests {
     requests.filter_map(milli).collect()
 }
 
-/// What can be known of the controller's memory: the changes that its events tell of, and that it holds a count.
+/// What can be known of the controller's memory: the changes that its events report, and that it holds a number of
+/// replicas.
 fn memory(hpa: &HpaFacts, events: &[EventFacts], now: Timestamp) -> Memory {
     let mut memory = Memory::default();
     let sizes: Vec<(Timestamp, u32)> =
@@ -216,7 +217,7 @@ fn memory(hpa: &HpaFacts, events: &[EventFacts], now: Timestamp) -> Memory {
     }
     let held = hpa.condition("AbleToScale").filter(|able| able.reason == "ScaleDownStabilized");
     if held.is_some() {
-        // It does not say since when: it may hold for the whole window from now on.
+        // The status does not say since when: it may hold for the whole window from now on.
         let replicas = i32::try_from(hpa.desired).unwrap_or(i32::MAX);
         memory.recommendations.push(Recommendation { replicas, at_ms: now.as_millisecond() });
     }

@@ -1,10 +1,10 @@
-//! Which of several acts: the one that holds a Lease. The algorithm is client-go's (`tools/leaderelection`).
+//! Leader election by a Lease. The algorithm is client-go's (`tools/leaderelection`).
 //!
-//! A holder renews the Lease every [`Terms::retry`] and believes that it is its turn for [`Terms::sure`] from the moment
-//! at which it *asked* for the last renewal that succeeded. A candidate takes the Lease when it has not changed for
-//! [`Terms::lasts`], as the candidate's own clock has it; clocks of two machines are never compared. So between two turns
-//! there is `lasts - sure` at least, also if the holder was stopped in between or cannot reach the API server; what the
-//! holder begins in its turn has to end within that ([`crate::balance::ACT`]).
+//! A leader renews the Lease every [`Terms::retry`] and considers itself the leader for [`Terms::sure`] from the moment
+//! when it *sent* the last successful renewal. A candidate takes the Lease when it has not changed for [`Terms::lasts`]
+//! by the candidate's own clock; clocks of two machines are never compared. So the terms of two leaders are at least
+//! `lasts - sure` apart, even if the first one was suspended in between or cannot reach the API server; what it starts
+//! during its term must end within that time ([`crate::balance::ACT`]).
 
 use std::{
     sync::Arc,
@@ -25,14 +25,14 @@ use tokio::task::AbortHandle;
 
 use crate::{ClusterTarget, act::MANAGER, balance::ACT, connect::Cluster, error::Call};
 
-/// How long turns last.
+/// The durations of a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// A Lease that has not changed for this long is free. Whole seconds.
+    /// A Lease that has not changed for this long is free. In whole seconds.
     pub lasts: Duration,
-    /// For how long a holder is sure of it.
+    /// How long the leader is certain of the Lease after a renewal.
     pub sure: Duration,
-    /// How often it is renewed, or looked at by candidates, who take up to a fifth longer.
+    /// The interval of renewals, and of the candidates' checks, which wait up to a fifth longer.
     pub retry: Duration,
 }
 
@@ -48,18 +48,18 @@ impl Default for Terms {
     }
 }
 
-/// Stands for a Lease until it is dropped.
+/// A candidate for a Lease until it is dropped.
 #[derive(Debug)]
 pub struct Election {
     candidate: Arc<Candidate>,
     task: AbortHandle,
-    /// The candidate runs on its threads.
+    /// The candidate runs on the target's threads.
     target: Arc<ClusterTarget>,
 }
 
 #[derive(Debug)]
 struct Candidate {
-    /// Of the Lease.
+    /// The Lease's name.
     name: String,
     identity: String,
     terms: Terms,
@@ -68,15 +68,15 @@ struct Candidate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// It is its turn until then.
+    /// It leads until then.
     until: Option<Instant>,
-    /// Who held the Lease when we last looked.
+    /// The holder of the Lease at the last check.
     holder: String,
-    /// The Lease, and since when it has been like that.
+    /// The Lease, and since when it has been unchanged.
     seen: Option<(LeaseSpec, Instant)>,
 }
 
-/// What a look at the Lease leads to.
+/// What to do after a check of the Lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Renew,
@@ -85,7 +85,7 @@ enum Step {
 }
 
 impl Election {
-    /// Stands for the Lease `name` of the target's namespace. `identity` is nobody else's.
+    /// Becomes a candidate for the Lease `name` in the target's namespace. `identity` must be unique.
     pub fn begin(target: &Arc<ClusterTarget>, name: &str, identity: &str, terms: Terms) -> Self {
         let (name, identity) = (name.to_owned(), identity.to_owned());
         let candidate = Arc::new(Candidate { name, identity, terms, state: Mutex::default() });
@@ -95,23 +95,23 @@ impl Election {
         Self { candidate, task, target: Arc::clone(target) }
     }
 
-    /// Whether it is its turn, at this moment.
+    /// Whether it leads at this moment.
     pub fn leads(&self) -> bool {
         self.candidate.leads(clock::now())
     }
 
-    /// Who held the Lease when we last looked.
+    /// The holder of the Lease at the last check.
     pub fn holder(&self) -> String {
         self.candidate.state.lock().holder.clone()
     }
 
-    /// Stands no longer, and gives back what it holds, so that the next one need not wait. Blocks.
+    /// Ends the candidacy and releases the Lease if it holds it, so that the next leader need not wait. Blocks.
     pub fn give_back(&self) {
         self.task.abort();
         let held = self.candidate.state.lock().until.take().is_some();
         if held {
             let returned = self.candidate.give_back(self.target.cluster());
-            // If the API server cannot be told, the next one waits for the Lease to end.
+            // If the API server cannot be reached, the next leader waits until the Lease expires.
             let _ = self.target.run(async { tokio::time::timeout(ACT, returned).await });
         }
     }
@@ -131,7 +131,7 @@ impl Candidate {
     async fn run(&self, cluster: &Cluster) {
         let patience = self.terms.lasts.saturating_sub(self.terms.sure);
         loop {
-            // An API server that does not answer is asked again; meanwhile the turn runs out by itself.
+            // An API server that does not answer is asked again; meanwhile the term runs out.
             let _ = tokio::time::timeout(patience, self.stand(cluster)).await;
             let fifths = rand::rng().random_range(0.0..0.2);
             tokio::time::sleep(self.terms.retry.mul_f64(1.0 + fifths)).await;
@@ -142,7 +142,7 @@ impl Candidate {
         Api::namespaced(cluster.client.clone(), &cluster.namespace)
     }
 
-    /// Looks at the Lease once, and takes or renews it if it is free or its own.
+    /// Checks the Lease once, and takes or renews it if it is free or held already.
     async fn stand(&self, cluster: &Cluster) -> Result<(), Call> {
         let (api, asked) = (Self::api(cluster), clock::now());
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
@@ -154,7 +154,7 @@ impl Candidate {
                     self.state.lock().until = None;
                     return Ok(());
                 }
-                // By the version that was seen: of two who take it at once, one gets it.
+                // With the version that was read: if two candidates take it at once, only one succeeds.
                 let lease = Lease { spec: Some(self.mine(&spec, step)), ..lease };
                 cluster.try_ask(api.replace(&self.name, &params, &lease)).await
             }
@@ -174,7 +174,7 @@ impl Candidate {
                 Ok(())
             }
             Err(call) => {
-                // Somebody was faster.
+                // Another candidate was faster.
                 if call.status() == Some(409) {
                     self.state.lock().until = None;
                 }
@@ -200,7 +200,7 @@ impl Candidate {
         if holder.is_empty() || now.duration_since(since) >= lasts { Step::Take } else { Step::Wait }
     }
 
-    /// The Lease in its own hands.
+    /// The Lease as held by this candidate.
     fn mine(&self, before: &LeaseSpec, step: Step) -> LeaseSpec {
         let now = MicroTime(clock::wall());
         let took = step == Step::Take;
@@ -235,7 +235,7 @@ mod tests {
         Candidate { name, identity, terms: Terms::default(), state: Mutex::default() }
     }
 
-    /// As `by` writes it, the `number`th time.
+    /// The Lease as `by` writes it the `number`th time.
     fn lease(by: &str, number: i64) -> LeaseSpec {
         let at = |second| Some(MicroTime(jiff::Timestamp::from_second(second).unwrap()));
         LeaseSpec {
@@ -251,12 +251,12 @@ mod tests {
         let at = |seconds: u64| began + Duration::from_secs(seconds);
         assert_eq!(me.look(at(0), &lease("you", 1)), Step::Wait);
         assert_eq!(me.look(at(14), &lease("you", 1)), Step::Wait);
-        // Whatever the holder's clock says: it was renewed.
+        // Whatever the holder's clock says, it was renewed.
         assert_eq!(me.look(at(14), &lease("you", -7)), Step::Wait);
         assert_eq!(me.look(at(28), &lease("you", -7)), Step::Wait);
         assert_eq!(me.look(at(29), &lease("you", -7)), Step::Take);
         assert_eq!(me.look(at(29), &lease("me", 2)), Step::Renew);
-        // A holder of another version may have promised itself more.
+        // A holder of another version may have longer terms.
         let longer = LeaseSpec { lease_duration_seconds: Some(60), ..lease("you", 3) };
         assert_eq!(me.look(at(30), &longer), Step::Wait);
         assert_eq!(me.look(at(89), &longer), Step::Wait);
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn a_turn_ends_by_itself_before_another_can_begin() {
         let (me, you, began) = (candidate("me"), candidate("you"), clock::now());
-        // Asked for at the beginning, and written at that very moment.
+        // Requested at the start, and written at that very moment.
         me.state.lock().until = Some(began + me.terms.sure);
         assert_eq!(you.look(began, &lease("me", 1)), Step::Wait);
         let mut free_at = began;

@@ -1,4 +1,4 @@
-//! Where clients of a service connect, from outside the cluster and inside it.
+//! Where clients connect to a service, from outside the cluster and from inside.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ use tokio::net::TcpStream;
 
 use crate::{connect::Cluster, facts::Selector, world::World};
 
-/// How long an address may take to show that somebody listens there.
+/// How long to wait for a listener at an address.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Nodes whose addresses are tried.
+/// The maximum number of nodes whose addresses are tried.
 const NODES_MAX: usize = 4;
 
 /// A port of a Service that leads to the requested pods.
@@ -25,7 +25,7 @@ pub(crate) struct Front {
     pub(crate) port: ServicePort,
 }
 
-/// From outside: the first address at which somebody listens.
+/// From outside: the first address that accepts a connection.
 pub(crate) async fn of(cluster: &Cluster, world: &World, service: &str) -> Result<Endpoint, TargetError> {
     let fronts = fronts(cluster, world, service).await?;
     let takes_nodes = fronts.iter().any(|front| front.port.node_port.is_some());
@@ -45,7 +45,7 @@ pub(crate) async fn of(cluster: &Cluster, world: &World, service: &str) -> Resul
         let why = format!("the load balancer of Service {name} has no address yet");
         return Ok(Endpoint::NoneYet { why });
     }
-    // Nobody says that nobody listens at a port of UDP.
+    // A UDP port does not show whether anything listens there.
     let is_udp = exposed.port.protocol.as_deref() == Some("UDP");
     let tried = stream::iter(addresses.clone()).map(|address| async move {
         let answers = is_udp || answers(&address).await;
@@ -76,8 +76,8 @@ pub(crate) async fn inside(cluster: &Cluster, world: &World, service: &str) -> R
     Ok(HostPort { host, port: number(port.port).unwrap_or_default() })
 }
 
-/// The Services that lead to a service's pods: the gateway of our chart before those that select the pods, and of these
-/// those that are exposed before others.
+/// The Services that lead to a service's pods: first our chart's gateway, then Services that select the pods, exposed
+/// ones first.
 pub(crate) async fn fronts(
     cluster: &Cluster,
     world: &World,
@@ -99,7 +99,7 @@ pub(crate) async fn fronts(
     Ok(fronts)
 }
 
-/// The gateway's ports are called like the services behind them.
+/// The gateway's ports have the names of the services behind them.
 fn front(found: Service, service: &str, selects: &impl Fn(Selector) -> bool) -> Option<Front> {
     let spec = found.spec.as_ref()?;
     let ports = spec.ports.as_deref().unwrap_or_default();
@@ -134,7 +134,7 @@ fn number(port: i32) -> Option<u16> {
     u16::try_from(port).ok()
 }
 
-/// Where it is reached from outside: at its load balancer, at addresses of the user's, at the nodes.
+/// Its addresses outside the cluster: the load balancer's, the external IPs, the nodes'.
 fn outside(front: &Front, nodes: &[Host]) -> Vec<HostPort> {
     let Front { service, port } = front;
     let ingress = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.as_ref());
@@ -153,7 +153,7 @@ fn outside(front: &Front, nodes: &[Host]) -> Vec<HostPort> {
     addresses.chain(on_nodes).collect()
 }
 
-/// Who may not see nodes has none.
+/// Empty for an account that may not list nodes.
 async fn node_addresses(cluster: &Cluster) -> Vec<Host> {
     let api: Api<Node> = Api::all(cluster.client.clone());
     let nodes = cluster.try_ask(api.list(&ListParams::default().limit(50))).await;
@@ -172,7 +172,7 @@ async fn answers(address: &HostPort) -> bool {
     tokio::time::timeout(PATIENCE, connect).await.is_ok_and(|connected| connected.is_ok())
 }
 
-/// The port of a pod that a Service's port leads to.
+/// The port of a pod to which a Service's port leads.
 pub(crate) fn pod_port(port: &ServicePort, pod: &k8s_openapi::api::core::v1::Pod) -> Option<u16> {
     match port.target_port.as_ref() {
         None => number(port.port),

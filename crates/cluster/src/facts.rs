@@ -1,4 +1,4 @@
-//! The parts of the API's objects that matter here, and nothing else: objects are large, and clusters have many.
+//! The parts of API objects that matter here, and nothing else: objects are large, and clusters have many.
 
 mod autoscaler;
 mod pod;
@@ -21,7 +21,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
-/// An object as it is now.
+/// An object's current state.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Object {
     Hpa(Box<HpaFacts>),
@@ -46,7 +46,7 @@ impl Object {
     }
 }
 
-/// What it is read from.
+/// The facts of an API object.
 pub(crate) trait Facts {
     fn facts(&self) -> Object;
 }
@@ -59,7 +59,7 @@ fn name(metadata: &ObjectMeta) -> String {
     metadata.name.clone().unwrap_or_default()
 }
 
-/// One slice of endpoints: which pods get the traffic of a Service.
+/// An `EndpointSlice`: the pods that get the traffic of a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SliceFacts {
     pub(crate) name: String,
@@ -69,9 +69,9 @@ pub(crate) struct SliceFacts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EndpointFacts {
     pub(crate) pod: String,
-    /// New connections go to it.
+    /// It gets new connections.
     pub(crate) ready: bool,
-    /// It is on its way out and serves what it has.
+    /// It is terminating and still serves its connections.
     pub(crate) draining: bool,
 }
 
@@ -84,7 +84,7 @@ impl Facts for EndpointSlice {
             let terminating = conditions.terminating.unwrap_or(false);
             Some(EndpointFacts {
                 pod: target.name.clone()?,
-                // Absent means ready, says the API.
+                // The API defines that absent means ready.
                 ready: conditions.ready.unwrap_or(true) && !terminating,
                 draining: terminating && conditions.serving.unwrap_or(true),
             })
@@ -98,7 +98,7 @@ impl Facts for EndpointSlice {
 pub(crate) struct NodeFacts {
     pub(crate) name: String,
     pub(crate) ready: bool,
-    /// Why it is not.
+    /// Why it is not ready.
     pub(crate) reason: String,
     pub(crate) schedulable: bool,
     pub(crate) cpu_cores: Option<f64>,
@@ -129,21 +129,21 @@ impl Facts for Node {
     }
 }
 
-/// What a controller said of an object.
+/// What a controller reported about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EventFacts {
     pub(crate) name: String,
-    /// How often it was said: equal events are counted, not repeated.
+    /// How often it was reported: equal events are counted, not repeated.
     pub(crate) count: i32,
     pub(crate) kind: String,
-    /// Of the object.
+    /// The object's name.
     pub(crate) about: String,
     pub(crate) reason: String,
-    /// Which controller said it.
+    /// The controller that reported it.
     pub(crate) reporter: String,
     pub(crate) message: String,
     pub(crate) is_warning: bool,
-    /// When it was last said, in whole seconds.
+    /// When it was last reported, in whole seconds.
     pub(crate) last: Option<Timestamp>,
 }
 
@@ -171,7 +171,7 @@ impl Facts for Event {
 }
 
 impl EventFacts {
-    /// The count that the autoscaler's controller says it has set, by `New size: 2; reason: …`.
+    /// The number of replicas that the autoscaler's controller reports to have set, by `New size: 2; reason: …`.
     pub(crate) fn new_size(&self) -> Option<u32> {
         let said = (self.reason == "SuccessfulRescale").then_some(self.message.as_str())?;
         said.strip_prefix("New size: ")?.split(';').next()?.trim().parse().ok()

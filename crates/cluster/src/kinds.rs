@@ -11,7 +11,7 @@ use platform::TargetError;
 
 use crate::{connect::Cluster, error::Call};
 
-/// What is always looked at: these are nearly always what autoscalers scale.
+/// The kinds that are always watched, because autoscalers nearly always scale these.
 pub(crate) fn usual() -> [ApiResource; 2] {
     ["Deployment", "StatefulSet"]
         .map(|kind| ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", kind)))
@@ -27,7 +27,7 @@ pub(crate) fn named(api_version: &str, kind: &str) -> GroupVersionKind {
     GroupVersionKind::gvk(group, version, kind)
 }
 
-/// The kind that a reference names, in the version that it names; for kinds of extensions the API server is asked.
+/// The kind of a reference, in its version; the API server is asked about unknown kinds.
 pub(crate) async fn find(cluster: &Cluster, object: &ObjectReference) -> Result<ApiResource, TargetError> {
     let what = format!("the kind {} of {}", object.kind, object.api_version.as_deref().unwrap_or("v1"));
     try_find(cluster, object).await.map_err(|call| call.error(&what, cluster))

@@ -1,13 +1,13 @@
-//! A Kubernetes cluster: the platform brought up there ([`install`]), and any namespace as a
-//! [`Target`](platform::Target): its autoscalers watched, shown and explained.
+//! A Kubernetes cluster: bringing the platform up there ([`install`]), and any namespace as a
+//! [`Target`](platform::Target), whose autoscalers are watched, shown and explained.
 //!
-//! The target works with any `HorizontalPodAutoscaler`, installs nothing, and needs read permissions only. It names what
-//! an account may not read and continues with the rest. Nothing here prints.
+//! The target works with any `HorizontalPodAutoscaler`, installs nothing, and needs read permissions only. It names
+//! what an account may not read and continues with the rest. Nothing here prints.
 //!
-//! From the API inwards: `connect` (kubeconfig, context, errors that say where), `access` (what this account may do),
-//! `watch` (objects as they change), `facts` (what of them matters), `world` (what changed, as events; no clock and no
-//! I/O), `observe` (the loop around it). Beside that: `argocd` (the platform as Argo CD's applications), `balance` and
-//! `election` (what a balancer sees and changes, and which of several does).
+//! From the API inwards: `connect` (kubeconfig, context, errors with their place), `access` (this account's
+//! permissions), `watch` (objects as they change), `facts` (the parts of them that matter), `world` (changes as events,
+//! without clock or I/O), `observe` (the loop around it). Besides: `argocd` (the platform as Argo CD's applications),
+//! `balance` and `election` (a balancer's view and changes, and its leader election).
 
 mod access;
 mod act;

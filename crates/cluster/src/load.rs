@@ -1,8 +1,8 @@
 //! A load from inside the cluster: a Job whose pods are the load's workers.
 //!
 //! The workers get their orders over their containers' standard input (`pods/attach`) and answer in their logs. Both
-//! survive a broken connection: logs are followed again, and the input stays open. The Job is deleted at the end,
-//! and ends by itself if this program is gone.
+//! survive a broken connection: the log is followed again, and the input stays open. The Job is deleted at the end, and
+//! ends by itself if this program is gone.
 
 mod job;
 mod talk;
@@ -37,15 +37,15 @@ use crate::{
 };
 use job::{Image, describe};
 
-/// How long pods may take until they run.
+/// How long pods may take to start.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// How long an image may fail to be pulled: registries fail for a moment.
+/// How long pulling an image may fail: registries have brief outages.
 const PULL_PATIENCE: Duration = Duration::from_secs(30);
-/// How often to look whether they do.
+/// How often to check the pods.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// What waits to be read, of all workers.
+/// Messages of all workers that wait to be read.
 const HEARD_QUEUE: usize = 1024;
-/// What waits to be written to one worker.
+/// Lines that wait to be written to one worker.
 const TOLD_QUEUE: usize = 256;
 
 const RIGHTS: &[Right] = &[
@@ -73,41 +73,41 @@ const RIGHTS: &[Right] = &[
     Right {
         group: "",
         resource: "pods/attach",
-        // A WebSocket begins with a GET; newer API servers want `create` as well.
+        // A WebSocket starts with a GET; newer API servers require `create` as well.
         verbs: &["get", "create"],
         namespaced: true,
         without: "its workers cannot be told what to do",
     },
 ];
 
-/// What is to run in the cluster.
+/// What to run in the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadRequest {
-    /// Pods.
+    /// The number of pods.
     pub workers: u32,
-    /// With a `playctl` of this version in it; otherwise the image that pods of our chart in the namespace run.
+    /// An image that contains this version of `playctl`; by default the one that our chart's pods in the namespace run.
     pub image: Option<String>,
-    /// The load is over after this long at the latest; its pods end then even if nobody ends them.
+    /// The maximum duration of the load; its pods end then even if nobody ends them.
     pub at_most: Duration,
 }
 
-/// A Job whose pods run and wait to be told. Dropped, it is deleted.
+/// A Job whose pods are running and wait for orders. Deleted when dropped.
 pub struct LoadJob {
     target: Arc<ClusterTarget>,
     name: String,
     pods: Vec<(String, String)>,
     told: Vec<mpsc::Sender<String>>,
-    /// Held while waiting, by the one thread that reads.
+    /// Locked while waiting, by the only thread that reads.
     heard: Mutex<mpsc::Receiver<(u32, Heard)>>,
     is_deleted: AtomicBool,
 }
 
-/// What comes from a worker.
+/// A worker's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
     /// A line of its log.
     Line(String),
-    /// It runs no more, and why.
+    /// It has ended, and why.
     Ended(String),
 }
 
@@ -118,7 +118,7 @@ impl fmt::Debug for LoadJob {
 }
 
 impl LoadJob {
-    /// Makes the Job and waits until its pods run. `progress` gets what is being waited for.
+    /// Creates the Job and waits until its pods run. `progress` receives what it is waiting for.
     pub fn start(
         target: &Arc<ClusterTarget>,
         request: &LoadRequest,
@@ -142,7 +142,7 @@ impl LoadJob {
         target.wait(async {
             cluster.ask(format!("making job {name}"), jobs.create(&PostParams::default(), &job)).await
         })?;
-        // From here on it is deleted whatever happens.
+        // From here on the Job is deleted whatever happens.
         let (sender, heard) = mpsc::channel(HEARD_QUEUE);
         let mut started = Self {
             target: Arc::clone(target),
@@ -164,7 +164,7 @@ impl LoadJob {
         Ok(started)
     }
 
-    /// Of the Job.
+    /// The Job's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -173,7 +173,7 @@ impl LoadJob {
         self.pods.len() as u32
     }
 
-    /// Which pod a worker is, and where.
+    /// The worker's pod and node.
     pub fn worker(&self, worker: u32) -> String {
         match self.pods.get(worker as usize) {
             Some((pod, node)) => format!("pod {pod} on node {node}"),
@@ -181,15 +181,15 @@ impl LoadJob {
         }
     }
 
-    /// Writes a line to a worker's standard input, without waiting for it.
+    /// Queues a line for a worker's standard input, without waiting.
     pub fn tell(&self, worker: u32, line: String) {
         if let Some(told) = self.told.get(worker as usize) {
-            // One that takes nothing any more is noticed by its silence.
+            // A worker that reads nothing any more is noticed by its silence.
             let _ = told.try_send(line);
         }
     }
 
-    /// Waits at most this long for what any of them says.
+    /// Waits for a message of any worker.
     pub fn hear(&self, patience: Duration) -> Option<(u32, Heard)> {
         let mut heard = self.heard.lock();
         self.target.run(async { tokio::time::timeout(patience, heard.recv()).await.ok().flatten() })
@@ -219,7 +219,7 @@ impl LoadJob {
         }
     }
 
-    /// The pods, by worker, each with its node.
+    /// Waits for the pods; returns them by worker, each with its node.
     fn until_they_run(
         &self,
         workers: u32,
@@ -260,7 +260,7 @@ impl LoadJob {
             }
             let running = pods.values().filter(|pod| runs(pod)).count();
             progress(&format!("{running} of {workers} pods run; {trouble}"));
-            // One wait at a time: the cluster does answer.
+            // A separate wait each time, because the cluster does answer.
             self.target.wait(async {
                 tokio::time::sleep(LOOK_EVERY).await;
                 Ok(())
@@ -268,12 +268,12 @@ impl LoadJob {
         }
     }
 
-    /// What the Job's controller says, such as that a quota or an admission policy refuses its pods.
+    /// What the Job's controller reports, such as that a quota or an admission policy refuses its pods.
     async fn why_no_pod(&self, cluster: &Cluster) -> String {
         let api: Api<Event> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
         let about = ListParams::default()
             .fields(&format!("involvedObject.kind=Job,involvedObject.name={},type=Warning", self.name));
-        // Who may not read events learns less.
+        // Without permission to read events, the reason stays unknown.
         let events = cluster.try_ask(api.list(&about)).await.map(|list| list.items).unwrap_or_default();
         let last = events.into_iter().filter_map(|event| event.message).next_back();
         last.unwrap_or_else(|| "its pods are not there yet".to_owned())
@@ -298,7 +298,7 @@ fn waits_for<'a>(pod: &'a PodFacts, reasons: &'a [&str]) -> bool {
     waiting.into_iter().any(|(reason, _)| reasons.contains(&reason.as_str()))
 }
 
-/// Waiting longer would change nothing.
+/// Whether the pod failed in a way that waiting does not change.
 fn is_refused(pod: &PodFacts) -> bool {
     waits_for(
         pod,
@@ -310,7 +310,7 @@ fn fails_to_pull(pod: &PodFacts) -> bool {
     waits_for(pod, &["ErrImagePull", "ImagePullBackOff"])
 }
 
-/// The end of a pod's log, for an error.
+/// The end of a pod's log, for an error message.
 async fn last_words(cluster: &Cluster, pod: &str) -> String {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let params = kube::api::LogParams { tail_lines: Some(5), ..kube::api::LogParams::default() };
@@ -319,7 +319,7 @@ async fn last_words(cluster: &Cluster, pod: &str) -> String {
     if lines.is_empty() { String::new() } else { format!("; it wrote: {}", lines.join(" / ")) }
 }
 
-/// The image that pods of our chart run here, and how it is pulled.
+/// The image that our chart's pods run here, and its pull settings.
 async fn image_of_ours(cluster: &Cluster) -> Result<Image, TargetError> {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let ours = ListParams::default().labels("app.kubernetes.io/part-of=playground");

@@ -24,19 +24,19 @@ use crate::{
     world::World,
 };
 
-/// How often to look for new pods while following.
+/// How often to check for new pods while following.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Pods whose logs are read at the same time.
+/// The maximum number of logs read at the same time.
 const AT_ONCE: usize = 8;
-/// How many of each pod's last lines are read, before all are sorted by time. Kubelets keep 10 MiB of each.
+/// The maximum number of last lines read of each pod before all are sorted by time. Kubelets keep 10 MiB of each.
 const MOST_LINES: i64 = 200_000;
-/// Pods that can be followed at the same time.
+/// The maximum number of pods that can be followed at the same time.
 const FOLLOWED_MAX: usize = 200;
 
-/// The pods whose logs are wanted.
+/// The pods whose logs are requested.
 #[derive(Debug)]
 pub(crate) struct Pods {
-    /// Of all that match one of them.
+    /// Those that match any of these.
     selectors: Vec<Selector>,
     name: Option<String>,
 }
@@ -73,7 +73,7 @@ impl Pods {
     }
 }
 
-/// The default container, as for kubectl.
+/// The default container, as in kubectl.
 fn container(pod: &Pod) -> String {
     let annotations = pod.metadata.annotations.as_ref();
     let named = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
@@ -114,7 +114,7 @@ async fn past(
     let api = &api;
     let mut texts = stream::iter(pods)
         .map(|(pod, container)| async move {
-            // Lines that do not match count, for the API server.
+            // The API server also counts lines that do not match the text.
             let tail = query.tail.filter(|_| query.text.is_none()).and_then(|tail| i64::try_from(tail).ok());
             let tail_lines = Some(tail.unwrap_or(MOST_LINES).min(MOST_LINES));
             let params = LogParams { tail_lines, ..params(&container, query.since) };
@@ -128,7 +128,7 @@ async fn past(
             Ok(text) => {
                 lines.extend(text.lines().map(|text| line(&pod, text)).filter(|line| is_wanted(query, line)));
             }
-            // Not running yet, or gone meanwhile.
+            // It is not running yet, or is gone.
             Err(call) if matches!(call.status(), Some(400 | 404)) => {}
             Err(call) => return Err(call.error(&format!("the log of pod {pod}"), cluster)),
         }
@@ -140,7 +140,7 @@ async fn past(
     Ok(lines)
 }
 
-/// Sends the lines, until nobody listens any more.
+/// Sends the lines until nobody listens any more.
 pub(crate) async fn run(
     cluster: Cluster,
     pods: Pods,
@@ -164,7 +164,7 @@ async fn send(
         let message = format!("there is no pod {name} that has begun to run");
         return Err(TargetError::Other { message });
     }
-    // Of each pod, up to when its lines are known.
+    // For each pod, the time up to which its lines are known.
     let mut last: BTreeMap<String, Timestamp> = BTreeMap::new();
     for line in past(cluster, present, query).await? {
         last.insert(line.replica.clone(), line.time);
@@ -175,7 +175,7 @@ async fn send(
     if query.follow { follow(cluster, pods, query, sender, last).await } else { Ok(()) }
 }
 
-/// From here on each pod's lines come as they are written. A connection that ends is made again from the last line on.
+/// From here on each pod's lines come as they are written. A broken connection is restored from the last line on.
 async fn follow(
     cluster: &Cluster,
     pods: &Pods,
@@ -208,14 +208,14 @@ async fn follow(
                 }
             }
             _ = look.tick() => {
-                // What cannot be listed now is listed the next time.
+                // What cannot be listed now will be listed next time.
                 let Ok(present) = pods.present(cluster).await else { continue };
                 last.retain(|pod, _| present.iter().any(|(present, _)| present == pod));
                 for (pod, container) in present {
                     if followed.contains(&pod) || followed.len() >= FOLLOWED_MAX {
                         continue;
                     }
-                    // A pod that is new has all of its lines ahead.
+                    // All lines of a new pod are still to come.
                     let since = last.get(&pod).copied().or(is_first.then_some(began));
                     let params = LogParams { follow: true, ..params(&container, since) };
                     let Ok(lines) = api.log_stream(&pod, &params).await else { continue };

@@ -15,18 +15,18 @@ use tokio::sync::OnceCell;
 
 use crate::{connect::Cluster, facts::Selector, kinds};
 
-/// Custom metrics without a window of their own count as taken over a minute, as upstream.
+/// Custom metrics without a window count as measured over a minute, as upstream.
 const CUSTOM_WINDOW_S: i64 = 60;
 
 /// The metrics APIs of one cluster.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     cluster: Cluster,
-    /// The version of `custom.metrics.k8s.io` that is served.
+    /// The available version of `custom.metrics.k8s.io`.
     custom: OnceCell<&'static str>,
 }
 
-/// `metrics.k8s.io`: what the pods of a namespace use.
+/// `metrics.k8s.io`: the resource usage of a namespace's pods.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Usages {
     #[serde(default)]
@@ -73,7 +73,7 @@ struct MetricValue {
     value: Quantity,
 }
 
-/// Samples by the names of pods.
+/// Samples by pod name.
 pub(crate) type Samples = Vec<(String, Sample)>;
 
 impl Metrics {
@@ -81,7 +81,7 @@ impl Metrics {
         Self { cluster, custom: OnceCell::new() }
     }
 
-    /// What pods use, of all in the namespace or of those that match.
+    /// The usage of all pods in the namespace, or of those that match.
     pub(crate) async fn usages(&self, selector: Option<&Selector>) -> Result<Usages, String> {
         let namespace = &self.cluster.namespace;
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods");
@@ -93,7 +93,7 @@ impl Metrics {
         Ok(usages)
     }
 
-    /// A metric of every pod that matches.
+    /// A metric of every matching pod.
     pub(crate) async fn of_pods(
         &self,
         metric: &MetricIdentifier,
@@ -130,7 +130,7 @@ impl Metrics {
         value.map(|value| value.value.milli()).ok_or_else(|| none("custom"))
     }
 
-    /// All series of a metric from outside the cluster.
+    /// All series of an external metric.
     pub(crate) async fn external(&self, metric: &MetricIdentifier) -> Result<Vec<i64>, String> {
         let namespace = &self.cluster.namespace;
         let name = escaped(&metric.name);
@@ -207,8 +207,8 @@ impl MetricValue {
 }
 
 impl Usages {
-    /// What each pod uses of a resource, in all of its containers or in one. A pod that lacks the value for a container
-    /// has no sample.
+    /// Each pod's usage of a resource, in all of its containers or in one. A pod without the value for a container has
+    /// no sample.
     pub(crate) fn of(&self, resource: &str, container: Option<&str>) -> Samples {
         let sample = |pod: &PodUsage| {
             let usage = |of: &ContainerUsage| Some(of.usage.get(resource)?.milli());
@@ -231,13 +231,13 @@ impl Usages {
     }
 }
 
-/// A selector of a metric, as in a URL.
+/// A metric's selector, as in a URL.
 fn written(selector: &LabelSelector) -> String {
     let value = serde_json::to_value(selector).unwrap_or_default();
     Selector::read(&value).map(|selector| selector.to_string()).unwrap_or_default()
 }
 
-/// Percent-encoded, except what is safe everywhere in a URL.
+/// Percent-encoded, except characters that are safe everywhere in a URL.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_url_cannot_hold_is_escaped() {
+    fn unsafe_characters_in_urls_are_escaped() {
         assert_eq!(escaped("app in (a,b)"), "app%20in%20%28a%2Cb%29");
         assert_eq!(escaped("http_requests-2.5~"), "http_requests-2.5~");
     }

@@ -1,8 +1,8 @@
-//! The real `minikube`, driven as a person at a terminal would drive it: its profile, nodes, images, tunnel and dashboard.
+//! The real `minikube`, driven as from a terminal: its profile, nodes, images, tunnel and dashboard.
 //!
-//! From the process inwards: `call` (one run of a program), `events` (its progress), `error` (what its failures
-//! mean), `profile` and `settings` (the actual and the requested state), `keep` (what has to keep running: tunnel and
-//! dashboard), `doctor` (what is missing on this machine).
+//! From the process inwards: `call` (one run of a program), `events` (its progress), `error` (what its failures mean),
+//! `profile` and `settings` (the actual and the requested state), `keep` (what must keep running: tunnel and
+//! dashboard), `doctor` (what this machine lacks).
 
 mod call;
 mod doctor;
@@ -40,26 +40,26 @@ pub use self::{
     settings::{Machine, Settings},
 };
 
-/// How long minikube may take to answer a question. Its list of profiles asks every driver.
+/// How long minikube may take to answer a query. Its list of profiles queries every driver.
 const ANSWER: Duration = Duration::from_mins(2);
 
-/// Between two looks at a node that comes or goes.
+/// The interval of checks while a node comes or goes.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// More than that is no answer.
+/// The maximum size of an answer.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 
-/// Told what minikube does meanwhile; `None` if it says nothing. May break off.
+/// Called with what minikube is doing; `None` if it is silent. Can cancel.
 pub type OnTold = Arc<dyn Fn(Option<&Told>) -> ControlFlow<()> + Send + Sync>;
 
-/// Which profile, and where.
+/// Which profile, and its files.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The program; `None`: the `minikube` on PATH.
     pub program: Option<PathBuf>,
     pub profile: String,
-    /// The kubeconfig that minikube writes its context into; `None`: where kubectl looks.
+    /// The kubeconfig into which minikube writes its context; `None`: kubectl's default.
     pub kubeconfig: Option<PathBuf>,
-    /// A folder of this profile's own, in which is kept what later calls need.
+    /// A folder of this profile, with files for later calls.
     pub folder: PathBuf,
 }
 
@@ -82,9 +82,9 @@ impl fmt::Debug for Minikube {
 /// What `start` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Started {
-    /// One line per change, in words; empty when the profile was there and is as it was.
+    /// One line per change; empty if the profile existed and needed no change.
     pub changes: Vec<String>,
-    /// What a user should know: what the machine does not have, what minikube cannot change.
+    /// Information for the user: what the machine lacks, what minikube cannot change.
     pub notes: Vec<String>,
     pub nodes: usize,
 }
@@ -94,7 +94,7 @@ pub struct Started {
 pub struct Planned {
     pub changes: Vec<String>,
     pub notes: Vec<String>,
-    /// The cluster is there, and can be asked.
+    /// The cluster is running and can be queried.
     pub runs: bool,
 }
 
@@ -102,7 +102,7 @@ type Result<T> = std::result::Result<T, MinikubeError>;
 
 impl Minikube {
     /// # Errors
-    /// A name that minikube would not take.
+    /// minikube would not accept the name.
     pub fn new(options: Options, told: OnTold) -> Result<Self> {
         let Options { program, profile, kubeconfig, folder } = options;
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -121,17 +121,17 @@ impl Minikube {
         &self.profile
     }
 
-    /// What of it is to go on running when this process has ended.
+    /// A program of the profile that keeps running when this process has ended.
     pub fn kept(&self, keep: Keep) -> Kept {
         Kept::new(&self.folder, keep)
     }
 
-    /// Whether there is such a profile, in whatever state.
+    /// Whether the profile exists, in whatever state.
     pub fn exists(&self) -> Result<bool> {
         Ok(self.find()?.is_some())
     }
 
-    /// Fails unless the profile is there and runs; says why, and what to do.
+    /// Fails unless the profile is running; the error says why, and what to do.
     pub fn check(&self) -> Result<()> {
         self.running().map(drop)
     }
@@ -141,8 +141,8 @@ impl Minikube {
         Ok(self.existing()?.config().driver)
     }
 
-    /// Brings the profile to the requested state: creates it, starts it, adds nodes and addons. One that is there already and as
-    /// it should be stays untouched.
+    /// Brings the profile to the requested state: creates it, starts it, adds nodes and addons. Leaves a profile alone
+    /// that is already as requested.
     pub fn start(&self, settings: &Settings, machine: Machine) -> Result<Started> {
         let mut started = Started::default();
         match self.made()? {
@@ -154,7 +154,7 @@ impl Minikube {
             }
             Some(profile) => {
                 if self.usable(&profile)? == State::Stopped {
-                    // Without its settings: those that it was made with count.
+                    // Without settings: a profile keeps those with which it was created.
                     self.tell(&self.begin(), &mut started.notes)?;
                     started.changes.push(format!("minikube profile {} started", self.profile));
                 }
@@ -193,11 +193,11 @@ impl Minikube {
         Ok(Planned { changes, notes: self.differences(settings, &profile).into_iter().collect(), runs })
     }
 
-    /// Adds a node and gives it the image that the others were given; returns the name that Kubernetes knows it by.
+    /// Adds a node and loads the image that the others have; returns the node's name in Kubernetes.
     pub fn add_node(&self) -> Result<String> {
         let name = self.join_node()?;
         let image = self.image();
-        // minikube gives a new node only what it fetched itself.
+        // minikube gives a new node only images that it downloaded itself.
         if image.exists() {
             self.load(&image)?;
         }
@@ -228,7 +228,7 @@ impl Minikube {
                 let what = "it succeeded, but the profile has no new node".to_owned();
                 Err(MinikubeError::Answer { call: call.to_string(), what })
             }
-            // Its entry stays behind (kubernetes/minikube#18179), and a later start would trip over it.
+            // Its entry stays behind (kubernetes/minikube#18179), and would break a later start.
             (Err(MinikubeError::Failed(failed)), Some(name)) => Err(MinikubeError::State {
                 what: failed.to_string(),
                 next: format!("remove what is left of it with: playctl node remove {name}"),
@@ -237,8 +237,7 @@ impl Minikube {
         }
     }
 
-    /// The node that `name` means, as Kubernetes names it; without a name the one that was added last. Not the control
-    /// plane, which minikube does not give up.
+    /// The Kubernetes name of the node `name`, by default of the node added last. The control plane cannot be removed.
     pub fn removable(&self, name: Option<&str>) -> Result<String> {
         let nodes = self.running()?.nodes();
         let workers: Vec<&str> =
@@ -267,7 +266,7 @@ impl Minikube {
         Ok(found.clone())
     }
 
-    /// Deletes a node with its machine. Drain it first: minikube gives its pods a second.
+    /// Deletes a node with its machine. Drain it first: minikube gives its pods only a second.
     pub fn delete_node(&self, name: &str) -> Result<()> {
         let call = self.call(["node", "delete", name]);
         self.run(&call)?;
@@ -279,7 +278,7 @@ impl Minikube {
         Ok(())
     }
 
-    /// Loads an image from a tar into every node, and keeps it for nodes that come later. Returns whether that was needed.
+    /// Loads an image from a tar into every node, and keeps it for later nodes. Returns whether that was necessary.
     pub fn load_image(&self, tar: &Path) -> Result<bool> {
         let (image, saved) = (self.image(), read(tar)?);
         let io = |source| MinikubeError::Io {
@@ -298,7 +297,8 @@ impl Minikube {
         self.folder.join("image.tar")
     }
 
-    /// minikube succeeds even if no node took the image (kubernetes/minikube#21393, #23471), so it is asked whether it has it.
+    /// minikube succeeds even if no node accepted the image (kubernetes/minikube#21393, #23471), so its list is
+    /// checked.
     fn load(&self, tar: &Path) -> Result<()> {
         let saved = read(tar)?;
         let call = self.of_engine(Engine::Minikube.load(tar, &self.profile));
@@ -312,7 +312,7 @@ impl Minikube {
         }
     }
 
-    /// What of an image no node has.
+    /// The name of the image if no node has it.
     fn missing(&self, saved: &Saved) -> Result<Option<Reference>> {
         let listed = self.output(&self.of_engine(Engine::Minikube.list(&self.profile)))?;
         let is_missing = |reference: &&Reference| !Engine::Minikube.finds(&listed, reference, &saved.digests);
@@ -323,13 +323,13 @@ impl Minikube {
         self.environment(Call::new(&self.program).args(call.arguments))
     }
 
-    /// Ends what was kept running, deletes the profile with all its nodes, and looks that none is left. Returns whether there
-    /// was one.
+    /// Ends what was kept running, deletes the profile with all its nodes, and checks that none is left. Returns
+    /// whether the profile existed.
     pub fn delete(&self) -> Result<bool> {
         for keep in Keep::ALL {
             self.kept(keep).end()?;
         }
-        // It may never have been made.
+        // It may not exist.
         let _ = fs::remove_dir_all(&self.folder);
         if self.find()?.is_none() {
             return Ok(false);
@@ -343,7 +343,7 @@ impl Minikube {
         Ok(true)
     }
 
-    /// Says what the wait is for, and lets a moment go by.
+    /// Reports what it is waiting for, and pauses.
     pub(crate) fn waits(&self, what: &str) -> Result<()> {
         let told = Told::Info(what.to_owned());
         let until = clock::now() + LOOK_AGAIN;
@@ -356,17 +356,17 @@ impl Minikube {
         Ok(())
     }
 
-    /// What keeps load balancers reachable. It is not run here, see [`Keep`].
+    /// The tunnel that makes load balancers reachable. Not run here, see [`Keep`].
     pub(crate) fn tunnel(&self) -> Call {
         self.call(["tunnel"])
     }
 
-    /// What serves Kubernetes' own dashboard, and prints its address.
+    /// The proxy of Kubernetes' own dashboard, which prints its address.
     pub(crate) fn dashboard(&self) -> Call {
         self.call(["dashboard", "--url"])
     }
 
-    /// The calls that take a cluster to be made, for a test that asks minikube whether it would take their options.
+    /// The calls that create a cluster, for a test that asks minikube whether it would accept their options.
     #[cfg(feature = "real-servers")]
     pub fn calls_of_images_and_keepers(&self, tar: &Path) -> Vec<std::process::Command> {
         let images = [Engine::Minikube.load(tar, &self.profile), Engine::Minikube.list(&self.profile)];
@@ -380,7 +380,7 @@ impl Minikube {
         calls.map(command).collect()
     }
 
-    /// `minikube start` without the profile's settings. The user's current context stays.
+    /// `minikube start` without the profile's settings. Keeps the user's current context.
     fn begin(&self) -> Call {
         self.call(["start"]).args(["--keep-context", "--interactive=false", "--output=json"])
     }
@@ -390,7 +390,7 @@ impl Minikube {
     }
 
     fn environment(&self, mut call: Call) -> Call {
-        // Its messages are read here, and it speaks the user's language (kubernetes/minikube#18093).
+        // We parse its messages, and by default it uses the user's language (kubernetes/minikube#18093).
         call.environment.push(("LC_ALL", OsString::from("C")));
         let kubeconfig = self.kubeconfig.as_ref();
         call.environment.extend(kubeconfig.map(|file| ("KUBECONFIG", OsString::from(file))));
@@ -415,8 +415,8 @@ impl Minikube {
             .map(|broken| Profile { config: None, ..broken }))
     }
 
-    /// A start that failed early leaves a profile without settings. The next start makes it as if there were none, and
-    /// minikube says itself if it cannot.
+    /// A start that failed early leaves a profile without settings. The next start creates it as if there were none; if
+    /// minikube cannot, it says so.
     fn made(&self) -> Result<Option<Profile>> {
         Ok(self.find()?.filter(|profile| profile.config.is_some()))
     }
@@ -439,7 +439,7 @@ impl Minikube {
         }
     }
 
-    /// A profile that runs or can be started; any other is explained.
+    /// A profile that is running or can be started; otherwise an error explains its state.
     fn usable(&self, profile: &Profile) -> Result<State> {
         let (name, status) = (&self.profile, &profile.status);
         let (what, next) = match profile.state() {
@@ -486,7 +486,7 @@ impl Minikube {
         })
     }
 
-    /// Runs what tells by `CloudEvents` what it does; its warnings are added to `notes`.
+    /// Runs a call that reports its progress as `CloudEvents`; its warnings are added to `notes`.
     fn tell(&self, call: &Call, notes: &mut Vec<String>) -> Result<()> {
         let mut reason = None;
         let outcome = call::run(call, None, &mut |heard| match heard {
@@ -505,7 +505,7 @@ impl Minikube {
         if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(call, ended, reason)) }
     }
 
-    /// Runs what tells in lines for people what it does.
+    /// Runs a call that reports its progress in lines for people.
     fn run(&self, call: &Call) -> Result<()> {
         let outcome = call::run(call, None, &mut |heard| match heard {
             Heard::Out(line) if !line.trim().is_empty() => {
@@ -517,7 +517,7 @@ impl Minikube {
         if ended.status.success() { Ok(()) } else { Err(MinikubeError::failed(call, ended, None)) }
     }
 
-    /// What it prints.
+    /// The call's output.
     fn output(&self, call: &Call) -> Result<String> {
         let mut printed = String::new();
         let outcome = call::run(call, Some(ANSWER), &mut |heard| {

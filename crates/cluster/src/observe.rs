@@ -38,20 +38,20 @@ use silence::Silence;
 
 /// How long the first lists may take.
 const FIRST_LISTS: Duration = Duration::from_mins(1);
-/// How often events that waited for their cause are looked after.
+/// How often to check for events that were waiting for their cause.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often the metrics APIs are asked: as often as the controller asks them, unless it is told otherwise.
+/// How often the metrics APIs are polled: as often as by the controller, by default.
 const POLL_EVERY: Duration = Duration::from_secs(15);
-/// Metrics asked for at the same time.
+/// The maximum number of concurrent polls.
 const POLLS_AT_ONCE: usize = 4;
-/// Changes taken in at once.
+/// The maximum number of changes processed at once.
 const CHANGES_AT_ONCE: usize = 256;
-/// How often an API server that was lost is asked whether it answers.
+/// How often to check whether a lost API server answers again.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// How long after the API server's first answer every watch has been made again: the longest wait, and a little.
+/// How long after the API server's first answer every watch has been restored: the longest wait, and a little.
 const MADE_AGAIN: Duration = LONGEST_WAIT.saturating_add(Duration::from_secs(1));
 
-/// Reads the present state once, by the same watches that would go on from it.
+/// Reads the present state once, through the same watches that then continue from it.
 pub(crate) struct Observer {
     cluster: Cluster,
     access: Access,
@@ -68,14 +68,14 @@ pub(crate) struct Observer {
     refused: BTreeSet<Stream>,
     /// Metrics that cannot be read, by autoscaler and metric.
     unread: BTreeMap<(String, String), String>,
-    /// The autoscalers of the namespace, at the beginning.
+    /// The namespace's autoscalers at the start.
     known: Vec<String>,
-    /// What the API server refused at the beginning, such as a kind that an autoscaler scales.
+    /// What the API server refused at the start, such as a kind that an autoscaler scales.
     pub(crate) refusals: Vec<String>,
 }
 
 impl Observer {
-    /// Waits until all that may be read is known.
+    /// Waits until everything that may be read is known.
     pub(crate) async fn begin(cluster: &Cluster, access: Access, scope: Scope) -> Result<Self, TargetError> {
         let (kinds, known) = kinds_in(cluster, &access, &scope).await?;
         let (watches, coming, denied) = watch::start(cluster, &access, &kinds);
@@ -117,7 +117,7 @@ impl Observer {
                 Incoming::Change(Change::Listed) => {
                     missing.remove(&stream);
                 }
-                // Perhaps it is of a kind that is not served. The others work.
+                // Its kind may not be served. The other streams work.
                 Incoming::Refused(words) => {
                     if missing.remove(&stream) {
                         observer.refusals.push(words.clone());
@@ -137,7 +137,7 @@ impl Observer {
         Ok(observer)
     }
 
-    /// What was asked for must be there.
+    /// Checks that the requested objects exist.
     fn check_scope(&self) -> Result<(), TargetError> {
         let Some(hpa) = &self.world.scope.hpa else { return Ok(()) };
         let namespace = &self.cluster.namespace;
@@ -195,7 +195,7 @@ impl Observer {
                     self.world.warn(now, message);
                 }
             }
-            // An API server that has just been started does not know yet what is allowed.
+            // An API server that has just started does not know permissions yet.
             Incoming::Refused(_) if self.lost_since.is_some() => {
                 self.lost.insert(stream.clone());
                 self.world.take(now, &stream, Change::Broken);
@@ -230,8 +230,8 @@ impl Observer {
         }
     }
 
-    /// A watch that is made again says nothing until something changes. So the API server is asked whether it answers;
-    /// every watch has been made again one wait later.
+    /// A restored watch says nothing until something changes. So the API server is asked whether it answers; one wait
+    /// later every watch has been restored.
     fn look_after_lost(&mut self) {
         let watched = |since: &Instant| since.elapsed() >= MADE_AGAIN;
         if self.answers_since.as_ref().is_some_and(watched) {
@@ -248,7 +248,7 @@ impl Observer {
         }
     }
 
-    /// Tells all that happens, until nobody listens any more.
+    /// Reports everything that happens, until nobody listens any more.
     pub(crate) async fn run(mut self, sender: mpsc::Sender<Event>) {
         let mut stamper = Stamper::new(Uuid::now_v7(), Source::Cluster, self.began_at);
         let started = EventKind::PlatformStarted {
@@ -285,7 +285,7 @@ impl Observer {
                 () = sender.closed() => return,
                 Some((stream, incoming)) = self.watches.next() => {
                     self.take(stream, incoming);
-                    // More may be there already, such as a whole list.
+                    // More may have arrived already, such as a whole list.
                     for _ in 1..CHANGES_AT_ONCE {
                         let Some(Some((stream, incoming))) =
                             self.watches.next().now_or_never() else { break };
@@ -325,7 +325,7 @@ impl Observer {
         }
     }
 
-    /// What to ask the metrics APIs for.
+    /// The requests to the metrics APIs.
     fn questions(&self) -> Vec<Question> {
         let mut questions = Vec::new();
         for (name, service) in self.world.services() {
@@ -379,7 +379,7 @@ async fn answers(cluster: &Cluster) -> bool {
     matches!(tokio::time::timeout(CONNECT, cluster.version()).await, Ok(Ok(_)))
 }
 
-/// The kinds of what autoscalers scale, the usual ones first, and the names of all autoscalers.
+/// The kinds that autoscalers scale, the usual ones first, and the names of all autoscalers.
 async fn kinds_in(
     cluster: &Cluster,
     access: &Access,
@@ -393,20 +393,20 @@ async fn kinds_in(
     let is_wanted = |name: &String| scope.hpa.as_ref().is_none_or(|hpa| hpa == name);
     for hpa in hpas.iter().filter(|hpa| is_wanted(&hpa.name)) {
         if !kinds.iter().any(|kind| kind.kind == hpa.target.kind) {
-            // A kind that is not served any more: its autoscaler says so itself.
+            // The kind may not be served any more: its autoscaler reports that itself.
             kinds.extend(kinds::find(cluster, &hpa.target).await);
         }
     }
     Ok((kinds, hpas.into_iter().map(|hpa| hpa.name).collect()))
 }
 
-/// What to ask the metrics APIs for, and for whom.
+/// A request to the metrics APIs, and the autoscalers that need it.
 #[derive(Debug)]
 struct Question {
     hpa: String,
     metric: String,
     what: What,
-    /// Of these pods.
+    /// Limited to these pods.
     pods: BTreeSet<String>,
 }
 
@@ -417,7 +417,7 @@ enum What {
 }
 
 impl What {
-    /// `None`: it is no metric of pods.
+    /// `None`: the metric is not one of pods.
     fn of(metric: &MetricSpec, selector: &Selector) -> Option<Self> {
         if let Some(pods) = &metric.pods {
             return Some(Self::Custom { metric: pods.metric.clone(), selector: selector.clone() });
@@ -436,7 +436,7 @@ struct Scraped {
     values: Result<BTreeMap<String, i64>, String>,
 }
 
-/// Asks all questions, a few at a time. CPU and memory of a namespace come by one answer for all.
+/// Sends all requests, a few at a time. One answer has the CPU and memory of a whole namespace.
 async fn ask(metrics: &Metrics, questions: Vec<Question>) -> Vec<Scraped> {
     let by_resource = questions.iter().any(|question| matches!(question.what, What::Resource { .. }));
     let usages = if by_resource { metrics.usages(None).await } else { Err(String::new()) };

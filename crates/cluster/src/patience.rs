@@ -1,8 +1,8 @@
 //! When to repeat a request.
 //!
-//! kube's own policy retries anything that was answered with 429, 503 or 504, for minutes: an eviction that a disruption budget
-//! refuses, a metrics API that does not exist, and watches, which would break without our noticing. Ours does what
-//! kubectl does (client-go's `rest/with_retry.go`): it retries if the API server says when.
+//! kube's own policy retries everything that was answered with 429, 503 or 504, for minutes: evictions that a
+//! disruption budget refuses, requests to a metrics API that does not exist, and watches, whose failure we would not
+//! notice. Ours does what kubectl does (client-go's `rest/with_retry.go`): it retries if the API server says when.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use http::{Request, Response, header::RETRY_AFTER};
 use kube::client::Body;
 use tower::{BoxError, retry::Policy};
 
-/// How often one request is made again.
+/// The maximum number of retries of one request.
 const TIMES: u32 = 5;
-/// A longer wait is the caller's to decide on.
+/// Whether to wait longer is up to the caller.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// How long to wait before the next attempt; `None`: there is none.
+    /// How long to wait before the next attempt; `None`: give up.
     fn wait<B>(&mut self, request: &Request<Body>, answer: &Response<B>) -> Option<Duration> {
         let status = answer.status();
         let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
@@ -76,7 +76,7 @@ mod tests {
         let second = Some(Duration::from_secs(1));
         assert_eq!(wait("/api/v1/pods", 429, Some("1")), second);
         assert_eq!(wait("/api/v1/pods", 503, Some("1")), second);
-        // As a disruption budget refuses, and one that is still being counted.
+        // The answer of a disruption budget that refuses, and of one that is still being computed.
         assert_eq!(wait("/api/v1/namespaces/a/pods/b/eviction", 429, None), None);
         assert_eq!(wait("/api/v1/namespaces/a/pods/b/eviction", 429, Some("10")), None);
         assert_eq!(wait("/apis/metrics.k8s.io/v1beta1", 503, None), None);

@@ -1,4 +1,4 @@
-//! A local port that leads to a pod, through the API server: for a few connections, where nothing else does.
+//! A local port that leads to a pod through the API server, for a few connections and where there is no other way.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -19,7 +19,7 @@ use crate::{
     facts::{Facts as _, Object, Selector},
 };
 
-/// All of them go through the API server, each with a connection of its own there.
+/// All connections go through the API server, each over its own connection.
 pub const CONNECTIONS_MAX: u64 = 50;
 
 /// Forwards until it is dropped.
@@ -28,12 +28,12 @@ pub struct PortForward {
     address: SocketAddr,
     pod: String,
     task: AbortHandle,
-    /// The forwarding runs on its threads.
+    /// The forwarding runs on the target's threads.
     _target: Arc<ClusterTarget>,
 }
 
 impl PortForward {
-    /// To a pod that takes clients of `service`: of the gateway if there is one, else one of its own.
+    /// Forwards to a pod that accepts clients of `service`: the gateway's if there is one, otherwise the service's own.
     pub fn start(target: &Arc<ClusterTarget>, service: &str) -> Result<Self, TargetError> {
         let cluster = target.cluster();
         let (address, pod, port, listener) = target.wait(async {
@@ -49,7 +49,7 @@ impl PortForward {
             })?;
             let listener = TcpListener::bind("127.0.0.1:0").await.map_err(TargetError::other)?;
             let address = listener.local_addr().map_err(TargetError::other)?;
-            // The first connection shows whether it is allowed and possible.
+            // The first connection shows whether forwarding is permitted and possible.
             let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
             cluster
                 .ask(format!("forwarding port {port} of pod {pod}"), api.portforward(&pod, &[port]))
@@ -80,7 +80,7 @@ fn tokio_task(target: &ClusterTarget, task: impl Future<Output = ()> + Send + 's
     target.run(async { tokio::spawn(task).abort_handle() })
 }
 
-/// A pod behind a Service that is ready, and its port.
+/// A ready pod behind a Service, and its port.
 async fn behind(cluster: &Cluster, front: &Front) -> Result<Option<(String, u16)>, TargetError> {
     let Some(labels) = front.service.spec.as_ref().and_then(|spec| spec.selector.clone()) else {
         return Ok(None);
@@ -97,7 +97,7 @@ async fn behind(cluster: &Cluster, front: &Front) -> Result<Option<(String, u16)
 
 async fn forward(cluster: Cluster, listener: TcpListener, pod: String, port: u16) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-    // Aborted with this task, all connections end.
+    // When this task is aborted, all connections end.
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
@@ -105,7 +105,7 @@ async fn forward(cluster: Cluster, listener: TcpListener, pod: String, port: u16
         while connections.try_join_next().is_some() {}
         let (cluster, pod) = (cluster.clone(), pod.clone());
         connections.spawn(async move {
-            // A failure shows as a connection that is closed, as it does to every client of a port-forward.
+            // A failure closes the connection, as with every port forwarding.
             let _ = carry(&cluster, &pod, port, client).await;
             drop(permit);
         });

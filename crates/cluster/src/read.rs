@@ -1,4 +1,4 @@
-//! Objects read once.
+//! Reads objects once.
 
 use autoscale::spec::ObjectReference;
 use k8s_openapi::api::{
@@ -15,7 +15,7 @@ use crate::{
     kinds,
 };
 
-/// Objects of one page of a list.
+/// The number of objects per page of a list.
 const PAGE: u32 = 500;
 
 /// Reads a list page by page.
@@ -59,7 +59,7 @@ pub(crate) async fn pods(cluster: &Cluster, selector: &Selector) -> Result<Vec<P
     all(cluster, &format!("the pods of namespace {}", cluster.namespace), &api, params).await
 }
 
-/// What was said of one object, as far as the API server still has it and this account may read it.
+/// The events of one object, as far as the API server still has them and this account may read them.
 pub(crate) async fn events(cluster: &Cluster, kind: &str, name: &str) -> Vec<EventFacts> {
     let api = Api::<Event>::namespaced(cluster.client.clone(), &cluster.namespace);
     let fields = format!("involvedObject.kind={kind},involvedObject.name={name}");
@@ -74,7 +74,7 @@ pub(crate) async fn events(cluster: &Cluster, kind: &str, name: &str) -> Vec<Eve
     facts
 }
 
-/// What an autoscaler scales, as the controller reads it.
+/// The scale of an autoscaler's target, as the controller reads it.
 #[derive(Debug)]
 pub(crate) struct Scaled {
     /// `spec.replicas`
@@ -103,7 +103,7 @@ impl Scaled {
     }
 }
 
-/// The scale of an autoscaler's target; from the target itself where this account may not read the scale.
+/// The scale of an autoscaler's target; taken from the target itself if this account may not read the scale.
 pub(crate) async fn scale(cluster: &Cluster, hpa: &HpaFacts) -> Result<Scaled, TargetError> {
     let kind = match kinds::try_find(cluster, &hpa.target).await {
         Err(call) if kinds::is_unknown(&call) => {

@@ -16,7 +16,7 @@ use crate::{
     world::{Service, World, proposals, trouble},
 };
 
-/// What pods use, in cores and bytes.
+/// The usage of pods, in cores and bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     cpu_milli: BTreeMap<String, i64>,
@@ -33,7 +33,7 @@ impl Usage {
     }
 }
 
-/// `problems`: what is wrong beside what the objects say, such as permissions that are missing.
+/// `problems`: problems that the objects do not show, such as missing permissions.
 pub(crate) fn snapshot(
     cluster: &Cluster,
     world: &World,
@@ -111,7 +111,7 @@ fn of_service(
     }
 }
 
-/// Whether a person changed the scale, and not what made the object in the first place.
+/// Whether a person changed the scale, rather than the tool that created the object.
 fn by_hand(manager: &str) -> bool {
     manager == "kubectl" || manager == "playctl"
 }
@@ -186,7 +186,7 @@ fn phase(pod: &PodFacts) -> ReplicaPhase {
     }
 }
 
-/// Its readiness changed long after its containers began to run.
+/// Whether its readiness changed long after its containers started.
 fn was_ready(pod: &PodFacts) -> bool {
     let since = pod.ready.as_ref().and_then(|ready| ready.since);
     let runs = pod.containers.iter().filter_map(|container| container.running).max();

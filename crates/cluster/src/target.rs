@@ -33,9 +33,9 @@ use crate::{
     world::Scope,
 };
 
-/// How often a caller that waits is asked whether to go on.
+/// How often a waiting caller can cancel.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// Events and log lines that wait for a slow reader; the watches wait with them.
+/// Events and log lines that wait for a slow reader; when the queue is full, the watches wait too.
 const QUEUE: usize = 1024;
 
 /// A namespace of a cluster.
@@ -56,7 +56,7 @@ impl fmt::Debug for ClusterTarget {
 }
 
 impl ClusterTarget {
-    /// Finds the cluster and asks it for its version.
+    /// Finds the cluster and reads its version.
     pub fn connect(options: &Options, on_wait: Option<OnWait>) -> Result<Self, TargetError> {
         let runtime = runtime()?;
         let connected = wait(&runtime, on_wait.as_ref(), async {
@@ -69,13 +69,13 @@ impl ClusterTarget {
         Ok(Self { cluster, scope, version, on_wait, runtime, minikube: None, balancer: None })
     }
 
-    /// Its nodes are minikube's: they can be added and removed.
+    /// Marks its nodes as minikube's, so that nodes can be added and removed.
     #[must_use]
     pub fn of_minikube(self, minikube: Minikube) -> Self {
         Self { minikube: Some(minikube), ..self }
     }
 
-    /// For a balancer, which sees its own Deployment alone and needs few rights.
+    /// For a balancer, which sees only its own Deployment and needs few permissions.
     #[must_use]
     pub fn of_balancer(self, balancing: Balancing) -> Self {
         Self { balancer: Some(Arc::new(Balancer::new(balancing))), ..self }
@@ -86,7 +86,7 @@ impl ClusterTarget {
         own.map_or_else(|| Arc::new(Balancer::outside(service)), Arc::clone)
     }
 
-    /// Waits for a change that a balancer makes.
+    /// Waits for a balancer's change.
     fn balances<T>(
         &self,
         what: &str,
@@ -95,7 +95,7 @@ impl ClusterTarget {
         self.wait(balance::bounded(&self.cluster, what, work))
     }
 
-    /// Of the API server, such as `v1.34.4`.
+    /// The API server's version, such as `v1.34.4`.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -104,7 +104,7 @@ impl ClusterTarget {
         &self.cluster
     }
 
-    /// Waits without asking whether it is still wanted.
+    /// Waits without asking whether to cancel.
     pub(crate) fn run<T>(&self, answer: impl Future<Output = T>) -> T {
         self.runtime.block_on(answer)
     }
@@ -120,7 +120,7 @@ impl ClusterTarget {
         wait(&self.runtime, self.on_wait.as_ref(), answer)
     }
 
-    /// Where clients of `service` connect that are in the cluster themselves.
+    /// Where clients inside the cluster connect to `service`.
     pub fn endpoint_inside(&self, service: &str) -> Result<HostPort, TargetError> {
         self.wait(async {
             let world = self.observer().await?.world;
@@ -134,7 +134,7 @@ impl ClusterTarget {
         Observer::begin(&self.cluster, access, self.scope.clone()).await
     }
 
-    /// Whose nodes can be added and removed.
+    /// The minikube whose nodes can be added and removed.
     fn minikube(&self, what: &str) -> Result<&Minikube, TargetError> {
         self.minikube.as_ref().ok_or_else(|| TargetError::Unsupported {
             what: format!("{what} a node of this cluster"),
@@ -144,7 +144,8 @@ impl ClusterTarget {
         })
     }
 
-    /// Looks again and again until there is an answer, for as long as `patience`; `look` says what is still missing.
+    /// Checks repeatedly until there is an answer, for at most `patience`; the error of `look` says what is still
+    /// missing.
     fn until<T>(
         &self,
         minikube: &Minikube,
@@ -178,7 +179,7 @@ impl ClusterTarget {
     }
 }
 
-/// What calls block on.
+/// The runtime on which calls block.
 pub(crate) fn runtime() -> Result<Runtime, TargetError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -188,7 +189,7 @@ pub(crate) fn runtime() -> Result<Runtime, TargetError> {
         .map_err(TargetError::other)
 }
 
-/// Waits for an answer, and asks meanwhile whether it is still wanted.
+/// Waits for an answer, and lets the caller cancel meanwhile.
 pub(crate) fn wait<T>(
     runtime: &Runtime,
     on_wait: Option<&OnWait>,
@@ -209,7 +210,7 @@ pub(crate) fn wait<T>(
     })
 }
 
-/// What is received, as a blocking iterator.
+/// The received items as a blocking iterator.
 fn blocking<T: Send + 'static>(mut receiver: mpsc::Receiver<T>) -> Box<dyn Iterator<Item = T> + Send> {
     Box::new(std::iter::from_fn(move || receiver.blocking_recv()))
 }
@@ -344,7 +345,7 @@ impl Target for ClusterTarget {
     fn remove_node(&self, name: Option<&str>) -> Result<NodeRemoved, TargetError> {
         let minikube = self.minikube("removing")?;
         let name = minikube.removable(name)?;
-        // minikube's own drain gives every pod one second and heeds no disruption budget.
+        // minikube's own drain gives every pod one second and ignores disruption budgets.
         self.until(minikube, nodes::LEAVE, async || {
             if !nodes::exists(&self.cluster, &name).await? {
                 return Ok(Ok(()));

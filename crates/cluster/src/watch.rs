@@ -1,7 +1,7 @@
 //! Watches of the API server, as changes.
 //!
 //! A watch that ends or fails resumes where it was. If the API server no longer has that version (410), the watch lists
-//! everything again. Either way the world compares, and reports nothing twice.
+//! everything again. Either way the world compares the objects, and reports nothing twice.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -37,25 +37,25 @@ use crate::{
     world::{Change, Stream},
 };
 
-/// After this long (and 30 s) without a word a watch is started again: its connection may be dead.
+/// A watch that is silent for this long (and 30 s) is restarted: its connection may be dead.
 const WATCH_SECONDS: u32 = 60;
 /// The wait after the first failure; doubled up to the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub(crate) const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// What comes from a watch.
+/// A message of a watch.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Change(Change),
-    /// The connection failed and is made again.
+    /// The connection failed and is being restored.
     Lost(String),
-    /// The API server refuses, such as after a right was taken away; it is asked again.
+    /// The API server refuses, for example after a permission was revoked; it is asked again.
     Refused(String),
 }
 
 pub(crate) type Watches = stream::SelectAll<BoxStream<'static, (Stream, Incoming)>>;
 
-/// Watches all that may be read; returns the streams that will come, and those that will not.
+/// Watches everything that may be read; returns the streams that will come, and those that will not.
 pub(crate) fn start(
     cluster: &Cluster,
     access: &Access,
@@ -107,7 +107,7 @@ pub(crate) fn start(
     (watches, coming, denied)
 }
 
-/// One watch for ever.
+/// One watch, forever.
 fn one<K>(
     api: Api<K>,
     stream: Stream,
@@ -139,9 +139,9 @@ where
     .boxed()
 }
 
-/// Adds what an object itself does not say where a Deployment does: its kind has other places for it, and only the API server
-/// knows them. An object whose scale cannot be read is not seen, as if its kind were refused, until it can be; meanwhile the
-/// others go on.
+/// Adds scales that objects do not have where a Deployment does: their kind has other fields for them, which only the
+/// API server knows. An object whose scale cannot be read is invisible, as if its kind were refused, until the scale
+/// can be read; meanwhile the others go on.
 fn with_scales<F>(
     watch: BoxStream<'static, (Stream, Incoming)>,
     scale: impl Fn(String) -> F + Send + Sync + 'static,
@@ -158,10 +158,10 @@ where
 struct Scales<S> {
     watch: BoxStream<'static, (Stream, Incoming)>,
     scale: S,
-    /// Objects whose scale could not be read, each with its stream; asked for again in turn.
+    /// Objects whose scale could not be read, each with its stream; they are requested again in turn.
     waiting: VecDeque<(Stream, Box<WorkloadFacts>)>,
     again: Interval,
-    /// The names of those of which it has been said, and whether as refused.
+    /// The names of those that were reported, and whether as refused.
     told: BTreeSet<(String, bool)>,
 }
 
@@ -184,7 +184,7 @@ where
                     (stream, incoming) => {
                         match &incoming {
                             Incoming::Change(Change::Gone(object)) => self.forget(object.name()),
-                            // All that there are come again.
+                            // All objects are listed again.
                             Incoming::Change(Change::Listing) => {
                                 self.waiting.clear();
                                 self.told.clear();
@@ -215,7 +215,7 @@ where
             Ok(scale) => {
                 scale.apply_to(&mut workload);
                 self.forget(&workload.name);
-                // Perhaps the others can be read by now, too.
+                // The others may be readable by now, too.
                 self.again.reset_immediately();
                 return Some(Incoming::Change(Change::Is(Object::Workload(workload))));
             }
@@ -228,7 +228,8 @@ where
         is_news.then_some(incoming)
     }
 
-    /// The scale of one object. A failure that may pass is tried again a few times, unless one has been told already.
+    /// The scale of one object. A failure that may be temporary is retried a few times, unless one has been reported
+    /// already.
     async fn read(&mut self, name: &str) -> Result<Scaled, NoScale> {
         let mut wait = FIRST_WAIT;
         loop {
@@ -245,11 +246,11 @@ where
 /// Why there is no scale.
 #[derive(Debug)]
 enum NoScale {
-    /// It is gone by now, or its kind cannot be scaled.
+    /// The object is gone, or its kind cannot be scaled.
     Never,
     /// The API server does not answer, or not yet.
     Lost(String),
-    /// It may not be read, or makes no sense.
+    /// The scale may not be read, or is invalid.
     Refused(String),
 }
 
@@ -261,7 +262,7 @@ async fn scale(api: Api<DynamicObject>, name: String) -> Result<Scaled, NoScale>
             401 | 403 => NoScale::Refused(status.message.clone()),
             429 | 502..=504 => NoScale::Lost(of(&status.message)),
             400..500 => NoScale::Never,
-            // Such as of an object that has nothing where its kind says that the number is.
+            // For example if an object lacks the field in which its kind has the number.
             _ => NoScale::Refused(of(&status.message)),
         }),
         Ok(Err(error @ kube::Error::SerdeError(_))) => Err(NoScale::Refused(of(&error::words(&error)))),
@@ -279,7 +280,7 @@ fn change<K>(event: &watcher::Event<K>, facts: &impl Fn(&K) -> Object) -> Change
     }
 }
 
-/// `None`: nothing is wrong, the watch has only expired.
+/// `None`: not a failure, the watch has only expired.
 fn failure(failed: &watcher::Error) -> Option<Incoming> {
     let status = match failed {
         watcher::Error::WatchError(status)
@@ -296,7 +297,7 @@ fn failure(failed: &watcher::Error) -> Option<Incoming> {
     match status.code {
         410 => None,
         401 | 403 | 404 | 405 => Some(Incoming::Refused(status.message.clone())),
-        // It is there, but not ready for us.
+        // It exists, but is not ready for us.
         _ => Some(Incoming::Lost(status.message.clone())),
     }
 }
@@ -329,7 +330,7 @@ mod tests {
         }))))
     }
 
-    /// What comes, in words.
+    /// A message in words.
     fn words(next: Option<(Stream, Incoming)>) -> String {
         match next.unwrap().1 {
             Incoming::Change(Change::Is(Object::Workload(workload))) => {
@@ -363,33 +364,33 @@ mod tests {
         send(room("b"));
         assert_eq!(words(told.next().await), "lost: it is busy");
         assert_eq!(words(told.next().await), "b 5");
-        // It is asked again by itself.
+        // It is requested again automatically.
         say("a", five);
         assert_eq!(words(told.next().await), "a 5");
 
-        // A right that is taken away.
+        // A revoked permission.
         let forbidden = || Err(NoScale::Refused("no right".to_owned()));
         say("a", forbidden);
         say("b", forbidden);
         for name in ["a", "b"] {
             send(room(name));
             assert_eq!(words(told.next().await), "refused: no right");
-            // The same again is no news.
+            // The same refusal is not reported again.
             send(room(name));
             send(Incoming::Change(Change::Listed));
             assert_eq!(words(told.next().await), "Listed");
         }
-        // And given back.
+        // The permission is restored.
         say("a", five);
         say("b", five);
         let mut back = [words(told.next().await), words(told.next().await)];
         back.sort();
         assert_eq!(back, ["a 5", "b 5"]);
-        // What happens a second time is told a second time.
+        // A new failure is reported again.
         say("a", forbidden);
         send(room("a"));
         assert_eq!(words(told.next().await), "refused: no right");
-        // What is gone is not asked for: there would be no answer.
+        // A deleted object is not requested: there would be no answer.
         let Incoming::Change(Change::Is(gone)) = room("a") else { unreachable!() };
         send(Incoming::Change(Change::Gone(gone)));
         assert!(words(told.next().await).starts_with("Gone"));

@@ -1,8 +1,8 @@
 //! What is known about a namespace, and what changed: API objects in, events out.
 //!
-//! Events come from comparing what is known with what is observed. So a list after a lost watch reports exactly what happened
-//! meanwhile, once, and memory is bounded by the objects that exist. There is no clock and no I/O here; the caller says
-//! when something was observed.
+//! Events come from comparing the known state with the observed one. So a list after a lost watch reports exactly what
+//! happened in between, once, and memory is bounded by the objects that exist. There is no clock and no I/O here; the
+//! caller says when something was observed.
 
 mod autoscaling;
 mod desired;
@@ -45,28 +45,28 @@ pub(crate) enum Stream {
     Events,
 }
 
-/// What a stream says.
+/// A change in a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    /// A list of all that there is begins.
+    /// A list of all objects starts.
     Listing,
-    /// In the list, or changed since.
+    /// An object in the list, or a changed one.
     Is(Object),
-    /// The list is complete: what was not in it is gone.
+    /// The list is complete: objects that were not in it are gone.
     Listed,
     Gone(Object),
-    /// The connection was lost; it comes back by itself.
+    /// The connection was lost and is being restored.
     Broken,
 }
 
-/// Which part of the namespace we watch.
+/// The part of the namespace to watch.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Scope {
-    /// This autoscaler alone, and what it scales.
+    /// Only this autoscaler, and what it scales.
     pub(crate) hpa: Option<String>,
 }
 
-/// One thing that can be scaled, by the name that events use.
+/// A scalable workload, by its name in events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
     /// Kind and name of the workload.
@@ -84,12 +84,12 @@ pub(crate) struct World {
     nodes: BTreeMap<String, NodeFacts>,
     services: BTreeMap<String, Service>,
     desired: BTreeMap<String, Desired>,
-    /// Ready and draining, by service, as last told.
+    /// Ready and draining pods by service, as last reported.
     endpoints: BTreeMap<String, (Vec<String>, Vec<String>)>,
     said: Said,
     /// What balancers last ordered, by kind and name of the workload. Bounded as [`Said`] is.
     balanced: BTreeMap<(String, String), Decided>,
-    /// What has been listed since the stream's list began.
+    /// Objects listed since the stream's list started.
     listing: BTreeMap<Stream, BTreeSet<String>>,
     broken: BTreeSet<Stream>,
     /// When all watches were last restored, ms since the run began.
@@ -98,7 +98,7 @@ pub(crate) struct World {
     denied: BTreeSet<Stream>,
     /// The present state has been read.
     complete: bool,
-    /// What is seen from now on is news.
+    /// Changes from now on are news.
     live: bool,
     out: Outbox,
 }
@@ -127,12 +127,12 @@ impl World {
         }
     }
 
-    /// This stream will not come.
+    /// Marks a stream as denied.
     pub(crate) fn deny(&mut self, stream: Stream) {
         self.denied.insert(stream);
     }
 
-    /// Whether workloads of this kind cannot be seen.
+    /// Whether workloads of this kind may not be read.
     pub(crate) fn is_denied(&self, kind: &str) -> bool {
         self.denied.contains(&Stream::Workloads(kind.to_owned()))
     }
@@ -162,7 +162,7 @@ impl World {
         self.workloads.get(&service.workload)
     }
 
-    /// Says that the namespace has nothing to follow, or does not exist.
+    /// Reports that the namespace has nothing to follow, or does not exist.
     pub(crate) fn nothing_to_follow(&self, namespace: &str) -> Option<String> {
         let is_read = |stream: &Stream| !self.denied.contains(stream);
         let workloads = ["Deployment", "StatefulSet"];
@@ -185,7 +185,7 @@ impl World {
         is_target_unseen.then_some("what says which pods are its own may not be read")
     }
 
-    /// Takes in what a stream says.
+    /// Processes a change in a stream.
     pub(crate) fn take(&mut self, now: Now, stream: &Stream, change: Change) {
         match change {
             Change::Listing => {
@@ -196,7 +196,7 @@ impl World {
                     names.insert(object.name().to_owned());
                 }
                 self.broken.remove(stream);
-                // What comes can be read after all.
+                // It can be read after all.
                 self.denied.remove(stream);
                 self.is(now, object);
             }
@@ -216,7 +216,7 @@ impl World {
         }
     }
 
-    /// All watches have been made again.
+    /// All watches have been restored.
     pub(crate) fn mended(&mut self, now: Now) {
         self.broken.clear();
         self.mended_ms = now.t_ms;
@@ -267,7 +267,7 @@ impl World {
         }
     }
 
-    /// From now on there is news.
+    /// From now on changes are reported.
     pub(crate) fn go_live(&mut self, now: Now) {
         self.complete();
         self.live = true;
@@ -283,7 +283,7 @@ impl World {
         }
     }
 
-    /// Decides what had to wait for its reason, and returns the events that are due, each with its time.
+    /// Decides changes that had to wait for their reason, and returns the events that are due, each with its time.
     pub(crate) fn events(&mut self, now: Now) -> Vec<(u64, EventKind)> {
         self.settle(now);
         let pending = self.desired.values().filter_map(Desired::waits_since).min();
@@ -300,7 +300,7 @@ impl World {
         self.tell(now, EventKind::Warning { message });
     }
 
-    /// What a reader needs to know of each service.
+    /// What readers need to know about each service.
     pub(crate) fn service_infos(&self) -> Vec<ServiceInfo> {
         let info = |(name, service): (&String, &Service)| {
             let watched = service.hpa.as_ref().and_then(|hpa| self.hpas.get(hpa));
@@ -321,7 +321,7 @@ impl World {
         self.balanced.get(&service.workload)
     }
 
-    /// How many replicas are wanted.
+    /// The desired number of replicas.
     pub(crate) fn replicas(&self, service: &Service) -> u32 {
         let hpa = || service.hpa.as_ref().and_then(|hpa| self.hpa(hpa));
         self.workload(service)

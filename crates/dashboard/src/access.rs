@@ -1,16 +1,16 @@
-//! Who may read and who may act.
+//! Decides which requests may read and which may act.
 //!
-//! Pages of others may be open in the same browser. They cannot read what is here, for nothing allows them to (no CORS),
-//! and they must not act. A name of theirs that leads to this machine is refused by the `Host` header (DNS rebinding);
-//! what a page of another origin sends is refused by `Origin` and `Sec-Fetch-Site`; and an action needs a token in a
-//! header of its own, which a browser attaches to nothing by itself as it would a cookie.
+//! The same browser may have pages of other sites open. CORS keeps them from reading what is served here, and they must
+//! not act either. A host name of theirs that resolves to this machine (DNS rebinding) is refused by the `Host` header;
+//! a request from a page of another origin is refused by `Origin` and `Sec-Fetch-Site`; and an action needs a token in
+//! its own header, which, unlike a cookie, a browser never attaches by itself.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::http::{HeaderMap, Method, header};
 use ring::digest::{SHA256, digest};
 
-/// By which an action shows that its page was opened by the right address.
+/// The header with the token, which shows that the page was opened by its full address.
 pub(crate) const TOKEN: &str = "x-playctl-token";
 
 const LOCALHOST: &str = "localhost";
@@ -32,15 +32,15 @@ impl Refused {
             Self::Host => format!("expected a request to {here} or localhost:{}", here.port()),
             Self::Origin => "expected a request from this page, not from another site".to_owned(),
             Self::Token => format!(
-                "the token belongs to another platform, or to one that is gone; open the whole address that {printed_by} \
+                "the token belongs to another platform, or to one that is gone; open the full address that {printed_by} \
                  prints"
             ),
             Self::NoToken => format!(
-                "this page was opened without the token, so it only shows; open the whole address that {printed_by} \
-                 prints, with what follows #"
+                "this page was opened without the token, so it is read-only; open the full address that {printed_by} \
+                 prints, including the part after #"
             ),
             Self::ReadOnly => {
-                "this page only shows: it is served with --read-only, or is of a recorded run".to_owned()
+                "this page is read-only: it is served with --read-only, or shows a recorded run".to_owned()
             }
         }
     }
@@ -65,7 +65,7 @@ pub(crate) fn reads(
     }
 }
 
-/// Whether a request that may be answered may act. `token`: what it takes; `None`: nobody may.
+/// Whether a request that may be answered may act. `token` is the one it needs; `None`: nobody may act.
 pub(crate) fn acts(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refused> {
     let token = token.ok_or(Refused::ReadOnly)?;
     let origin = text(headers, header::ORIGIN.as_str());
@@ -75,12 +75,12 @@ pub(crate) fn acts(headers: &HeaderMap, token: Option<&str>) -> Result<(), Refus
     if text(headers, TOKEN).is_empty() {
         return Err(Refused::NoToken);
     }
-    // Of digests, so that the time it takes says nothing about the token.
+    // Digests are compared, so that the time taken reveals nothing about the token.
     let digest = |text: &str| digest(&SHA256, text.as_bytes());
     if digest(text(headers, TOKEN)).as_ref() == digest(token).as_ref() { Ok(()) } else { Err(Refused::Token) }
 }
 
-/// Empty: it is not there, or more than once, or no text.
+/// Empty if the header is missing, repeated or not text.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
@@ -90,14 +90,14 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     }
 }
 
-/// Whether it is a name that no page of another site has: `localhost`, a loopback address, or the address that is served,
-/// as browsers write them. The port may be a tunnel's.
+/// Whether no page of another site can have this host name: `localhost`, a loopback address, or the address that is
+/// served, as browsers write them. The port may be a tunnel's.
 fn is_here(here: SocketAddr, host: &str) -> bool {
     let is_local = |ip: IpAddr| ip == here.ip() || ip.is_loopback();
     if let Ok(address) = host.parse::<SocketAddr>() {
         return is_local(address.ip()) && address.to_string() == host;
     }
-    // HTTP's own port is left out.
+    // Browsers leave out HTTP's default port.
     if host == LOCALHOST || host.parse::<Ipv4Addr>().is_ok_and(|ip| is_local(ip.into())) || host == "[::1]" {
         return true;
     }
@@ -134,7 +134,7 @@ mod tests {
             "localhost",
             "127.1.0.2",
             "[::1]",
-            // Of a tunnel.
+            // Through a tunnel.
             "localhost:9000",
             "127.0.0.1:9000",
             "[::1]:9000",
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_page_asks_for_is_refused_but_a_link_may_lead_here() {
+    fn requests_of_other_sites_are_refused_but_links_work() {
         for site in ["cross-site", "same-site", "anything"] {
             let asked = headers(&[("host", "localhost:8490"), ("sec-fetch-site", site)]);
             assert_eq!(reads(here(), &Method::GET, "/", &asked), Ok(()));

@@ -1,12 +1,12 @@
-//! What can be done from the page, and to whom that is left.
+//! Actions that the page offers, and the trait that carries them out.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The most users that one action is about.
+/// The maximum number of users in one action.
 pub const USERS_MAX: usize = 1_000;
 
-/// What a page asks for.
+/// An action that a page requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
@@ -14,7 +14,7 @@ pub enum Action {
         service: String,
         replicas: u32,
     },
-    /// SIGKILL; it is started again.
+    /// Sends SIGKILL; the replica is restarted.
     Kill {
         service: String,
         replica: String,
@@ -26,12 +26,12 @@ pub enum Action {
     /// A built-in scenario, by its name.
     StartLoad {
         scenario: String,
-        /// In place of the scenario's.
+        /// Overrides the scenario's number.
         connections: Option<u32>,
         hold_s: Option<u32>,
     },
     StopLoad {},
-    /// So many users that are made up.
+    /// Connects this many generated users.
     Connect {
         users: u32,
     },
@@ -40,7 +40,7 @@ pub enum Action {
     },
 }
 
-/// What each takes, in words.
+/// The arguments of each action, in words.
 const KNOWN: [(&str, &str); 7] = [
     ("scale", "service (a name) and replicas (a whole number, at least 0)"),
     ("kill", "service and replica (names)"),
@@ -52,7 +52,7 @@ const KNOWN: [(&str, &str); 7] = [
 ];
 
 impl Action {
-    /// What a page asks for, or what was expected of it instead.
+    /// Parses a requested action; the error says what was expected.
     pub(crate) fn understood(asked: Value) -> Result<Self, String> {
         let name = asked.get("do").and_then(Value::as_str).map(str::to_owned);
         serde_json::from_value(asked).map_err(|_| {
@@ -66,17 +66,17 @@ impl Action {
     }
 }
 
-/// What acts for the pages. Calls block.
+/// Carries out actions for the pages. Calls block.
 pub trait Hands: Send + Sync + 'static {
-    /// Does it; returns the outcome in words, or why it was not done and what to do next.
+    /// Performs the action; returns the outcome in words, or why it failed and what to do next.
     ///
     /// # Errors
-    /// It was not done.
+    /// The action was not performed.
     fn act(&self, action: Action) -> Result<String, String>;
     /// The users that are connected to a replica.
     ///
     /// # Errors
-    /// Nobody can tell, in words.
+    /// The users cannot be determined; the text says why.
     fn users(&self, service: &str, replica: &str) -> Result<Vec<String>, String>;
 }
 
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_action_is_answered_with_what_was_expected_in_plain_words() {
+    fn an_unknown_action_is_answered_with_the_expected_ones() {
         for (asked, expected) in [
             (json!(null), "`do`, one of: scale, kill, drain"),
             (json!([1]), "`do`, one of: scale"),

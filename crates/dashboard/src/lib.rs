@@ -1,11 +1,11 @@
-//! The live page: what [`report::html`] shows of a recorded run, of one that still runs, and what can be done to it.
+//! The live page: the report of [`report::html`] for a run in progress, with actions on its platform.
 //!
-//! Events go into a [`report::Story`], which is bounded however long the run lasts. Browsers are told by server-sent events
-//! that there is news, by number and with the latest counts, and fetch the whole story every now and then. So a page that
-//! was away or does not read misses nothing, holds up nobody and costs no memory, and many pages cost little more than
-//! one: the story is written out at most once a second, however many ask.
+//! Events go into a [`report::Story`], which is bounded however long the run lasts. Server-sent events tell browsers
+//! that there is news, by number and with the latest counts; browsers then fetch the whole story from time to time. So
+//! a page that was disconnected or does not read misses nothing, blocks nobody and costs no memory, and many pages cost
+//! little more than one: the story is serialized at most once a second, however many pages request it.
 //!
-//! Acting is left to [`Hands`]; [`access`] decides who may.
+//! Actions are left to [`Hands`]; [`access`] decides which requests may act.
 
 mod access;
 mod actions;
@@ -21,14 +21,14 @@ use service::web;
 pub use stage::Stage;
 use tokio::runtime::Runtime;
 
-/// Requests and open pages at a time.
+/// The maximum number of connections: requests and open pages.
 const CONNECTIONS_MAX: usize = 256;
 
-/// What it takes to act from the page.
+/// What acting from the page needs.
 #[derive(Clone)]
 pub struct Acting {
     pub hands: Arc<dyn Hands>,
-    /// `None`: nobody may act, and the page only shows.
+    /// `None`: nobody may act; the page is read-only.
     pub token: Option<String>,
     /// The command that prints the page's address with the token.
     pub printed_by: String,
@@ -41,10 +41,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves what is on the stage, to this machine alone.
+    /// Serves the stage on this machine only.
     ///
     /// # Errors
-    /// The listener is not one of this machine's own, or a thread cannot be started.
+    /// The listener's address is not a loopback address, or a thread cannot be started.
     pub fn start(listener: TcpListener, stage: &Stage, acting: Option<Acting>) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
@@ -65,7 +65,7 @@ impl Server {
         Ok(Self { address, runtime: Some(runtime) })
     }
 
-    /// Where the page is, with the real port.
+    /// The address of the page, with the actual port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -74,7 +74,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // Pages may be open for ever.
+            // Pages may stay open forever.
             runtime.shutdown_background();
         }
     }

@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The HTTP routes.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -21,17 +21,17 @@ use tokio::sync::Semaphore;
 use crate::access::{self, Refused};
 use crate::{Acting, Action, Hands, Stage, USERS_MAX};
 
-/// How often a page is told at most that there is news.
+/// The minimum interval between two news events to a page.
 const TELL_EVERY: Duration = Duration::from_millis(250);
-/// How soon a page that lost its connection tries again.
+/// How soon a disconnected page retries.
 const RETRY: Duration = Duration::from_secs(1);
-/// The longest request to act: the most users, with names of the longest kind.
+/// The longest action request: the maximum number of users, with names of maximum length.
 const BODY_BYTES_MAX: usize = 160 * USERS_MAX;
-/// Pages that hear news at a time: the rest of the connections stay for requests.
+/// The maximum number of pages that receive news; the other connections are left for requests.
 const LISTENERS_MAX: usize = 128;
-/// Actions under way, and looks for users. Each takes a thread while it waits for the platform.
+/// The maximum number of running actions, and of user queries. Each blocks a thread while it waits for the platform.
 const UNDER_WAY_MAX: usize = 4;
-/// How long a look for users waits for others. There are no more than pages have connections.
+/// How long a user query waits for others. There are never more than pages have connections.
 const QUEUED_MAX: Duration = Duration::from_secs(30);
 
 const PAGE: &str = "<!doctype html>\n\
@@ -131,8 +131,8 @@ async fn run(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The number of the latest news, whenever it has grown, with the latest counts. A page that comes back gets the latest
-/// at once, unless it has it: what it missed is in the story.
+/// Sends the latest news number and counts whenever the number has grown. A page that reconnects gets them at once
+/// unless it has them already: what it missed is in the story.
 async fn news(
     State(shared): State<Shared>,
     headers: HeaderMap,
@@ -166,7 +166,7 @@ struct Replica {
     replica: String,
 }
 
-/// Many pages may show the users of a server: their looks wait for one another.
+/// Many pages may show a server's users, so their queries wait for one another.
 async fn users(State(shared): State<Shared>, asked: Result<Query<Replica>, QueryRejection>) -> Response {
     let Ok(Query(asked)) = asked else {
         return not_done(
@@ -186,7 +186,7 @@ async fn users(State(shared): State<Shared>, asked: Result<Query<Replica>, Query
     }
 }
 
-/// Whether the page has the right token; nothing is done.
+/// Checks the page's token; does nothing else.
 async fn may_act(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     match access::acts(&headers, shared.token()) {
         Ok(()) => StatusCode::NO_CONTENT.into_response(),
@@ -224,7 +224,7 @@ async fn act(
     }
 }
 
-/// What was expected instead of a body that is not JSON.
+/// The error for a body that is not JSON.
 fn instead_of_json(error: &JsonRejection) -> String {
     match error {
         JsonRejection::MissingJsonContentType(_) => "expected Content-Type: application/json".to_owned(),

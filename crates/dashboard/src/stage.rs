@@ -1,4 +1,4 @@
-//! What is shown: the story so far, the present, and the number of their latest news.
+//! What the page shows: the story so far, the present state, and the number of the latest news.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use platform::Event;
 use report::Story;
 use tokio::sync::watch;
 
-/// How often the story is written out at most.
+/// The minimum interval between two serializations of the story.
 const WRITE_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module. Clones share the story.
@@ -20,7 +20,7 @@ pub struct Stage {
 
 struct Shared {
     story: Mutex<Story>,
-    /// What is known of the present beside the story, as JSON.
+    /// The present state beyond the story, as JSON.
     present: Mutex<Option<Box<serde_json::value::RawValue>>>,
     written: Mutex<Option<Written>>,
     /// Grows with every event.
@@ -36,7 +36,7 @@ struct Written {
 }
 
 impl Stage {
-    /// `story`: what is known already.
+    /// `story`: what is known so far.
     pub fn new(story: Story) -> Self {
         let shared = Shared {
             story: Mutex::new(story),
@@ -48,29 +48,29 @@ impl Stage {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The next event.
+    /// Adds an event.
     pub fn push(&self, event: &Event) {
         self.shared.story.lock().push(event);
         self.tell();
     }
 
-    /// What a reader should know about the run as such.
+    /// Adds a note about the run as a whole.
     pub fn note(&self, note: &str) {
         self.shared.story.lock().note(note);
         self.tell();
     }
 
-    /// What is known of the present, in place of what was known before.
+    /// Replaces the present state.
     ///
     /// # Errors
-    /// It cannot be written as JSON.
+    /// The state cannot be serialized.
     pub fn set_present(&self, present: &impl serde::Serialize) -> serde_json::Result<()> {
         *self.shared.present.lock() = Some(serde_json::value::to_raw_value(present)?);
         self.tell();
         Ok(())
     }
 
-    /// For how long no page has been open and none has asked for anything.
+    /// How long no page has been open and nothing has been requested.
     pub fn unseen_for(&self) -> Duration {
         if self.is_watched() { Duration::ZERO } else { self.shared.asked.lock().elapsed() }
     }
@@ -97,8 +97,8 @@ impl Stage {
         serde_json::to_string(&self.shared.story.lock().pulse())
     }
 
-    /// The story, with all that was known when it was asked for, and the number of its latest news. It is written out at
-    /// most every [`WRITE_EVERY`]; requests in between wait.
+    /// The story with everything known when it was requested, and the number of its latest news. It is serialized at
+    /// most once every [`WRITE_EVERY`]; requests in between wait.
     pub(crate) async fn written(&self) -> serde_json::Result<(u64, Bytes)> {
         let wanted = *self.shared.news.borrow();
         loop {
@@ -110,7 +110,7 @@ impl Stage {
         }
     }
 
-    /// `Err`: how long until it may be written out again.
+    /// `Err`: how long until it may be serialized again.
     fn at_least(&self, wanted: u64) -> serde_json::Result<Result<(u64, Bytes), Duration>> {
         let mut written = self.shared.written.lock();
         if let Some(Written { at, news, json }) = written.as_ref() {
@@ -122,7 +122,7 @@ impl Stage {
                 return Ok(Err(wait));
             }
         }
-        // Before the story is read: it may have more than it is said to have, never less.
+        // The number is read before the story, so the story may have more than the number says, never less.
         let news = *self.shared.news.borrow();
         let present = self.shared.present.lock().clone();
         let json = Bytes::from(report::live_data(&self.shared.story.lock(), present.as_deref())?);

@@ -234,7 +234,7 @@ fn only_this_page_with_the_token_acts_and_is_told_what_came_of_it() {
 }
 
 #[test]
-fn a_page_that_only_shows_does_nothing_whoever_asks() {
+fn a_read_only_page_refuses_every_action() {
     let (hands, actions, _) = acting(None, 1);
     for hands in [Some(hands), None] {
         let server = serve(&Stage::new(Story::new("live")), hands);
@@ -243,7 +243,7 @@ fn a_page_that_only_shows_does_nothing_whoever_asks() {
             "Host: {at}\r\nOrigin: http://{at}\r\nContent-Type: application/json\r\nX-Playctl-Token: \r\n"
         );
         let refused = whole(post(at, &headers, SCALE));
-        assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("only shows"), "{refused}");
+        assert!(refused.starts_with("HTTP/1.1 403 ") && refused.contains("read-only"), "{refused}");
     }
     assert!(actions.try_recv().is_err());
 }

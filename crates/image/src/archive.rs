@@ -1,4 +1,4 @@
-//! The image: its configuration, its manifest, and the tar that every engine takes.
+//! The image: its configuration, its manifest, and a tar that every engine accepts.
 
 use std::{
     collections::BTreeMap,
@@ -17,7 +17,7 @@ use crate::{
     libraries, root,
 };
 
-/// Where the program is in the image; it is what a container starts.
+/// The path of the program in the image, which is also the entry point.
 pub const ENTRYPOINT: &str = "/usr/local/bin/playctl";
 /// The user and group of the containers: `nonroot` of distroless images.
 pub const USER: &str = "65532:65532";
@@ -26,11 +26,11 @@ pub const ENVIRONMENT: [&str; 2] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
 ];
-/// The folder in which they start.
+/// The containers' working directory.
 pub const WORKING_DIRECTORY: &str = "/";
 
 const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
-/// The clock has no part in an image.
+/// A constant, so that images do not depend on the clock.
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -38,7 +38,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar";
 
-/// What an image says about itself: the annotations that the OCI defines.
+/// The image's labels: the annotations that the OCI defines.
 pub fn labels(version: &str) -> BTreeMap<&'static str, &str> {
     BTreeMap::from([
         (
@@ -78,11 +78,11 @@ impl Layer {
 }
 
 impl Image {
-    /// Reads all files that belong to it.
+    /// Reads all files that go into the image.
     pub fn build(source: &Source) -> Result<Self, Error> {
         let program = root::read(&source.binary)?;
         let elf = Elf::parse(&program, &source.binary)?;
-        // `$ORIGIN` is where the program really is, seen from the root if it lies below that.
+        // `$ORIGIN` is the folder of the real file, as seen from the root if it lies below the root.
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let origin = real(&source.binary);
         let origin = match origin.strip_prefix(real(&source.root)) {
@@ -92,7 +92,7 @@ impl Image {
         let linked = libraries::resolve(&elf, &origin, &source.root)?;
         let certificates = certificates::find(source.certificates.as_deref(), &source.root)?;
 
-        // What changes rarely lies below what changes with every build.
+        // Files that rarely change go into a lower layer than those that change with every build.
         let mut base = Files::default();
         base.add(CERTIFICATES, false, certificates);
         linked.libraries.into_iter().for_each(|(path, bytes)| base.add(path, false, bytes));
@@ -119,12 +119,12 @@ impl Image {
         Ok(image)
     }
 
-    /// The machine that its program runs on.
+    /// The architecture of its program.
     pub fn architecture(&self) -> Architecture {
         self.architecture
     }
 
-    /// The digest of its manifest, by which a registry knows it. Its name and tag have no part in it.
+    /// The digest of its manifest, by which a registry knows it. It does not depend on name and tag.
     pub fn digest(&self) -> String {
         digest(&self.manifest)
     }
@@ -134,30 +134,30 @@ impl Image {
         digest(&self.config)
     }
 
-    /// What its layers take.
+    /// The size of its layers.
     pub fn bytes(&self) -> u64 {
         self.layers.iter().map(|layer| layer.bytes).sum()
     }
 
-    /// What is odd about it.
+    /// Oddities of the image.
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 
-    /// Its files and their sizes: there is nothing else in it.
+    /// Its files and their sizes, which is everything it contains.
     pub fn files(&self) -> impl Iterator<Item = (&Path, u64)> {
         self.layers.iter().flat_map(|layer| layer.files.paths())
     }
 
-    /// Writes the tar: an OCI layout, and beside its index the `manifest.json` of `docker save`.
+    /// Writes the tar: an OCI layout with `docker save`'s `manifest.json` beside its index.
     pub fn write(&self, reference: &Reference, out: impl Write) -> io::Result<()> {
         let mut tar = Builder::new(out);
         for folder in ["blobs", "blobs/sha256"] {
             layer::append(&mut tar, Path::new(folder), EntryType::Directory, 0o755, &[])?;
         }
         for layer in &self.layers {
-            // The layer is made while it is written, and is never whole in memory. A tar's size is a multiple of 512,
-            // so no padding follows it.
+            // The layer is generated while it is written, and is never in memory as a whole. A tar's size is a multiple
+            // of 512, so it needs no padding.
             let mut header = layer::header(EntryType::Regular, 0o644, layer.bytes);
             header.set_path(blob(&layer.digest))?;
             header.set_cksum();
@@ -182,7 +182,7 @@ impl Image {
         tar.finish()
     }
 
-    /// Writes the tar to a file: whole, or not at all. Its size is returned.
+    /// Writes the tar to a file, completely or not at all. Returns its size.
     pub fn save(&self, reference: &Reference, path: &Path) -> Result<u64, Error> {
         let failed = |error| Error::Write { path: path.to_owned(), error };
         let path = match fs::metadata(path) {
@@ -205,7 +205,7 @@ impl Image {
             Ok(file.metadata()?.len())
         });
         written.map_err(|error| {
-            // It is not there if it could not be made.
+            // It does not exist if it could not be created.
             let _ = fs::remove_file(&unfinished);
             failed(error)
         })
@@ -228,7 +228,7 @@ impl Image {
                 "size": self.manifest.len(),
                 "platform": {"architecture": self.architecture, "os": "linux"},
                 "annotations": {
-                    // The first is what containerd and Podman take the name from, the second the OCI's own.
+                    // containerd and Podman take the name from the first; the second is the OCI's own.
                     "io.containerd.image.name": reference.full(),
                     "org.opencontainers.image.ref.name": reference.tag(),
                 },

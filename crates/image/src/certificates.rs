@@ -1,4 +1,4 @@
-//! The certificates of the usual authorities, as one PEM file.
+//! The certificates of the common authorities, as one PEM file.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ const USUAL: [&str; 4] = [
 ];
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-/// From `given`, else from the root, else from this machine: they are the same for every architecture.
+/// From `given`, otherwise from the root, otherwise from this machine: they are the same for every architecture.
 pub(crate) fn find(given: Option<&Path>, system: &Path) -> Result<Vec<u8>, Error> {
     if let Some(path) = given {
         return checked(root::read(path)?, path);

@@ -1,4 +1,4 @@
-//! What an ELF file says about itself, as far as an image needs it.
+//! The parts of an ELF file that an image needs.
 
 use std::{
     ffi::OsStr,
@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::Error;
 
-/// The machine that a program runs on, as images name it.
+/// An architecture, named as in images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Architecture {
@@ -34,7 +34,7 @@ impl Architecture {
         }
     }
 
-    /// The folder that Debian and its kin keep this machine's libraries in.
+    /// Debian's library folder for this architecture.
     pub(crate) fn multiarch(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-linux-gnu",
@@ -53,15 +53,15 @@ impl fmt::Display for Architecture {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Elf {
     pub(crate) architecture: Architecture,
-    /// The program loader; libraries and static programs have none.
+    /// The program interpreter; libraries and static programs have none.
     pub(crate) interpreter: Option<PathBuf>,
     /// Names of the libraries that it links.
     pub(crate) needed: Vec<String>,
-    /// Folders in which its own libraries are searched for first; `$ORIGIN` is its folder.
+    /// Folders that are searched first for its own libraries; `$ORIGIN` is the file's folder.
     pub(crate) run_path: Vec<String>,
-    /// The same in the older form, which holds for the libraries of its libraries too.
+    /// The older form of it, which also applies to the libraries of its libraries.
     pub(crate) rpath: Vec<String>,
-    /// Debug information.
+    /// The size of its debug information.
     pub(crate) debug_bytes: u64,
 }
 
@@ -132,7 +132,7 @@ impl Elf {
     }
 }
 
-/// What a file is that is no ELF file.
+/// What kind of file it is instead of an ELF file.
 fn foreign(bytes: &[u8]) -> &'static str {
     match bytes {
         [0xcf | 0xce, 0xfa, 0xed, 0xfe, ..] | [0xca, 0xfe, 0xba, 0xbe, ..] => "a macOS program",
@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_linux_program_is_named() {
+    fn a_file_that_is_no_linux_program_is_named() {
         for (bytes, what) in [
             (&b"\xcf\xfa\xed\xfe\x0c\0\0\x01"[..], "a macOS program"),
             (b"\xca\xfe\xba\xbe\0\0\0\x02", "a macOS program"),
@@ -180,7 +180,7 @@ mod tests {
         LazyLock::new(|| std::fs::read(std::env::current_exe().unwrap()).unwrap());
 
     proptest! {
-        /// A damaged file is refused or read, and never ends the process.
+        /// A damaged file is refused or read, and never crashes the process.
         #[test]
         fn damage_is_survived(flips in prop::collection::vec((0usize..2048, any::<u8>()), 1..40), cut in prop::option::of(64usize..8192)) {
             let mut bytes = PROGRAM.clone();

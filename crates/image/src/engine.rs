@@ -1,6 +1,6 @@
-//! The programs that take an image, and how each of them is asked to.
+//! The programs that load images, and the commands for each.
 //!
-//! Nothing is started here: the caller runs the commands and says how they ended.
+//! Nothing is started here: the caller runs the commands and evaluates how they ended.
 
 use std::{ffi::OsString, fmt, path::Path};
 
@@ -22,7 +22,7 @@ pub enum Engine {
 /// A command to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// On PATH.
+    /// Found on PATH.
     pub program: &'static str,
     /// Its arguments.
     pub arguments: Vec<OsString>,
@@ -36,10 +36,10 @@ impl fmt::Display for Call {
 }
 
 impl Engine {
-    /// In the order in which an image is most likely wanted: a cluster comes first.
+    /// In the order in which users most likely want them: clusters first.
     pub const ALL: [Self; 4] = [Self::Minikube, Self::Containerd, Self::Docker, Self::Podman];
 
-    /// As it is named on the command line.
+    /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Minikube => "minikube",
@@ -49,7 +49,7 @@ impl Engine {
         }
     }
 
-    /// The program to ask.
+    /// The program to run.
     pub fn program(self) -> &'static str {
         match self {
             Self::Containerd => "ctr",
@@ -57,7 +57,7 @@ impl Engine {
         }
     }
 
-    /// How to get the program.
+    /// How to install the program.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Minikube => "install minikube (https://minikube.sigs.k8s.io/docs/start)",
@@ -67,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// What makes it answer, where it is installed and does not.
+    /// How to get it to answer when it is installed but does not.
     pub fn start_remedy(self, profile: &str) -> String {
         match self {
             Self::Minikube => format!("start it with: minikube start --profile {profile}"),
@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// Succeeds if the engine is there and answers. `profile` is minikube's.
+    /// Succeeds if the engine is installed and answers. `profile` is minikube's.
     pub fn probe(self, profile: &str) -> Call {
         match self {
             Self::Minikube => self.call(["status", "--profile", profile]),
@@ -89,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// Loads the image. minikube is asked to replace one of the same name, as the others do by themselves.
+    /// Loads the image. minikube has to be told to replace an image of the same name; the others always do.
     pub fn load(self, file: &Path, profile: &str) -> Call {
         let mut call = match self {
             Self::Minikube => self.call(["image", "load", "--overwrite=true", "--profile", profile]),
@@ -112,12 +112,12 @@ impl Engine {
         }
     }
 
-    /// Whether the output of [`Self::list`] has the image under one of its names. An older image of the same name is
-    /// not it: engines name images by the digest of the manifest or of the configuration, so one of `digests` must be
-    /// beside the name; without any, the name is enough.
+    /// Whether the output of [`Self::list`] contains the image under one of its names. An older image of the same name
+    /// does not count: engines identify images by the digest of the manifest or of the configuration, so one of
+    /// `digests` must be listed with the name; if `digests` is empty, the name is enough.
     pub fn finds(self, output: &str, reference: &Reference, digests: &[String]) -> bool {
         let (short, full) = (reference.to_string(), reference.full());
-        // Podman gives images without a registry one of this name if they carry only their short name.
+        // Podman adds this registry to images that have only a short name.
         let of_podman = format!("localhost/{short}");
         let is_name = |word: &str| word == short || word == full || word == of_podman;
         let hash = |digest: &str| digest.strip_prefix("sha256:").unwrap_or(digest).to_owned();
@@ -145,7 +145,7 @@ impl fmt::Display for Engine {
     }
 }
 
-/// An image in the list of `minikube image ls --format json`.
+/// An entry of `minikube image ls --format json`.
 #[derive(serde::Deserialize)]
 struct Listed {
     id: String,
@@ -193,7 +193,7 @@ mod tests {
         }
     }
 
-    /// Makes the list of an engine that has one image, of this name and digest.
+    /// Makes the list of an engine that has one image, with this name and digest.
     type Lists<'a> = &'a dyn Fn(&str, &str) -> String;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-/// Each names the file and says what to do.
+/// Each variant names the file and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A file cannot be read.
@@ -49,7 +49,7 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
-    /// A library that is linked and not there.
+    /// A linked library is missing.
     #[error(
         "{needed_by} needs the {architecture} library {name}, which is in none of {}; install the package that has it, \
          or name the root of a system that has it with --root DIR",
@@ -58,22 +58,22 @@ pub enum Error {
     LibraryMissing {
         /// The library.
         name: String,
-        /// Who links it.
+        /// The file that links it.
         needed_by: String,
         /// For which machine.
         architecture: crate::Architecture,
-        /// Where it was searched for.
+        /// The folders that were searched.
         searched: Vec<PathBuf>,
     },
-    /// A program cannot need as many as this.
+    /// More than any real program needs.
     #[error("{} links more than {limit} libraries", path.display())]
     TooManyLibraries {
         /// Which program.
         path: PathBuf,
-        /// How many are too many.
+        /// The maximum.
         limit: usize,
     },
-    /// A loader that looks for libraries in folders of its own only, as on NixOS.
+    /// A program loader that searches only folders of its own, as on NixOS.
     #[error(
         "the program loader {} searches none of the usual folders, so its libraries have no place in an image; build \
          the image with Docker: docker build -f infrastructure/docker/Dockerfile -t playctl .",
@@ -83,17 +83,17 @@ pub enum Error {
         /// Which one.
         loader: PathBuf,
     },
-    /// The authorities' certificates are nowhere.
+    /// No certificates of authorities were found.
     #[error(
         "found no certificates of authorities, in none of {}; install the package ca-certificates, or name a PEM file \
          with --certificates FILE",
         shown(searched)
     )]
     NoCertificates {
-        /// Where they were searched for.
+        /// The places that were searched.
         searched: Vec<PathBuf>,
     },
-    /// A file that should hold certificates and does not.
+    /// A file that should contain certificates but does not.
     #[error("{} holds no certificate in PEM format (no line -----BEGIN CERTIFICATE-----)", path.display())]
     NotCertificates {
         /// Which file.

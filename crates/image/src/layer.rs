@@ -1,4 +1,4 @@
-//! Layers: tars whose bytes depend on the files alone.
+//! Layers: tars whose bytes depend only on the files.
 
 use std::{
     collections::BTreeMap,
@@ -9,7 +9,7 @@ use std::{
 use ring::digest::{Context, SHA256};
 use tar::{Builder, EntryType, Header};
 
-/// A digest as it is written in manifests.
+/// A digest as written in manifests.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     shown(ring::digest::digest(&SHA256, bytes).as_ref())
 }
@@ -22,7 +22,7 @@ fn shown(hash: &[u8]) -> String {
     })
 }
 
-/// Counts and digests what is written.
+/// Counts and hashes what is written.
 struct Meter {
     context: Context,
     bytes: u64,
@@ -46,7 +46,7 @@ struct File {
     bytes: Vec<u8>,
 }
 
-/// The files of a layer by their absolute paths. They are kept once; the tar is made whenever it is written.
+/// The files of a layer by their absolute paths. They are kept once; the tar is generated whenever it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Files(BTreeMap<PathBuf, File>);
 
@@ -60,7 +60,7 @@ impl Files {
         self.0.iter().map(|(path, file)| (path.as_path(), file.bytes.len() as u64))
     }
 
-    /// The tar, folders first, everything root's and of the year 1970.
+    /// Writes the tar: folders first, everything owned by root and dated 1970.
     pub(crate) fn write(&self, out: impl Write) -> io::Result<()> {
         let mut folders: Vec<&Path> = self
             .0
@@ -88,7 +88,7 @@ impl Files {
     }
 }
 
-/// One entry of any tar here.
+/// Appends an entry to a tar.
 pub(crate) fn append(
     tar: &mut Builder<impl Write>,
     path: &Path,

@@ -1,11 +1,11 @@
 //! Container images without a container engine: one Linux program, the shared libraries it links, the certificates of
-//! the usual authorities, and nothing else.
+//! the common authorities, and nothing else.
 //!
-//! [`Image::build`] collects the files and decides every byte of the image; [`Image::write`] writes a tar that is at
-//! once an OCI layout and what `docker save` writes, so that `ctr`, `minikube`, `podman` and `docker` all take it. The
-//! same files give the same digest: nothing in an image depends on the clock, the user or the name it is given.
+//! [`Image::build`] collects the files and determines every byte of the image; [`Image::write`] writes a tar that is
+//! both an OCI layout and what `docker save` writes, so that `ctr`, `minikube`, `podman` and `docker` all accept it.
+//! The same files give the same digest: an image does not depend on the clock, the user or its name.
 //!
-//! [`engine`] says how each of these programs is asked to load such a tar; it starts none of them.
+//! [`engine`] has the commands with which these programs load such a tar; it runs none of them.
 
 #![warn(missing_docs)]
 
@@ -33,7 +33,7 @@ pub use saved::Saved;
 pub struct Source {
     /// The Linux program.
     pub binary: PathBuf,
-    /// Where its libraries and the certificates are: `/`, or the root of another system.
+    /// The root for libraries and certificates: `/`, or the root of another system.
     pub root: PathBuf,
     /// The authorities' certificates as one PEM file; `None`: the root's own, else this machine's.
     pub certificates: Option<PathBuf>,
@@ -42,7 +42,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// A program of this machine.
+    /// A program on this machine.
     pub fn new(binary: impl AsRef<Path>, version: &str) -> Self {
         Self {
             binary: binary.as_ref().to_owned(),
@@ -53,12 +53,12 @@ impl Source {
     }
 }
 
-/// What is odd about an image, though it can be built.
+/// Something odd about an image that can still be built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
-    /// The program carries debug information, which only makes the image larger.
+    /// The program contains debug information, which only makes the image larger.
     DebugInfo {
-        /// How much of it.
+        /// The size of the debug information.
         bytes: u64,
     },
     /// The image is larger than [`LARGE`].
@@ -66,11 +66,11 @@ pub enum Warning {
         /// Its size.
         bytes: u64,
     },
-    /// The C library loads name resolution from files that no program links.
+    /// The C library loads its resolver from files that no program links.
     OldLibc,
 }
 
-/// An image of the release binary stays well below this.
+/// An image of the release binary stays well below this size.
 pub const LARGE: u64 = 60_000_000;
 
 impl std::fmt::Display for Warning {

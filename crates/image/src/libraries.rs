@@ -1,8 +1,8 @@
-//! Which libraries a program links, found as its loader finds them.
+//! Finds the libraries that a program links, as its loader does.
 //!
-//! The search follows ld.so(8): the folders that the program names (`DT_RUNPATH`, or `DT_RPATH`), then the folders of
-//! `/etc/ld.so.conf`, then the loader's own. In the image all libraries lie in one folder that the loader searches by
-//! itself, because there is no `ld.so.cache`, and `$ORIGIN` means another place.
+//! The search follows ld.so(8): the program's own folders (`DT_RUNPATH`, or `DT_RPATH`), then the folders of
+//! `/etc/ld.so.conf`, then the loader's own. In the image all libraries are in one folder that the loader searches by
+//! default, because there is no `ld.so.cache` and `$ORIGIN` differs.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +15,7 @@ use crate::{
     root,
 };
 
-/// No program comes near.
+/// More than any real program links.
 const MAX_LIBRARIES: usize = 256;
 const MAX_CONF_BYTES: usize = 64 * 1024;
 
@@ -28,18 +28,18 @@ pub(crate) struct Linked {
     pub(crate) has_old_libc: bool,
 }
 
-/// One file whose needs are to be met.
+/// A file whose libraries are to be found.
 struct Needs {
     path: PathBuf,
     elf: Elf,
-    /// `DT_RPATH` of all that led here.
+    /// `DT_RPATH` of every file on the way here.
     rpath: Vec<PathBuf>,
 }
 
-/// Everything that `program`, which lies at `path`, links, directly or not.
+/// Everything that `program` at `path` links, directly or indirectly.
 pub(crate) fn resolve(program: &Elf, path: &Path, root: &Path) -> Result<Linked, Error> {
     let Some(interpreter) = &program.interpreter else {
-        // Linked statically; its own RELRO table may be dynamic, but nothing is loaded.
+        // Linked statically; it may have a dynamic section for RELRO, but nothing is loaded.
         return Ok(Linked::default());
     };
     let missing = |name: &Path, searched| Error::LibraryMissing {
@@ -88,7 +88,7 @@ pub(crate) fn resolve(program: &Elf, path: &Path, root: &Path) -> Result<Linked,
         }
     }
     let has_old_libc = found.get("libc.so.6").is_some_and(|libc| !contains(libc, b"\0GLIBC_2.34\0"));
-    // A name with a slash is a path of its own, for the loader too.
+    // A name with a slash is a path, for the loader too.
     let place = |name: String| if name.contains('/') { PathBuf::from(name) } else { folder.join(name) };
     let libraries = found.into_iter().map(|(name, bytes)| (place(name), bytes)).collect();
     Ok(Linked { loader: Some((interpreter.clone(), loader)), libraries, has_old_libc })
@@ -101,7 +101,7 @@ fn candidates(name: &str, own: &[PathBuf], usual: &[PathBuf]) -> Vec<PathBuf> {
     own.iter().chain(usual).map(|folder| folder.join(name)).collect()
 }
 
-/// The first candidate that is a library for this machine, as the loader skips the others too.
+/// The first candidate that is a library for this architecture; the loader skips the others too.
 fn first(
     root: &Path,
     candidates: &[PathBuf],
@@ -118,7 +118,7 @@ fn first(
     Ok(None)
 }
 
-/// `$ORIGIN` is the folder of the file that says it.
+/// Replaces `$ORIGIN` by the folder of the file that contains it.
 fn expand(folders: &[String], file: &Path) -> Vec<PathBuf> {
     let origin = file.parent().unwrap_or(Path::new("/")).to_string_lossy();
     folders
@@ -127,7 +127,7 @@ fn expand(folders: &[String], file: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Where libraries are without being asked for by a path: as configured, then as built into loaders.
+/// The folders for libraries without a path: the configured ones, then those built into loaders.
 fn usual_folders(root: &Path, architecture: Architecture) -> Vec<PathBuf> {
     let mut folders = configured(root);
     folders.extend(built_in(architecture));
@@ -153,7 +153,7 @@ fn built_in(architecture: Architecture) -> [PathBuf; 6] {
     .map(PathBuf::from)
 }
 
-/// The folders of `/etc/ld.so.conf` and of what is beside it in `ld.so.conf.d`, which is all that it includes anywhere.
+/// The folders of `/etc/ld.so.conf` and of the files in `ld.so.conf.d`, the only ones that it includes anywhere.
 fn configured(root: &Path) -> Vec<PathBuf> {
     let mut files = vec![PathBuf::from("/etc/ld.so.conf")];
     let directory = Path::new("/etc/ld.so.conf.d");
@@ -184,8 +184,8 @@ fn configured(root: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// The folder that the loader searches without configuration. It is read from the loader itself: glibc has a list of
-/// folders, each with a final slash and a zero byte, musl one line with colons.
+/// The folder that the loader searches by default. It is read from the loader itself: glibc has a list of folders, each
+/// with a trailing slash and a zero byte; musl has one line separated by colons.
 fn folder_of(loader: &[u8], architecture: Architecture) -> Option<PathBuf> {
     built_in(architecture).into_iter().find(|folder| {
         let folder = folder.to_string_lossy();

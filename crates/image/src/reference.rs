@@ -1,8 +1,8 @@
-//! What an image is called.
+//! Names of images.
 
 use std::{fmt, str::FromStr};
 
-/// A name and a tag, as in `playctl:0.1.0` or `registry.example:5000/lab/playctl:0.1.0`.
+/// A name and a tag, such as `playctl:0.1.0` or `registry.example:5000/lab/playctl:0.1.0`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference {
     name: String,
@@ -25,7 +25,7 @@ impl Reference {
         &self.tag
     }
 
-    /// With the registry and the folder that `docker` adds when they are left out: the name that containerd stores.
+    /// With the default registry and folder that `docker` adds: the name that containerd stores.
     pub fn full(&self) -> String {
         let Self { name, tag } = self;
         match name.split_once('/') {
@@ -83,7 +83,7 @@ impl FromStr for Reference {
     }
 }
 
-/// The first part of a name is a registry if it looks like one.
+/// The first part of a name is a registry if it looks like a host.
 fn is_host(part: &str) -> bool {
     part.contains(['.', ':']) || part == "localhost"
 }
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_engine_would_take_is_refused() {
+    fn references_that_no_engine_accepts_are_refused() {
         for text in [
             "",
             ":",

@@ -1,4 +1,4 @@
-//! Reading files below a root: an absolute symbolic link of another system leads into that system, not into this one.
+//! Reads files below a root: an absolute symbolic link of another system is resolved in that system, not in this one.
 
 use std::{
     fs, io,
@@ -7,12 +7,12 @@ use std::{
 
 use crate::Error;
 
-/// The largest file that can be part of an image.
+/// The maximum size of a file in an image.
 pub(crate) const MAX_BYTES: u64 = 1_000_000_000;
-/// As many links as the kernel follows.
+/// As many as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-/// Where `path`, as that root's own programs spell it, lies here; `None` if it leads nowhere.
+/// Where `path`, as seen by that root's own programs, is on this machine; `None` if it does not exist.
 pub(crate) fn locate(root: &Path, path: &Path) -> Option<PathBuf> {
     let mut inside = PathBuf::new();
     let mut left: Vec<_> = parts(path).rev().collect();
@@ -47,7 +47,7 @@ fn parts(path: &Path) -> impl DoubleEndedIterator<Item = PathBuf> {
         .map(|part| PathBuf::from(part.as_os_str()))
 }
 
-/// The whole file; `None` if there is none or it is not a regular file.
+/// The whole file; `None` if it does not exist or is not a regular file.
 pub(crate) fn read_if_there(root: &Path, path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match locate(root, path) {
         Some(here) if here.is_file() => read(&here).map(Some),
@@ -55,7 +55,7 @@ pub(crate) fn read_if_there(root: &Path, path: &Path) -> Result<Option<Vec<u8>>,
     }
 }
 
-/// The whole file, which must be a regular one.
+/// The whole file, which must be a regular file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error| Error::Read { path: path.to_owned(), error };
     let metadata = fs::metadata(path).map_err(failed)?;

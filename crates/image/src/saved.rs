@@ -1,4 +1,4 @@
-//! Reading what a tar of an image says it is.
+//! Reads the descriptions in a tar of an image.
 
 use std::{
     fs::{self, File},
@@ -10,16 +10,16 @@ use serde::Deserialize;
 
 use crate::{BadReference, Error, Reference};
 
-/// More than any index or manifest of ours, or of an image with a thousand layers.
+/// More than any index or manifest of ours, or of an image with a thousand layers, needs.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is in a tar that `docker save` or [`Image::save`](crate::Image::save) wrote.
+/// The contents of a tar that `docker save` or [`Image::save`](crate::Image::save) wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Saved {
     /// Its names.
     pub references: Vec<Reference>,
-    /// The digests of its manifest and configuration; empty if the tar does not fix them, so that each engine makes
-    /// a manifest of its own.
+    /// The digests of its manifest and configuration; empty if the tar does not determine them, so that each engine
+    /// creates its own manifest.
     pub digests: Vec<String>,
 }
 
@@ -42,11 +42,11 @@ struct Descriptor {
 }
 
 impl Saved {
-    /// Reads the tar's own descriptions; the layers are passed over.
+    /// Reads the tar's descriptions and skips the layers.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let read = |error| Error::Read { path: path.to_owned(), error };
         let unusable = |why: String| Error::NotAnImage { path: path.to_owned(), why };
-        // Before it is opened, which would wait for a pipe's writer.
+        // Checked before opening, which would block on a pipe without a writer.
         if !fs::metadata(path).map_err(read)?.is_file() {
             return Err(unusable("it is not a regular file".to_owned()));
         }

@@ -252,7 +252,7 @@ fn debug_information_is_said_with_its_size() {
 }
 
 #[test]
-fn what_cannot_be_an_image_is_refused_by_name() {
+fn unusable_files_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
     fs::write(&script, "#!/bin/sh\n").unwrap();

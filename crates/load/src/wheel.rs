@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_past_fires_with_the_next_advance() {
+    fn past_timers_fire_with_the_next_advance() {
         let mut wheel = Wheel::new();
         assert_eq!(fire(&mut wheel, 100), []);
         assert_eq!(wheel.insert(1, 50), 101);

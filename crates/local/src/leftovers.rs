@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_listens_in_somebody_elses_slot_is_not_left_over() {
+    fn listeners_in_another_platforms_slot_are_not_leftovers() {
         // Outside the range of slots, so no platform uses it.
         let slot = 75;
         let listener = TcpListener::bind("127.75.9.9:0").unwrap();

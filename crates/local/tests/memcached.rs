@@ -170,7 +170,7 @@ fn commands_may_come_in_pieces_and_many_at_once() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_and_the_connection_goes_on() {
+fn too_large_messages_are_refused_and_the_connection_continues() {
     let server = server();
     let mut stream = connect(server.address());
     stream.write_all(b"set big 0 0 2000000\r\n").unwrap();

@@ -294,7 +294,7 @@ fn a_person_may_type_and_quit() {
 }
 
 #[test]
-fn what_cannot_be_read_is_named_and_the_connection_ends() {
+fn unreadable_input_is_named_and_ends_the_connection() {
     let redis = Redis::start();
     for (bytes, expected) in [
         (&b"*1\r\nping\r\n"[..], "-ERR Protocol error: expected '$'"),

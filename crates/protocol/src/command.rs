@@ -1,16 +1,16 @@
-//! One packet to one command.
+//! Parses one packet into one command.
 //!
-//! Commands with fields are matched by how the packet starts, in the order `msg`, `brd`, `mcset`, `mcget`,
-//! `login`, `token` (so `msgx:hi` is a message), the others by the whole packet. Fields are separated by `:`.
-//! The content of `msg` is its second field only; the value of `mcset` and `brd` is the rest of the packet, with
-//! any further `:` in it, so that what was stored is what is read back.
+//! Commands with fields are matched by prefix, in the order `msg`, `brd`, `mcset`, `mcget`, `login`, `token` (so
+//! `msgx:hi` is a message); the others must match the whole packet. Fields are separated by `:`. The content of `msg`
+//! is its second field only; the value of `mcset` and `brd` is the rest of the packet, including any further `:`, so
+//! that a stored value is read back unchanged.
 
 use std::fmt;
 
 use crate::limits::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 use crate::token::Token;
 
-/// What a client asks for. Borrows from the packet.
+/// A client's request. Borrows from the packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command<'a> {
     /// `msg:CONTENT`: send the content back.
@@ -31,7 +31,7 @@ pub enum Command<'a> {
     Why,
     /// `QUIT`: close the connection.
     Quit,
-    /// Anything else; what is answered depends on the dialect.
+    /// Anything else; the answer depends on the dialect.
     Unknown,
 }
 
@@ -39,7 +39,7 @@ impl<'a> Command<'a> {
     /// Parses a packet, less its trailing white space.
     ///
     /// # Errors
-    /// What is wrong with a command that was recognised.
+    /// The reason why a recognised command is invalid.
     #[inline]
     pub fn parse(packet: &'a [u8]) -> Result<Self, Rejection> {
         let packet = packet.trim_ascii_end();
@@ -64,7 +64,7 @@ impl<'a> Command<'a> {
             Ok(Self::Store { token, key, value })
         } else if packet.starts_with(b"mcget") {
             let [token, key] = fields(packet)?;
-            // No stored key contains a separator, so what follows one is not part of the key.
+            // No stored key contains a separator, so anything after one does not belong to the key.
             Ok(Self::Fetch { token: Token::parse(token)?, key: checked_key(until_separator(key))? })
         } else if packet.starts_with(b"login") || packet.starts_with(b"token") {
             Ok(Self::Login)
@@ -80,7 +80,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// The fields behind the command's name; the last one takes the rest.
+/// The fields after the command's name; the last one takes the rest.
 fn fields<const N: usize>(packet: &[u8]) -> Result<[&[u8]; N], Rejection> {
     let mut fields = packet.splitn(N + 1, |byte| *byte == b':').skip(1);
     let mut found = [&packet[..0]; N];
@@ -98,7 +98,7 @@ fn until_separator(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|byte| *byte == b':').map_or(bytes, |at| &bytes[..at])
 }
 
-/// A key goes into memcached's protocol: bytes that could end it there or start a second command are refused.
+/// Keys are sent to memcached: bytes that could end the key there or start a second command are refused.
 fn checked_key(key: &[u8]) -> Result<&[u8], Rejection> {
     if key.is_empty() {
         Err(Rejection::MissingField)
@@ -111,7 +111,7 @@ fn checked_key(key: &[u8]) -> Result<&[u8], Rejection> {
     }
 }
 
-/// Why a command was refused before anything was done.
+/// Why a command was refused before it had any effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rejection {
     MissingField,

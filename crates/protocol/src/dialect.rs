@@ -1,4 +1,4 @@
-//! The two dialects in which the same commands are spoken.
+//! The two dialects of the same commands.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,7 +14,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// What a client gets on connect, with its line end.
+    /// The greeting on connect, with its line end.
     pub fn greeting(self) -> Option<&'static [u8]> {
         match self {
             Self::Playground => None,
@@ -22,7 +22,7 @@ impl Dialect {
         }
     }
 
-    /// What an unknown command gets, without its line end.
+    /// The answer to an unknown command, without its line end.
     pub fn unknown_command(self) -> Option<&'static [u8]> {
         match self {
             Self::Playground => None,
@@ -45,7 +45,7 @@ impl fmt::Display for Dialect {
     }
 }
 
-/// The name is of neither dialect.
+/// An unknown dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownDialect;
 

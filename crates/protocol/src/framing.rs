@@ -1,14 +1,13 @@
-//! Cuts what a connection sends into packets or lines.
+//! Splits a connection's input into packets or lines.
 //!
 //! A connection starts in *packet mode*: each read returns one packet. Its first line end switches it to *line mode*
 //! permanently: every line is one command, blank lines are ignored, and bytes after the last line end wait for theirs.
 //!
-//! A packet or line above the limit is answered with one error and discarded whole. In line mode it ends with its
-//! line. A packet has no visible end, so everything that arrives until the connection falls quiet belongs to it. Only
-//! then is the error due ([`Framer::quiet`]): until a client has it, the client cannot know that it may send something
-//! else.
+//! A packet or line above the limit is answered with one error and discarded completely. A line ends with its line end.
+//! A packet has no visible end, so everything that arrives until the connection falls quiet belongs to it. Only then is
+//! the error due ([`Framer::quiet`]): until a client has it, it cannot know that it may send something else.
 //!
-//! The framer is one byte of state. It never holds input: the caller keeps what a [`Step::Incomplete`] leaves and
+//! The framer is one byte of state. It never holds input: the caller keeps the rest after a [`Step::Incomplete`] and
 //! passes it again together with later bytes. That is never more than the limit and two bytes.
 
 /// The state of one connection's input.
@@ -22,24 +21,24 @@ enum State {
     /// In packet mode, discarding until the connection is quiet or a line ends.
     PacketExcess,
     Line,
-    /// In line mode, discarding until the line ends; its error was given.
+    /// In line mode, discarding until the line ends; its error was already returned.
     LineExcess,
 }
 
-/// What the input begins with, and how many bytes of it are consumed.
+/// What the input starts with, and how many of its bytes are consumed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step<'a> {
     /// A packet or a line (without its line end), to be parsed and answered.
     Unit { bytes: &'a [u8], consumed: usize },
-    /// Something was above the limit: the error is due now.
+    /// A packet or line was above the limit: the error is due now.
     TooLong { consumed: usize },
-    /// Nothing more to do with this input except to keep what follows `consumed`.
+    /// Nothing more can be done with this input; the caller keeps what follows `consumed`.
     Incomplete { consumed: usize },
 }
 
 impl Framer {
-    /// The next step. `input` is what was kept plus what was read since, minus what earlier steps consumed;
-    /// `limit` is the longest packet or line in bytes.
+    /// The next step. `input` is the kept bytes plus those read since, minus what earlier steps consumed; `limit` is
+    /// the maximum length of a packet or line in bytes.
     #[inline]
     pub fn step<'a>(&mut self, input: &'a [u8], limit: usize) -> Step<'a> {
         match self.0 {

@@ -1,9 +1,9 @@
-//! The text commands of the `tcp` and `udp` services: what a packet means and what is answered. No I/O.
+//! The text commands of the `tcp` and `udp` services: the meaning of packets and the answers to them. No I/O.
 //!
-//! * [`framing`] cuts what a connection sends into packets or lines.
-//! * [`command`] parses one packet to a [`Command`] that borrows from it.
+//! * [`framing`] splits a connection's input into packets or lines.
+//! * [`command`] parses one packet into a [`Command`] that borrows from it.
 //! * [`reply`] has the fixed answers and errors; [`Dialect`] says how they end.
-//! * [`limits`] has the sizes that hold on the wire.
+//! * [`limits`] has the sizes of the wire protocol.
 //!
 //! Nothing here allocates for a command; input is bytes and need not be UTF-8.
 

@@ -1,21 +1,21 @@
-//! The fixed answers, and the errors that only a running service can give. All without a line end, which
-//! [`crate::Dialect`] and [`crate::Framer`] decide. Errors of the grammar itself: [`crate::Rejection`].
+//! The fixed answers, and the errors that only a running service can return, all without a line end, which
+//! [`crate::Dialect`] and [`crate::Framer`] decide. Errors of the grammar itself are in [`crate::Rejection`].
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// `mcset` has stored.
+/// `mcset` has stored the value.
 pub const SUCCESS: &[u8] = b"success";
 /// The answer to `WHY`.
 pub const WHY: &[u8] = b"42";
-/// Tells a client to connect again: this server is about to end.
+/// Asks a client to reconnect: this server is about to shut down.
 pub const RECONNECT: &[u8] = b"reconnect";
 
 /// A packet or line above the limit was discarded.
 pub const PACKET_TOO_LONG: &[u8] = b"error: packet too long";
-/// The token is not known, or was issued to another address.
+/// The token is unknown, or was issued to another address.
 pub const TOKEN_INVALID: &[u8] = b"error: token not valid";
-/// `mcget` of a key that holds nothing.
+/// `mcget` of a key without a value.
 pub const KEY_NOT_FOUND: &[u8] = b"error: key not found";
 /// memcached is down, slow or not configured.
 pub const CACHE_UNAVAILABLE: &[u8] = b"error: cache unavailable";

@@ -3,16 +3,16 @@
 use crate::command::Rejection;
 use crate::limits::{CLIENT_KEY_PREFIX, TOKEN_BYTES};
 
-/// A token as a client sent it: 36 bytes of `[0-9A-Za-z-]`, not beginning with `c-`. Only the cache knows whether it
-/// was ever issued.
+/// A token as sent by a client: 36 bytes of `[0-9A-Za-z-]`, not starting with `c-`. Only the cache knows whether it was
+/// ever issued.
 ///
-/// Tokens and clients' keys share memcached's key space, the latter under [`CLIENT_KEY_PREFIX`]. Were a token allowed
-/// to begin with it, anyone could store a value under a key of 34 bytes and use that as a token.
+/// Tokens and clients' keys share memcached's key space, the latter under [`CLIENT_KEY_PREFIX`]. If a token could start
+/// with it, anyone could store a value under a key of 34 bytes and use that as a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; TOKEN_BYTES]);
 
 impl Token {
-    /// Checks the length before the bytes, as programs that tell the two errors apart expect.
+    /// Checks the length before the bytes, as expected by programs that distinguish the two errors.
     pub fn parse(field: &[u8]) -> Result<Self, Rejection> {
         let bytes: [u8; TOKEN_BYTES] = field.try_into().map_err(|_| Rejection::TokenLength)?;
         if !bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {

@@ -36,7 +36,7 @@ mod tests {
     use super::visible;
 
     #[test]
-    fn what_steers_a_terminal_is_written_out() {
+    fn control_characters_are_escaped() {
         for (text, shown) in [
             ("plain, with a tab\tand ünïcödé 1 → 2", "plain, with a tab\tand ünïcödé 1 → 2"),
             ("\u{1b}]0;title\u{7}", "\\x1b]0;title\\x07"),

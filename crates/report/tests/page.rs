@@ -185,7 +185,7 @@ fn a_page_has_every_figure_that_the_terminal_has() {
 }
 
 #[test]
-fn what_holds_replicas_back_is_in_the_page_for_as_long_as_it_did() {
+fn holds_on_scaling_are_in_the_page_for_their_whole_duration() {
     let data = data(&html(&recorded(), None).unwrap());
     let run = &data["runs"][0];
     let holds = run["services"][0]["holds"].as_array().unwrap();

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_handover_is_refused() {
+    fn an_invalid_handover_is_refused() {
         let (supervisor, gateway) = UnixStream::pair().unwrap();
         send(&supervisor, TCP, &[File::open("/dev/null").unwrap()]).unwrap();
         let error = receive(&gateway, TCP).unwrap_err();

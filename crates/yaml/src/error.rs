@@ -1,8 +1,8 @@
-//! What is wrong with a file, and where.
+//! Errors, and where in a file they are.
 
 use std::fmt;
 
-/// A place in a text; both count from 1.
+/// A position in a text; both numbers count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     pub line: usize,
@@ -21,7 +21,7 @@ pub struct Error {
     /// The file; empty if the caller named none.
     pub origin: String,
     pub position: Option<Position>,
-    /// Such as `metrics[0].pods`; empty: the error concerns the text and not one value.
+    /// Such as `metrics[0].pods`; empty if the error concerns the text as a whole.
     pub path: String,
     pub message: String,
 }

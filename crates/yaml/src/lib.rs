@@ -1,8 +1,8 @@
-//! YAML as Kubernetes and Helm read it: the one reader for manifests, state files, scenarios and values.
+//! YAML as Kubernetes and Helm read it: the only reader for manifests, state files, scenarios and values.
 //!
-//! Both go through `sigs.k8s.io/yaml` and go-yaml 2, which turn YAML 1.1 into JSON: `yes` and `on` are true, `010` is
-//! eight, `1_000` is a thousand, `<<` merges mappings, and a key is always text. A YAML 1.2 library reads these as
-//! strings or as other numbers, so a parser only provides the syntax, and this crate decides what a scalar means.
+//! Both use `sigs.k8s.io/yaml` and go-yaml 2, which turn YAML 1.1 into JSON: `yes` and `on` are true, `010` is eight,
+//! `1_000` is a thousand, `<<` merges mappings, and a key is always text. A YAML 1.2 library reads these as strings or
+//! as other numbers. So the parser only provides the syntax, and this crate decides what a scalar means.
 //! `tests/golden.json` records the Go library's result for each case.
 //!
 //! ```
@@ -47,7 +47,7 @@ pub struct Document {
     /// Null: the document is empty.
     pub value: Value,
     pub marks: Marks,
-    /// What errors call the file.
+    /// The file's name in errors.
     pub origin: String,
 }
 
@@ -74,7 +74,7 @@ impl Document {
     }
 }
 
-/// Reads a file that holds one document; an empty file is null. `origin` is what errors call the file.
+/// Reads a file that holds one document; an empty file is null. `origin` is the file's name in errors.
 pub fn read(origin: &str, text: &str) -> Result<Document, Error> {
     let mut documents = read_all(origin, text)?;
     match documents.len() {
@@ -84,14 +84,14 @@ pub fn read(origin: &str, text: &str) -> Result<Document, Error> {
     }
 }
 
-/// Reads a file that may hold several documents, separated by `---`; empty ones are left out.
+/// Reads a file that may hold several documents, separated by `---`; empty ones are skipped.
 pub fn read_all(origin: &str, text: &str) -> Result<Vec<Document>, Error> {
     let mut documents = parser::documents(origin, text)?;
     documents.retain(|document| !document.value.is_null());
     Ok(documents)
 }
 
-/// Reads a text that holds one document as the caller's type.
+/// Reads a text with one document as the caller's type.
 pub fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
     read("", text)?.typed()
 }

@@ -20,7 +20,7 @@ pub struct Marks {
 pub(crate) enum Inside {
     #[default]
     Nothing,
-    /// Not there: a place in a list before the one that was set.
+    /// Missing: an entry of a list before the one that was set.
     Gap,
     List(Vec<Marks>),
     Mapping(MarksByKey),
@@ -29,7 +29,7 @@ pub(crate) enum Inside {
 pub(crate) type MarksByKey = BTreeMap<Box<str>, Marks>;
 
 impl Marks {
-    /// Marks of a value that comes from no file: its paths are known, without positions. A null in a list is no value.
+    /// Marks of a value that comes from no file: its paths are known, but no positions. A null in a list is no value.
     pub fn of(value: &Value) -> Self {
         let inside = match value {
             Value::Array(list) => Inside::List(
@@ -81,7 +81,7 @@ impl Marks {
     }
 
     /// Calls `visit` with every value on the way and the rest of the path. A key may itself contain dots and brackets,
-    /// so there can be more than one way.
+    /// so there can be several ways.
     fn walk<'a>(&'a self, path: &str, visit: &mut dyn FnMut(&'a Self, &str)) {
         visit(self, path);
         match &self.inside {

@@ -1,4 +1,4 @@
-//! From the events of a YAML parser to JSON and positions.
+//! Turns a YAML parser's events into JSON and positions.
 
 use std::{
     borrow::Cow,
@@ -15,14 +15,14 @@ use crate::{
     text::{TAB_INDENTS, checked, tab_indented, with_spaces_after_colon, with_spaces_for_tabs},
 };
 
-/// Deepest nesting of mappings and lists.
+/// The maximum nesting of mappings and lists.
 const DEPTH_MAX: usize = 100;
-/// The most values that a file may contain.
+/// The maximum number of values in a file.
 const VALUES_MAX: usize = 2_000_000;
-/// The most values that aliases and merges may repeat; every 64 bytes of text count as one more.
+/// The maximum number of values that aliases and merges may repeat; every 64 bytes of text count as one more.
 const REPEATED_MAX: usize = 200_000;
 
-/// The most colons followed by tabs in a file; each costs another pass.
+/// The maximum number of colons followed by tabs in a file; each costs another pass.
 const TABBED_MAX: usize = 64;
 
 /// All documents of a text.
@@ -55,7 +55,7 @@ pub(crate) fn documents(origin: &str, text: &str) -> Result<Vec<Document>, Error
     Err(Error { origin: origin.to_owned(), position: Some(position), path: String::new(), message })
 }
 
-/// What is wrong at a place.
+/// An error at a position.
 #[derive(Debug)]
 enum Fault {
     Syntax(String),
@@ -173,7 +173,7 @@ impl<'input> Builder<'input> {
                     if !given.insert(name.clone()) {
                         return Err(content(&span, format!("the key {name} is given twice")));
                     }
-                    // A key and its value may be on different lines; people look for the key.
+                    // A key and its value may be on different lines; users look for the key.
                     mark.at = Some(start(&span));
                     marks.insert(name.as_str().into(), mark);
                     map.insert(name, value);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 /// The known name closest to `name`, if any is close enough.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Two letters of three that changed places are near: `tpc` is `tcp`.
+    /// Two swapped letters out of three are close enough: `tpc` is `tcp`.
     const ALIKE: f64 = 0.66;
-    /// Beyond this nothing is a misspelling; it bounds the work.
+    /// A longer name is not compared, which bounds the work.
     const LONGEST: usize = 64;
     if name.len() > LONGEST {
         return None;
@@ -15,7 +15,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let likeness = |known: &str| {
         let known = known.to_lowercase();
         let likeness = strsim::normalized_damerau_levenshtein(&lower, &known);
-        // What is near comes before what is only shortened.
+        // Misspellings come before abbreviations.
         if likeness < ALIKE && is_shortened(&lower, &known) { ALIKE } else { likeness }
     };
     known
@@ -26,7 +26,7 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, known)| known)
 }
 
-/// `usr` is short for `users`: letters were left out, but not the first one and at most half of them.
+/// `usr` abbreviates `users`: letters are left out, but not the first one and at most half of them.
 fn is_shortened(name: &str, known: &str) -> bool {
     let mut letters = known.chars();
     let in_order = name.chars().all(|letter| letters.any(|known| known == letter));

@@ -28,7 +28,7 @@ both: {<<: [{x: 7}, *base]}
     assert_eq!(values["under"], json!({"x": 1, "z": 3}));
     assert_eq!(values["over"], json!({"x": 1, "z": 2}), "go-yaml 2 lets a later << win");
     assert_eq!(values["both"], json!({"x": 7, "z": 2}));
-    // What was brought in stands where it was brought in.
+    // Merged values have the position of the merge.
     assert_eq!(document.position("over.z"), Some(Position { line: 5, column: 1 }));
     assert_eq!(document.position("under.z"), Some(Position { line: 4, column: 20 }));
 }
@@ -124,10 +124,10 @@ fn bombs_and_depth_are_bounded() {
         bomb = format!("{bomb}a{level}: &a{level} [{below}]\n");
     }
     assert!(refused(&bomb).contains("aliases repeat more than"));
-    // Long texts weigh more than short ones.
+    // Long texts count more than short ones.
     let texts = format!("a: &a {}\nb: [{}]", "x".repeat(100_000), "*a,".repeat(10_000));
     assert!(refused(&texts).contains("aliases repeat more than"));
-    // Anchors around anchors keep a copy each.
+    // Nested anchors keep a copy each.
     let nested = format!("a: {}[{}]{}", "&a [".repeat(90), "1,".repeat(10_000), "]".repeat(90));
     assert!(refused(&nested).contains("aliases repeat more than"));
 }

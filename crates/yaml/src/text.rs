@@ -1,4 +1,4 @@
-//! From bytes to text. Names the wrong encodings that editors leave behind.
+//! Turns bytes into text, and names the wrong encodings that editors leave behind.
 
 use std::borrow::Cow;
 
@@ -28,7 +28,7 @@ pub fn decode(origin: &str, bytes: Vec<u8>) -> Result<String, Error> {
     })
 }
 
-/// The place right after a text.
+/// The position right after a text.
 fn position_after(text: &str) -> Position {
     let line = text.rsplit('\n').next().unwrap_or_default();
     Position { line: text.matches('\n').count() + 1, column: line.chars().count() + 1 }
@@ -61,7 +61,7 @@ fn is_allowed(character: char) -> bool {
     matches!(character, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-/// JSON may be indented with tabs, which the parser only accepts in some places: they become spaces.
+/// JSON may be indented with tabs, which the parser accepts only in some places: they become spaces.
 pub(crate) fn with_spaces_for_tabs(text: &str) -> Cow<'_, str> {
     if !text.contains('\t') || !text.trim_start().starts_with(['{', '[']) {
         return Cow::Borrowed(text);
@@ -75,7 +75,7 @@ pub(crate) fn with_spaces_for_tabs(text: &str) -> Cow<'_, str> {
     Cow::Owned(spaced.collect())
 }
 
-/// Tabs between a colon and the place where the parser stopped become spaces; `None`: there are none.
+/// Replaces tabs between a colon and the position where the parser stopped by spaces; `None`: there are no tabs.
 pub(crate) fn with_spaces_after_colon(text: &str, stopped: Position) -> Option<String> {
     let line = text.split_inclusive('\n').nth(stopped.line - 1)?;
     let column = line.char_indices().nth(stopped.column - 1).map_or(line.len(), |(at, _)| at);
@@ -91,7 +91,7 @@ pub(crate) fn with_spaces_after_colon(text: &str, stopped: Position) -> Option<S
 
 pub(crate) const TAB_INDENTS: &str = "a tab indents this line; YAML takes spaces only";
 
-/// A tab that indents `line` (from 1) or a neighbouring line: most likely what broke the syntax.
+/// A tab that indents `line` (from 1) or a neighbouring line: the most likely cause of the syntax error.
 pub(crate) fn tab_indented(text: &str, line: usize) -> Option<Position> {
     text.lines().enumerate().skip(line.saturating_sub(2)).take(3).find_map(|(index, line)| {
         let content = line.trim_start_matches([' ', '\t']);

@@ -1,4 +1,4 @@
-//! From JSON to the caller's type, with errors for people: no names of Rust types, and the path of the value.
+//! Turns JSON into the caller's type, with errors for users: the path of the value, and no names of Rust types.
 //!
 //! Null counts as absent, as when Go reads a struct.
 
@@ -11,14 +11,14 @@ use serde_json::{Map, Value};
 
 use crate::{parser::kind, suggest::unknown_key};
 
-/// A value that is not what was expected.
+/// An unexpected value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TypeError {
-    /// Such as `metrics[0].pods`; empty: the value itself.
+    /// Such as `metrics[0].pods`; empty for the value itself.
     pub path: String,
     /// What was expected.
     pub message: String,
-    /// What is there instead.
+    /// The actual value.
     pub got: Option<String>,
 }
 
@@ -27,7 +27,7 @@ impl TypeError {
         Self { path: String::new(), message, got }
     }
 
-    /// The message and what is there instead.
+    /// The message and the actual value.
     pub fn words(&self) -> String {
         match &self.got {
             Some(got) => format!("{}, got {got}", self.message),
@@ -35,7 +35,7 @@ impl TypeError {
         }
     }
 
-    /// The same error seen from the mapping around it.
+    /// The same error with the path seen from the surrounding mapping.
     fn inside(mut self, key: &str) -> Self {
         let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{key}{separator}{}", self.path);
@@ -146,7 +146,7 @@ fn shown(found: Unexpected<'_>) -> String {
     }
 }
 
-/// A value for a message, cut before it fills the screen.
+/// A value for a message, cut to a reasonable length.
 fn short(text: &str) -> String {
     const LONGEST: usize = 80;
     match text.char_indices().nth(LONGEST) {
@@ -160,7 +160,7 @@ pub fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, TypeError> {
     T::deserialize(Deserializer { value, top: false })
 }
 
-/// As [`typed`], for a whole document: keys at the top that begin with `x-` are passed over.
+/// As [`typed`], for a whole document: top-level keys that begin with `x-` are ignored.
 pub(crate) fn of_document<T: DeserializeOwned>(value: &Value) -> Result<T, TypeError> {
     T::deserialize(Deserializer { value, top: true })
 }

@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_original_found_servers_by_is_refused_with_the_reason() {
+    fn the_originals_discovery_settings_are_refused_with_the_reason() {
         let text = read(&[("CONSUL_HOST", "consul"), ("DOCKER_SOCKET_PROXY_PORT", "2375")]).unwrap_err();
         for part in ["CONSUL_HOST=\"consul\"", "DOCKER_SOCKET_PROXY_PORT=\"2375\"", "through the platform"] {
             assert!(text.contains(part), "{part} in {text}");

@@ -269,7 +269,7 @@ fn those_who_were_turned_away_count_until_they_have_a_session() {
 }
 
 #[test]
-fn what_others_write_under_the_same_names_hides_no_session() {
+fn foreign_entries_under_our_names_hide_no_session() {
     let (redis, platform) = (Redis::start(), Noted::with(1, false));
     sessions(&redis, "WsSession", "10.0.0.0", 9);
     let long = format!(r#"{{"userId":"{}","sessionId":"x","hostId":"10.0.0.0"}}"#, "x".repeat(20_000));
@@ -403,7 +403,7 @@ impl Turn for Given {
 }
 
 #[test]
-fn a_balancer_whose_turn_it_is_not_does_nothing_and_at_once() {
+fn a_balancer_that_does_not_lead_returns_at_once_without_changes() {
     let (redis, platform) = (Redis::start(), Noted::with(2, true));
     sessions(&redis, "WsSession", "10.0.0.0", 400);
     let turn = Arc::new(Given::default());
@@ -475,7 +475,7 @@ fn without_a_platform_nothing_is_done_and_requests_go_by_redis() {
 }
 
 #[test]
-fn what_is_away_is_said_and_looked_for_again() {
+fn unavailable_servers_are_reported_and_retried() {
     let (mut redis, platform) = (Redis::start(), Noted::with(1, false));
     sessions(&redis, "WsSession", "10.0.0.0", 5);
     let balancer = start(&redis, acts_on(&platform), &[]);

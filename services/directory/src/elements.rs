@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_array_is_refused() {
+    fn anything_but_an_array_is_refused() {
         for (text, broken) in [
             ("{}", Broken::Unexpected('{')),
             ("[]]", Broken::Unexpected(']')),

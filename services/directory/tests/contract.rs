@@ -205,7 +205,7 @@ fn test_data_are_made_once_at_a_time_and_their_progress_is_counted() {
 }
 
 #[test]
-fn what_changes_data_can_be_switched_off_here_and_there() {
+fn changes_of_data_can_be_switched_off_selectively() {
     let redis = Redis::start();
     let (open, guarded) = (start_profiles(&[]), start_profiles(&[("ALLOW_DROP", "false")]));
     let directory = start(open.address, &redis, &[("DESTRUCTIVE_GETS", "false")]);
@@ -309,7 +309,7 @@ fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
 
 /// Whatever is refused is refused in the same form, which no browser takes for a page.
 #[test]
-fn what_is_refused_is_told_as_problem_details() {
+fn refusals_have_problem_details() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     let directory = start(profiles.address, &redis, &[("DESTRUCTIVE_GETS", "false")]);
     let mut refused = vec![

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_with_a_backend_gets_it_again_unless_it_is_full_or_gone() {
+    fn clients_return_to_their_backend_unless_it_is_full_or_gone() {
         let mut router = router(3, 2);
         let key = router.choose(None).unwrap().key.clone();
         assert!(router.knows(&key));

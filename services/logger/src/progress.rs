@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_acknowledged_out_of_order_waits_for_what_is_before_it() {
+    fn an_acknowledgement_out_of_order_waits_for_earlier_ones() {
         let mut progress = Progress::default();
         progress.assigned(0);
         progress.assigned(1);

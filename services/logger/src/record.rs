@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_document_says_why() {
+    fn records_that_cannot_become_documents_say_why() {
         let reason = |value: &str| match judged(value) {
             Verdict::Malformed(reason) => reason,
             other => panic!("{value}: {other:?}"),

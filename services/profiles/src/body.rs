@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_body_in_pieces_takes_is_what_counts() {
+    async fn a_chunked_body_counts_by_the_memory_that_it_takes() {
         let room = Semaphore::new(LONG_BYTES_MAX);
         let pieces = vec![b'x'; BODY_BYTES_MAX - 1000];
         let pieces: Vec<_> =

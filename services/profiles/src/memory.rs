@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_removed_makes_room_again() {
+    async fn removed_entries_make_room() {
         let memory = Memory::new(1);
         let name = "x".repeat(MEGABYTE / 2 - OBJECT_BYTES);
         let large = |id| user(id, &name);

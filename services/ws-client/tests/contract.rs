@@ -98,7 +98,7 @@ fn users_connect_and_disconnect_by_batches() {
 }
 
 #[test]
-fn whoever_is_closed_comes_back_and_the_reason_is_shown() {
+fn closed_clients_reconnect_and_the_reason_is_shown() {
     let redis = Redis::start();
     let ws =
         start_ws(&redis, &[("MAX_CONNECTIONS_PER_HOST", "1"), ("RETRY_AFTER", "50ms"), ("HOST_ID", "h")]);

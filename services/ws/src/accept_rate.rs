@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_would_wait_too_long_is_refused_and_told_for_how_long() {
+    async fn clients_that_would_wait_too_long_are_refused_and_told_how_long() {
         let clock = Clock::start();
         let rate = AcceptRate::new(1, Duration::ZERO);
         assert_eq!(rate.turn(clock).await, Ok(()));

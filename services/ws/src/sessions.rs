@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn those_are_shed_that_were_idle_longest_and_none_twice() {
+    fn the_longest_idle_are_shed_and_none_twice() {
         let (sessions, admitted) = with_users(10, 5);
         admitted[0].session.is_active(100);
         // An answer to a ping does not count as activity.

@@ -1,5 +1,5 @@
-// What the page asks of a host. Sessions: GET /{ws,sse}-session/all, which the balancer (8488), the gateway (8000) and a
-// server itself (8088) answer. Users: POST /route/kickstart/ws/batch/{connect,disconnect} on 8089.
+// The page's requests to a host. Sessions: GET /{ws,sse}-session/all, answered by the balancer (8488), the gateway (8000)
+// and a server itself (8088). Users: POST /route/kickstart/ws/batch/{connect,disconnect} on 8089.
 
 import { visible } from "../shared/words";
 
@@ -13,22 +13,22 @@ export interface Session {
 
 /** How long a host may take to answer, ms. */
 const PATIENCE = 5_000;
-/** Where sessions are told, in this order, if the host is given without a port. */
+/** Ports to try for sessions, in this order, if the host is given without one. */
 const SESSION_PORTS = [8488, 8000, 8088];
 const USERS_PORT = 8089;
-/** Connections that one server is meant to have, where nothing else is said. */
+/** Default number of connections that one server is meant for. */
 const LIMIT = 10;
-/** The most sessions that are shown. */
+/** Maximum number of sessions shown. */
 const SESSIONS_MAX = 20_000;
-/** So much is shown of an answer that cannot be used. */
+/** This much of an unusable answer is shown. */
 const SHOWN_MAX = 80;
 
-/** A host as it was typed, understood. */
+/** A parsed host. */
 export interface Host {
   /** Without a port, as it was typed. */
   base: string;
   port: number | null;
-  /** Where sessions were found, if that had to be tried out. */
+  /** The port where sessions were found, if several were tried. */
   found: number | null;
 }
 
@@ -42,23 +42,23 @@ export function parse(typed: string): Host | string {
   try {
     url = new URL(whole);
   } catch {
-    return `${shown} is no host. Expected is HOST, HOST:PORT or http://HOST:PORT.`;
+    return `${shown} is not a host; expected HOST, HOST:PORT or http://HOST:PORT.`;
   }
   if (url.protocol !== "http:" && url.protocol !== "https:") return `${shown}: expected http or https.`;
-  if (url.pathname !== "/" || url.search || url.hash || url.username) return `${shown}: expected no more than a host and a port.`;
-  // A port that is the scheme's own is not in `port`.
+  if (url.pathname !== "/" || url.search || url.hash || url.username) return `${shown}: expected only a host and a port.`;
+  // `port` omits the scheme's default port.
   const port = url.port || (/:(80|443)\/?$/.test(text) ? (text.match(/:(\d+)\/?$/)?.[1] ?? "") : "");
   return { base: `${url.protocol}//${url.hostname}`, port: port === "" ? null : Number(port), found: null };
 }
 
-/** What a host tells. */
+/** A host's answer. */
 export interface Told {
   sessions: Session[];
-  /** Entries that are no sessions, or for which there is no room. */
+  /** Number of entries that are not sessions, or exceed the limit. */
   leftOut: number;
 }
 
-/** All sessions that a host tells of. Remembers in `host` where they were found. */
+/** All sessions of a host. Remembers in `host` where they were found. */
 export async function sessions(host: Host, protocol: Protocol, signal: AbortSignal): Promise<Told> {
   const known = host.port ?? host.found;
   const failures: string[] = [];
@@ -73,18 +73,18 @@ export async function sessions(host: Host, protocol: Protocol, signal: AbortSign
       failures.push(words(error));
     }
   }
-  // It may be back elsewhere.
+  // It may come back on another port.
   host.found = null;
   throw new Error(failures.join(" "));
 }
 
-/** Lets users connect or leave. */
+/** Connects or disconnects users. */
 export async function change(host: Host, what: "connect" | "disconnect", userIds: string[]): Promise<void> {
   const url = `${host.base}:${USERS_PORT}/route/kickstart/ws/batch/${what}`;
   await answer(url, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ userIds }) });
 }
 
-/** The users whom a host knows, connected or on their way back; none where it does not tell. */
+/** The users that a host knows, connected or reconnecting; none if it does not say. */
 export async function users(host: Host): Promise<string[]> {
   try {
     const response = await answer(`${host.base}:${USERS_PORT}/route/kickstart/ws/users`, {});
@@ -95,7 +95,7 @@ export async function users(host: Host): Promise<string[]> {
   }
 }
 
-/** Connections that one server is meant to have, as whoever serves this page says. */
+/** Connections that one server is meant for, according to the server of this page. */
 export async function limit(): Promise<number> {
   try {
     const response = await answer("settings.json", {});
@@ -115,7 +115,7 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
   } catch (error) {
     if (request.signal?.aborted) throw error;
     if (patience.aborted) throw new Error(`${url} did not answer within ${PATIENCE / 1000} s.`);
-    // Asked once more only where asking changes nothing.
+    // Ask again only if that changes nothing.
     const isRead = (request.method ?? "GET") === "GET";
     throw new Error(isRead ? await unread(url, signal) : `${url} cannot be reached.`);
   }
@@ -126,8 +126,8 @@ async function answer(url: string, request: RequestInit): Promise<Response> {
   return response;
 }
 
-/** Why there is nothing to read. A browser hides whether somebody is there who does not let this page read (CORS); asked
- * for an answer that nobody may read, it tells them apart. */
+/** Why there is nothing to read. A browser hides whether a server answered but does not let this page read the answer (CORS);
+ * a request for an opaque answer tells the two apart. */
 async function unread(url: string, signal: AbortSignal): Promise<string> {
   try {
     await fetch(url, { mode: "no-cors", cache: "no-store", credentials: "omit", referrerPolicy: "no-referrer", signal });
@@ -140,20 +140,20 @@ async function unread(url: string, signal: AbortSignal): Promise<string> {
 async function listed(response: Response, url: string): Promise<Told> {
   const wrong = (what: string) => new Error(`${url} answered, but ${what}; expected a list of sessions.`);
   const text = await response.text().catch(() => null);
-  if (text === null) throw wrong("broke off");
+  if (text === null) throw wrong("the answer was cut off");
   let told: unknown;
   try {
     told = JSON.parse(text);
   } catch {
     const start = visible(text.trim(), SHOWN_MAX);
-    throw wrong(start === "" ? "with nothing" : `with something else than JSON: ${start}`);
+    throw wrong(start === "" ? "with an empty body" : `not with JSON: ${start}`);
   }
   if (!Array.isArray(told)) throw wrong(`with ${told === null ? "null" : typeof told === "object" ? "an object" : `a ${typeof told}`}`);
   const known = told.map(session).filter((session) => session !== null).slice(0, SESSIONS_MAX);
   return { sessions: known, leftOut: told.length - known.length };
 }
 
-/** Null: it is none. Names are whole, whatever they are: a user is disconnected by them. `visible` shows them. */
+/** Null: not a session. Names are kept unchanged, because users are disconnected by name; `visible` makes them safe to show. */
 function session(told: unknown): Session | null {
   if (typeof told !== "object" || told === null) return null;
   const { userId, sessionId, hostId } = told as Partial<Record<keyof Session, unknown>>;

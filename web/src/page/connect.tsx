@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 
 const MOST = 10_000;
 
-/** The dialog "Connect Users": how many, with − and +, at least one. */
+/** The dialog "Connect Users": a number, at least one, with − and +. */
 export function ConnectUsers({ connect, close }: { connect: (count: number) => void; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const [text, setText] = useState("1");
@@ -21,7 +21,7 @@ export function ConnectUsers({ connect, close }: { connect: (count: number) => v
       >
         <h2 id="connect-title">Connect Users</h2>
         <div class="stepper">
-          <button type="button" aria-label="One less" disabled={!valid || count <= 1} onClick={() => add(-1)}>
+          <button type="button" aria-label="One fewer" disabled={!valid || count <= 1} onClick={() => add(-1)}>
             −
           </button>
           <label>
@@ -41,7 +41,7 @@ export function ConnectUsers({ connect, close }: { connect: (count: number) => v
         </div>
         {!valid && (
           <p id="connect-wrong" role="alert" class="bad">
-            Expected is a number from 1 to {MOST.toLocaleString("en-US")}.
+            Expected a number from 1 to {MOST.toLocaleString("en-US")}.
           </p>
         )}
         <div class="choices">

@@ -4,6 +4,6 @@ import "./page.css";
 import { Network } from "./network";
 
 const root = document.getElementById("app");
-// What stands there is what is painted before this runs (build.mjs).
+// Replaces what was painted before this runs (build.mjs).
 root?.replaceChildren();
 if (root) render(<Network />, root);

@@ -4,7 +4,7 @@ import { change, type Host, limit as askLimit, parse, type Protocol, type Sessio
 import { ConnectUsers } from "./connect";
 import { Server } from "./server";
 
-/** How often a host is asked, ms. */
+/** Interval between requests to a host, ms. */
 const LOOK_EVERY = 2_000;
 
 interface Seen {
@@ -13,7 +13,7 @@ interface Seen {
   error: string | null;
 }
 
-/** Servers and their users, of any host that tells of its sessions. */
+/** Servers and their users, for any host that lists its sessions. */
 export function Network() {
   // Null: not known yet.
   const [limit, setLimit] = useState<number | null>(null);
@@ -124,7 +124,7 @@ export function Network() {
           <button type="button" class="primary" disabled={protocol !== "ws"} onClick={() => setConnecting(true)}>
             Connect Users
           </button>{" "}
-          {protocol !== "ws" && <span class="faint">Users connect by WebSocket only.</span>}
+          {protocol !== "ws" && <span class="faint">Users connect only over WebSocket.</span>}
         </p>
         <p role="status">{told}</p>
         {seen?.error && (
@@ -132,13 +132,13 @@ export function Network() {
             {seen.error}
           </p>
         )}
-        {seen === null && <p class="faint">Asking {host.base} …</p>}
+        {seen === null && <p class="faint">Querying {host.base} …</p>}
         {seen && seen.leftOut > 0 && (
           <p role="alert" class="bad">
-            Left out: {plural(seen.leftOut, "entry", "entries")} of the list, which {seen.leftOut === 1 ? "is no session" : "are no sessions"} or for which there is no room.
+            Left out: {plural(seen.leftOut, "entry", "entries")} of the list that {seen.leftOut === 1 ? "is not a session or exceeds" : "are not sessions or exceed"} the limit.
           </p>
         )}
-        {seen && !seen.error && servers.length === 0 && <p class="faint">No user is connected.</p>}
+        {seen && !seen.error && servers.length === 0 && <p class="faint">No users are connected.</p>}
         <ul class="bubbles">
           {servers.map(([id, sessions]) => (
             <li key={id}>
@@ -178,7 +178,7 @@ export function Network() {
   );
 }
 
-/** Asks again and again while the page is seen. Returns what asks at once. */
+/** Polls while the page is visible. Returns a function that polls at once. */
 function useSessions(host: Host, protocol: Protocol, tell: (seen: Seen) => void): () => void {
   const ask = useRef<() => void>(() => {});
   useEffect(() => {
@@ -226,7 +226,7 @@ function byServer(sessions: Session[]): [string, Session[]][] {
   return [...servers].sort(([one], [other]) => natural(one, other));
 }
 
-/** `user8`, `user9`, …: the numbers after the highest one that is taken. */
+/** `user8`, `user9`, …: the numbers after the highest one in use. */
 let highest = 0;
 function names(count: number, taken: string[]): string[] {
   for (const name of taken) {

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { natural, number, plural, visible } from "../shared/words";
 import type { Session } from "./api";
 
-/** So many users are listed at first, and so many more each time. */
+/** Number of users listed at first, and added each time. */
 const STEP = 200;
 
 /** One server's users, with a button to disconnect each. */

@@ -2,21 +2,21 @@ import { useContext, useId, useState } from "preact/hooks";
 import { number, plural } from "../shared/words";
 import { LiveContext, type PresentService } from "./present";
 
-/** Made by scenarios and their own, so it is told apart from what a page may ask for. */
+/** Limits on what a page may request. */
 const CONNECTIONS_MAX = 1_000_000;
 const USERS_MAX = 1_000;
 
-/** What can be done to the platform as a whole; what is about one server is beside it. */
+/** Actions on the whole platform; those on one server are in its details. */
 export function Actions() {
   const live = useContext(LiveContext);
   const platform = live?.present?.platform;
-  if (!live?.present) return <p class="faint">Nothing is known of the platform yet.</p>;
+  if (!live?.present) return <p class="faint">Nothing is known about the platform yet.</p>;
   if (!live.mayAct) {
     return (
       <p class="faint">
         {live.present.acts
-          ? `This page only shows. To act, open the whole address that ${live.present.printed_by} prints, with what follows #.`
-          : "This page only shows: it is served with --read-only."}
+          ? `This page is read-only. To act, open the full address that ${live.present.printed_by} prints, including the part after #.`
+          : "This page is read-only: it is served with --read-only."}
       </p>
     );
   }
@@ -38,11 +38,11 @@ export function Actions() {
 
 function Scale({ service }: { service: PresentService }) {
   const live = useContext(LiveContext);
-  // Null: as many as there should be.
+  // Null: the desired number.
   const [wanted, want] = useState<number | null>(null);
   const replicas = wanted ?? service.desired;
   const { name, desired, autoscaler } = service;
-  const fewer = `Scale ${name} from ${number(desired)} to ${number(replicas)}? ${plural(desired - replicas, "replica")} will be drained; clients come back elsewhere${replicas === 0 ? ", if there is anywhere" : ""}.`;
+  const fewer = `Scale ${name} from ${number(desired)} to ${number(replicas)}? ${plural(desired - replicas, "replica")} will be drained; clients reconnect elsewhere${replicas === 0 ? ", if they can" : ""}.`;
   return (
     <form
       class="line"
@@ -96,10 +96,10 @@ function Load() {
         </label>
         <label>
           Connections{" "}
-          <input type="number" min={1} max={CONNECTIONS_MAX} value={connections} placeholder="its own" onInput={(event) => setConnections(event.currentTarget.value)} />
+          <input type="number" min={1} max={CONNECTIONS_MAX} value={connections} placeholder="default" onInput={(event) => setConnections(event.currentTarget.value)} />
         </label>
         <label>
-          Hold, s <input type="number" min={0} max={86400} value={hold} placeholder="its own" onInput={(event) => setHold(event.currentTarget.value)} />
+          Hold, s <input type="number" min={0} max={86400} value={hold} placeholder="default" onInput={(event) => setHold(event.currentTarget.value)} />
         </label>
         <button type="submit" disabled={load?.running}>
           Start
@@ -111,7 +111,7 @@ function Load() {
       <p id={id} class="faint">
         {about}
       </p>
-      {load && <p>{load.running ? `${load.scenario} runs.` : `${load.scenario}: ${load.outcome}.`}</p>}
+      {load && <p>{load.running ? `${load.scenario} is running.` : `${load.scenario}: ${load.outcome}.`}</p>}
     </div>
   );
 }

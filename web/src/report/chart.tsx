@@ -7,13 +7,13 @@ import { before } from "./data";
 
 const HEIGHT = 300;
 const FONT = "12px system-ui, sans-serif";
-/** Distances between two marks of the time axis, ms. */
+/** Distances between ticks of the time axis, ms. */
 const STEPS = [100, 200, 500, 1e3, 2e3, 5e3, 10e3, 15e3, 30e3, 60e3, 120e3, 300e3, 600e3, 900e3, 1800e3, 3600e3, 7200e3, 21600e3, 43200e3, 86400e3, 2 * 86400e3, 7 * 86400e3, 30 * 86400e3, 90 * 86400e3, 365 * 86400e3];
 
 export interface Curve {
   label: string;
   points: readonly (readonly [number, number | null])[];
-  /** One of the theme's. */
+  /** One of the theme's colours. */
   color: string;
   axis: string;
   /** A value holds until the next. */
@@ -29,11 +29,11 @@ export interface Axis {
   name: string;
   label: string;
   words: (value: number) => string;
-  /** Only whole numbers have a mark. */
+  /** Only whole numbers have a tick. */
   whole?: boolean;
 }
 
-/** Where the picture of the curves is, in CSS pixels, and the time it shows. */
+/** The position of the plot, in CSS pixels, and the time it shows. */
 export interface View {
   left: number;
   width: number;
@@ -42,16 +42,16 @@ export interface View {
 }
 
 interface Props {
-  /** What it shows, for those who do not see it. */
+  /** Description for screen readers. */
   label: string;
   curves: Curve[];
   axes: Axis[];
   end: number;
-  /** Curves, by index, between which the ground is coloured. */
+  /** The area between these curves (by index) is coloured. */
   band?: [number, number];
   /** More about a moment. */
   about?: (ms: number) => ComponentChildren;
-  /** What lies over the picture. */
+  /** Overlay on the plot. */
   over?: (view: View) => ComponentChildren;
 }
 
@@ -60,7 +60,7 @@ function valueAt(curve: Curve, ms: number): number | null {
   return curve.points[before(curve.points, ms)]?.[1] ?? null;
 }
 
-/** As uPlot takes them: one column of times for all. */
+/** In uPlot's format: one column of times for all. */
 function aligned(curves: Curve[], end: number): uPlot.AlignedData {
   return uPlot.join(
     curves.map(({ points, stepped }) => {
@@ -72,8 +72,8 @@ function aligned(curves: Curve[], end: number): uPlot.AlignedData {
 }
 
 /**
- * Curves over time. A moment is chosen with the pointer or with the slider below, and its values are text. Dragging
- * shows a part of the time.
+ * Curves over time. The pointer or the slider below selects a moment, whose values are shown as text. Dragging zooms into
+ * a part of the time.
  */
 export function Chart({ label, curves, axes, end, band, about, over }: Props) {
   const frame = useRef<HTMLDivElement>(null);
@@ -81,12 +81,12 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
   const plot = useRef<uPlot | null>(null);
   const width = useWidth(frame);
   const theme = useTheme();
-  // Null: the end, also of a run that still runs.
+  // Null: the end, even of a run in progress.
   const [chosen, setMoment] = useState<number | null>(null);
   const moment = chosen ?? end;
   const [view, setView] = useState<View>({ left: 0, width: 0, from: 0, to: end });
   const id = useId();
-  // What is drawn; its numbers may change without a new picture.
+  // The look of the plot; its numbers may change without redrawing it all.
   const shape = JSON.stringify([curves.map(({ points, words, ...look }) => look), axes.map(({ words, ...look }) => look), band]);
   const drawnEnd = useRef(end);
   const now = useRef({ curves, axes, end });
@@ -167,7 +167,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
       aligned(now.current.curves, now.current.end),
       host.current,
     );
-    // All of the run, also where there is nothing to draw: charts below one another show the same time.
+    // The whole run, even without data: stacked charts show the same time.
     drawn.setScale("x", { min: 0, max: now.current.end });
     plot.current = drawn;
     return () => {
@@ -179,7 +179,7 @@ export function Chart({ label, curves, axes, end, band, about, over }: Props) {
   useEffect(() => {
     const u = plot.current;
     if (!u) return;
-    // A part of the time that somebody chose stays what is shown.
+    // Keep the zoom that the user chose.
     const { min, max } = u.scales.x ?? {};
     const zoomed = min !== undefined && max !== undefined && (min > 0 || max < drawnEnd.current);
     drawnEnd.current = end;

@@ -5,7 +5,7 @@ export interface Question {
   yes: () => void;
 }
 
-/** Asks before something is done that takes something away. */
+/** Asks for confirmation before a destructive action. */
 export function Confirm({ question, close }: { question: Question; close: () => void }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const id = useId();
@@ -25,7 +25,7 @@ export function Confirm({ question, close }: { question: Question; close: () => 
             question.yes();
           }}
         >
-          Do it
+          Confirm
         </button>
       </p>
     </dialog>

@@ -1,4 +1,4 @@
-// What `playctl report --html` puts into the page: crates/report/src/html.
+// The data that `playctl report --html` puts into the page: crates/report/src/html.
 
 /** A number from each of these moments (ms) on. */
 export type Steps = [number, number][];
@@ -15,13 +15,13 @@ export interface Service {
   metric: Metric | null;
   desired: Steps;
   ready: Steps;
-  /** When the autoscaler looked, what it saw, how many replicas it wanted, and why. */
+  /** Time of a sync, the observed value, the wanted replicas, and why. */
   syncs: [number, number | null, number, string][];
   scraped: [number, number][];
   holds: Hold[];
 }
 
-/** A time in which something held the number of replicas. */
+/** A period in which something held the number of replicas. */
 export interface Hold {
   from_ms: number;
   /** Absent: it still does. */
@@ -30,7 +30,7 @@ export interface Hold {
   at: number;
   wanted?: number;
   until_ms?: number;
-  /** As the autoscaler's conditions name it. */
+  /** The reason in the autoscaler's conditions. */
   reason?: string;
 }
 
@@ -67,7 +67,7 @@ export interface Figure {
   better?: "less" | "more";
 }
 
-/** When, then p50, p90, p99 and the maximum in ms. */
+/** The time, then p50, p90, p99 and the maximum in ms. */
 export type Band = [number, number, number, number, number];
 
 export interface Run {
@@ -79,7 +79,7 @@ export interface Run {
   began_ms?: number;
   end_ms: number;
   verdicts: Verdict[];
-  /** A load had begun, and its end is not there. */
+  /** A load started, but its end is missing. */
   is_unfinished: boolean;
   figures: Figure[];
   services: Service[];
@@ -114,7 +114,7 @@ export function before(entries: readonly (readonly [number, ...unknown[]])[], ms
   return low - 1;
 }
 
-/** The state of a replica at a moment; null: it is not known yet. */
+/** The state of a replica at a moment; null: unknown so far. */
 export function stateAt(replica: Replica, ms: number): State | null {
   return replica.states[before(replica.states, ms)]?.[1] ?? null;
 }

@@ -3,7 +3,7 @@ import { clock, number, plural } from "../shared/words";
 import type { Replica, State } from "./data";
 import { LiveContext, type PresentReplica, users } from "./present";
 
-/** How often the users of a server are asked for, ms, and how many are shown. */
+/** Interval between requests for a server's users, ms, and how many are shown. */
 const ASK_EVERY = 2_000;
 const SHOWN_MAX = 500;
 
@@ -13,11 +13,11 @@ interface Props {
   connections: number | null;
   ms: number;
   total: number;
-  /** The moment that is shown is the present. */
+  /** The selected moment is the present. */
   isNow: boolean;
 }
 
-/** One server: what is known of it, and of the present, what can be done to it. */
+/** One server: what is known about it, and, at present, the actions on it. */
 export function Details({ replica, state, connections, ms, total, isNow }: Props) {
   const live = useContext(LiveContext);
   const states = replica.states.filter(([when]) => when <= ms).slice(-12);
@@ -37,7 +37,7 @@ export function Details({ replica, state, connections, ms, total, isNow }: Props
         <p class="line">
           <button
             type="button"
-            onClick={() => live.act({ do: "drain", service: replica.service, replica: replica.name }, `Drain ${replica.name}? It takes no new connections, and its ${holds || "clients"} are asked to go elsewhere.`)}
+            onClick={() => live.act({ do: "drain", service: replica.service, replica: replica.name }, `Drain ${replica.name}? It accepts no new connections, and its ${holds || "clients"} are asked to reconnect elsewhere.`)}
           >
             Drain {replica.name}
           </button>
@@ -69,7 +69,7 @@ function Facts({ replica }: { replica: PresentReplica }) {
     ["process", replica.pid],
     ["phase", replica.phase.replace("_", "-") + (replica.reason ? `: ${replica.reason}` : "")],
     ["since", new Date(replica.since).toLocaleTimeString("en-GB")],
-    ["connections, as the kernel counts", replica.connections === null ? null : number(replica.connections)],
+    ["connections (kernel)", replica.connections === null ? null : number(replica.connections)],
     ["restarts", replica.restarts],
   ];
   return (
@@ -86,7 +86,7 @@ function Facts({ replica }: { replica: PresentReplica }) {
   );
 }
 
-/** Who is connected, with a way to disconnect one or a selection. */
+/** The connected users, with buttons to disconnect one or a selection. */
 function Users({ service, replica }: { service: string; replica: string }) {
   const live = useContext(LiveContext);
   const [known, setKnown] = useState<string[] | string | null>(null);
@@ -111,8 +111,8 @@ function Users({ service, replica }: { service: string; replica: string }) {
       clearTimeout(timer);
     };
   }, [service, replica]);
-  if (known === null) return <p class="faint">Asking for its users.</p>;
-  if (typeof known === "string") return <p class="bad">Its users are not known: {known}</p>;
+  if (known === null) return <p class="faint">Loading its users.</p>;
+  if (typeof known === "string") return <p class="bad">Its users are unknown: {known}</p>;
   const selection = known.filter((user) => chosen.has(user));
   const toggle = (user: string) => {
     const next = new Set(chosen);
@@ -129,7 +129,7 @@ function Users({ service, replica }: { service: string; replica: string }) {
             disabled={selection.length === 0}
             onClick={() => live.act({ do: "disconnect", users: selection }, `Disconnect ${plural(selection.length, "user")} of ${replica}?`)}
           >
-            Disconnect the selection ({number(selection.length)})
+            Disconnect selected ({number(selection.length)})
           </button>
           <button type="button" onClick={() => choose(new Set(selection.length === known.length ? [] : known.slice(0, SHOWN_MAX)))}>
             {selection.length === known.length ? "Select none" : "Select all"}

@@ -4,7 +4,7 @@ import type { Run } from "./data";
 import { next } from "./next";
 import { LiveContext } from "./present";
 
-/** What is due on a platform that lives: when the autoscalers look, what comes and goes, and what holds something back. */
+/** What is due on a live platform: the next sync, replicas that come and go, and what holds something back. */
 export function Due({ run }: { run: Run }) {
   const live = useContext(LiveContext);
   const [now, setNow] = useState(() => Date.now());
@@ -18,14 +18,14 @@ export function Due({ run }: { run: Run }) {
   const lines: string[] = [];
   const sync = platform.next_sync ? Date.parse(platform.next_sync) : null;
   const wait = sync === null ? 0 : Math.max(0, Math.ceil((sync - now) / 1_000));
-  if (sync !== null) lines.push(`The autoscalers look again at ${time(sync)}, ${wait === 0 ? "now" : `in ${plural(wait, "second")}`}.`);
+  if (sync !== null) lines.push(`The autoscalers sync again at ${time(sync)}, ${wait === 0 ? "now" : `in ${plural(wait, "second")}`}.`);
   for (const { name, pending, stopped, remark } of platform.services) {
     if (stopped) lines.push(`${name} is stopped until somebody starts it.`);
-    if (pending > 0) lines.push(`${name}: ${plural(pending, "replica")} pending, without a place.`);
+    if (pending > 0) lines.push(`${name}: ${plural(pending, "replica")} pending, not scheduled.`);
     if (remark) lines.push(`${name}: ${remark}.`);
     const drawn = run.services.find((service) => service.name === name);
-    // When it looks again is above, exactly.
-    const told = drawn ? next(run, drawn, run.end_ms).filter((line) => !line.startsWith("the autoscaler looks again")) : [];
+    // The exact time of the next sync is above.
+    const told = drawn ? next(run, drawn, run.end_ms).filter((line) => !line.startsWith("the autoscaler syncs again")) : [];
     lines.push(...told.map((line) => `${name}: ${line}.`));
   }
   lines.push(...platform.problems);

@@ -2,7 +2,7 @@ import { useMemo, useState } from "preact/hooks";
 import { clock, number } from "../shared/words";
 import type { Run } from "./data";
 
-/** So many are shown at first, and so many more each time. */
+/** Number of events shown at first, and added each time. */
 const STEP = 200;
 
 /** The events in words, with a filter by kind and by text. */
@@ -58,7 +58,7 @@ export function Events({ run, live }: { run: Run; live: boolean }) {
       </div>
       <p role="status">
         {number(found.length)} of {number(run.events.length)} events
-        {run.left_out > 0 && `; ${number(run.left_out)} more have no room in this report`}
+        {run.left_out > 0 && `; ${number(run.left_out)} more do not fit into this report`}
       </p>
       <ol class="events">
         {found.slice(0, shown).map((line, index) => (

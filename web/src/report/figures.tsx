@@ -3,10 +3,10 @@ import type { Figure, Run } from "./data";
 
 const words = (figure: Figure, value = figure.value) => (figure.unit === "ms" ? duration(value) : number(value));
 
-/** What a run comes to in numbers; of two, with the difference. */
+/** The figures of a run; for two runs, with the difference. */
 export function Figures({ runs }: { runs: Run[] }) {
   const names = [...new Set(runs.flatMap((run) => run.figures.map((figure) => figure.name)))];
-  if (names.length === 0) return <p class="faint">The run has no load that came to its end.</p>;
+  if (names.length === 0) return <p class="faint">The run has no finished load.</p>;
   const two = runs.length > 1;
   return (
     <div class="wide" tabIndex={0} role="region" aria-label="Table of figures">
@@ -21,7 +21,7 @@ export function Figures({ runs }: { runs: Run[] }) {
             ))}
             {two && (
               <th scope="col" class="number">
-                B against A
+                B vs. A
               </th>
             )}
           </tr>

@@ -3,13 +3,13 @@ import { clock, duration, number } from "../shared/words";
 import type { View } from "./chart";
 import type { Hold, Run } from "./data";
 
-/** Narrower than this nobody hits it, px. */
+/** Minimum width of a target that can be hit, px. */
 const NARROW = 24;
-/** The width of a letter, and what is beside all of them, px. */
+/** The width of a letter, and the margin around the text, px. */
 const [LETTER, MARGIN] = [7, 12];
-/** The most lines in one explanation. */
+/** Maximum number of lines in one explanation. */
 const LINES_MAX = 8;
-/** The width of an explanation, as in the style. */
+/** The width of an explanation, as in the style sheet. */
 const WIDTH = 320;
 
 const NAMES: Record<Hold["kind"], string> = {
@@ -28,27 +28,26 @@ export function explained(hold: Hold): string {
     case "window":
       return `the stabilization window holds ${at}${asked}${reason}`;
     case "policy":
-      return `a policy lets it go no further than ${at} at once${asked}${reason}`;
+      return `a policy limits it to ${at} for now${asked}${reason}`;
     case "maximum":
       return `${at} is the maximum${asked}${reason}`;
     case "blind":
-      return `no metric can be computed, so ${at} stays${reason}`;
+      return `no metric can be computed, so it stays at ${at}${reason}`;
   }
 }
 
-/** A time in words: `0:30.0 to 1:30.0`, or since when. */
+/** A period in words: `0:30.0 to 1:30.0`, or since when. */
 const when = (hold: Hold): string => (hold.to_ms === undefined ? `since ${clock(hold.from_ms)}` : `${clock(hold.from_ms)} to ${clock(hold.to_ms)}, ${duration(hold.to_ms - hold.from_ms)}`);
 
 interface Stretch {
-  /** In the order of time. */
+  /** In chronological order. */
   holds: Hold[];
   left: number;
   right: number;
 }
 
 /**
- * Side by side, none of them over another: each is wide enough to be hit, and what has no room of its own joins the one
- * before.
+ * Side by side, without overlaps: each is wide enough to be hit, and one that does not fit joins the previous one.
  */
 export function stretches(holds: Hold[], end: number, view: View): Stretch[] {
   const px = (ms: number) => view.left + ((Math.min(Math.max(ms, view.from), view.to) - view.from) / Math.max(1, view.to - view.from)) * view.width;
@@ -70,16 +69,16 @@ export function stretches(holds: Hold[], end: number, view: View): Stretch[] {
   return shown;
 }
 
-/** The one that takes most of a stretch. */
+/** The longest hold of a stretch. */
 function longest({ holds }: Stretch, end: number): Hold {
   const length = (hold: Hold) => (hold.to_ms ?? end) - hold.from_ms;
   return holds.reduce((longest, hold) => (length(hold) > length(longest) ? hold : longest));
 }
 
-/** A part of a name says less than the look of its stretch. */
+/** The name if it fits: a truncated one says less than the look of its stretch. */
 const whole = (name: string, { left, right }: Stretch): string => (right - left >= LETTER * name.length + MARGIN ? name : "");
 
-/** Windows and policies that hold something back, as stretches of the time: a button each, which explains itself. */
+/** Windows and policies that hold something back, as stretches of time: a button each, with an explanation. */
 export function Holds({ holds, run, view }: { holds: Hold[]; run: Run; view: View }) {
   const [open, setOpen] = useState<number | null>(null);
   const id = useId();
@@ -103,7 +102,7 @@ export function Holds({ holds, run, view }: { holds: Hold[]; run: Run; view: Vie
             type="button"
             class={`hold hold-${hold.kind}`}
             style={{ left: `${stretch.left}px`, width: `${stretch.right - stretch.left}px` }}
-            // What is seen is part of the name, for those who say it.
+            // The visible text is part of the name, for voice control.
             aria-label={`${several && `${several}: `}${NAMES[hold.kind]}, ${when(hold)}${others > 0 ? `, and ${number(others)} more` : ""}`}
             aria-describedby={open === index ? id : undefined}
             onMouseEnter={() => setOpen(index)}

@@ -5,10 +5,10 @@ import type { Band, Run } from "./data";
 
 const AXES: Axis[] = [{ name: "ms", label: "ms", words: (value) => value.toLocaleString("en-US", { maximumSignificantDigits: 3 }) }];
 const BAND: [number, number] = [0, 2];
-/** So many moments are in the table. */
+/** Number of rows in the table. */
 const ROWS = 20;
 
-/** Percentiles over time, of each tick alone: bands from p50 to p99. */
+/** Percentiles per tick over time: bands from p50 to p99. */
 export function Latency({ run }: { run: Run }) {
   if (run.connect.length + run.first_byte.length + run.message.length === 0) return <p class="faint">Nothing was measured.</p>;
   return (
@@ -56,7 +56,7 @@ function curvesOf(bands: Band[]): Curve[] {
   ];
 }
 
-/** The worst moment of each stretch of time. */
+/** The worst moment of each interval. */
 function Table({ title, bands }: { title: string; bands: Band[] }) {
   const size = Math.ceil(bands.length / ROWS);
   const rows: Band[] = [];
@@ -65,7 +65,7 @@ function Table({ title, bands }: { title: string; bands: Band[] }) {
   }
   return (
     <details>
-      <summary>As a table{size > 1 && ": the worst moment of each stretch"}</summary>
+      <summary>As a table{size > 1 && ": the worst moment of each interval"}</summary>
       <div class="wide" tabIndex={0} role="region" aria-label={`Latency of ${title.toLowerCase()}`}>
         <table>
           <thead>

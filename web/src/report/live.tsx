@@ -4,18 +4,18 @@ import type { Data } from "./data";
 import { type Action, act, type Live as LiveState, LiveContext, mayAct, type Outcome, type Present, type Pulse, keepToken, keptToken, takeToken } from "./present";
 import { Report } from "./report";
 
-/** The story is fetched at most this often, ms; what changes faster comes with the news. */
+/** Minimum interval between fetches of the run, ms; faster changes come with the events. */
 const FETCH_EVERY = 1_000;
-/** How often a page that is not seen says that it is there, ms: browsers let it do so once a minute. */
+/** How often a hidden page reports that it exists, ms: browsers allow it once a minute. */
 const SAY_EVERY = 60_000;
-/** How soon a page that was refused the news asks for them again, ms. */
+/** Delay before a page whose event stream was refused retries, ms. */
 const RETRY = 5_000;
 
 interface LiveData extends Data {
   present: Present | null;
 }
 
-/** What `playctl dashboard` serves: told by server-sent events that there is news, it fetches the story so far. */
+/** The page that `playctl dashboard` serves: server-sent events announce news, and it then fetches the run so far. */
 export function Live() {
   const [data, setData] = useState<LiveData | null>(null);
   const [pulse, setPulse] = useState<Pulse | null>(null);
@@ -26,7 +26,7 @@ export function Live() {
   const [token, setToken] = useState(takeToken);
   const [refusals, setRefusals] = useState(0);
   useEffect(() => {
-    // The address of a platform that came up again, put into a tab that shows the one before.
+    // The address of a restarted platform, pasted into a tab that shows the previous one.
     const changed = () => setToken(takeToken());
     window.addEventListener("hashchange", changed);
     return () => window.removeEventListener("hashchange", changed);
@@ -73,7 +73,7 @@ export function Live() {
           if (ended) return;
           setAllowed(allows);
           if (allows) keepToken(token);
-          // A link with a wrong token takes the right one from nobody.
+          // A link with a wrong token does not replace the right one.
           else if (keptToken() !== "") setToken(keptToken());
         },
         () => setAllowed(false),
@@ -89,7 +89,7 @@ export function Live() {
       };
       source.onerror = () => {
         setLost(true);
-        // It tries again by itself, unless it was refused.
+        // It retries by itself, unless it was refused.
         if (source.readyState === EventSource.CLOSED) retry = setTimeout(() => setRefusals((refusals) => refusals + 1), RETRY);
       };
     };
@@ -99,7 +99,7 @@ export function Live() {
       news?.close();
       news = null;
     };
-    // A browser has few connections to one host: pages that nobody looks at leave theirs to others.
+    // A browser allows few connections to one host: hidden pages leave theirs to others.
     const looked = () => {
       stop();
       if (document.hidden) saying = setInterval(() => void fetch("report.css", { method: "HEAD" }).catch(() => {}), SAY_EVERY);
@@ -119,7 +119,7 @@ export function Live() {
   const mayDo = allowed && present?.acts === true;
   const live = useMemo((): LiveState => {
     const carryOut = async (action: Action) => {
-      setOutcome({ done: true, words: "Under way…", under_way: true });
+      setOutcome({ done: true, words: "In progress…", under_way: true });
       setOutcome(await act(token, action));
       fetchNow.current();
     };
@@ -133,12 +133,12 @@ export function Live() {
       },
     };
   }, [present, pulse, mayDo, token]);
-  // The news come far more often than the story; only those who ask for them are drawn again.
+  // Events come far more often than runs; only components that use them are redrawn.
   const report = useMemo(() => data && <Report data={data} live />, [data]);
   return (
     <LiveContext.Provider value={live}>
       <p role="status" class={`live ${lost ? "bad" : ""}`}>
-        {lost ? "The connection to playctl is lost; trying again." : data ? "Live" : "Waiting for the first news."}
+        {lost ? "Lost the connection to playctl; retrying." : data ? "Live" : "Waiting for data."}
       </p>
       {report}
       {question && <Confirm question={question} close={() => ask(null)} />}
@@ -146,7 +146,7 @@ export function Live() {
         {outcome && (
           <p>
             <span class={outcome.done ? "" : "bad"}>
-              {!outcome.done && !outcome.unknown && <strong>Not done: </strong>}
+              {!outcome.done && !outcome.unknown && <strong>Failed: </strong>}
               {outcome.words}
             </span>
             {!outcome.under_way && (

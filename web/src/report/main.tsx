@@ -6,9 +6,9 @@ import type { Data } from "./data";
 import { Live } from "./live";
 import { Report } from "./report";
 
-// A report has its data in it; without them this is the live page, whose server has them.
+// A report contains its data; without them, this is the live page, which fetches them from its server.
 const data = document.getElementById("data")?.textContent;
 const root = document.getElementById("app");
-// What stands there is what is painted before this runs (build.mjs).
+// Replaces what was painted before this runs (build.mjs).
 root?.replaceChildren();
 if (root) render(data ? <Report data={JSON.parse(data) as Data} /> : <Live />, root);

@@ -3,11 +3,11 @@ import { clock } from "../shared/words";
 import type { View } from "./chart";
 import type { Line } from "./data";
 
-/** Marks that are closer than this become one, px: as wide as one that stands for several. */
+/** Marks closer than this are merged, px: the width of a merged mark. */
 const APART = 42;
-/** The most lines in one explanation. */
+/** Maximum number of lines in one explanation. */
 const LINES_MAX = 8;
-/** The width of an explanation, as in the style. */
+/** The width of an explanation, as in the style sheet. */
 const WIDTH = 320;
 
 interface Mark {
@@ -15,7 +15,7 @@ interface Mark {
   lines: Line[];
 }
 
-/** What was decided, on the picture of the curves: a button each, which explains itself on hover, focus or touch. */
+/** Decisions, on the plot: a button each, with an explanation on hover, focus or touch. */
 export function Marks({ marks, view }: { marks: Line[]; view: View }) {
   const groups = useMemo(() => grouped(marks, view), [marks, view]);
   const [open, setOpen] = useState<number | null>(null);
@@ -80,7 +80,7 @@ function grouped(lines: Line[], view: View): Mark[] {
   return groups;
 }
 
-/** The one that matters most. */
+/** The most important line. */
 function first(mark: Mark): Line | undefined {
   return mark.lines.find((line) => line.tone === "bad") ?? mark.lines.find((line) => line.tone === "decision") ?? mark.lines[0];
 }

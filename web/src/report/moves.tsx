@@ -11,8 +11,8 @@ export interface Move {
   connections: number;
 }
 
-/** What left some servers of a service and came to others of it meanwhile. Which connection went where nobody counts: it
- * is shared out in proportion. */
+/** Connections that left some servers of a service while others gained some. Nobody counts which one went where, so they
+ * are attributed in proportion. */
 export function moves(before: Counts, now: Counts, service: (replica: string) => string): Move[] {
   const services = new Map<string, { lost: [string, number][]; won: [string, number][] }>();
   for (const name of new Set([...Object.keys(before), ...Object.keys(now)])) {
@@ -38,17 +38,17 @@ export function moves(before: Counts, now: Counts, service: (replica: string) =>
   return all.sort((one, other) => other.connections - one.connections);
 }
 
-/** So many are drawn and told one by one. */
+/** Maximum number of moves drawn and listed. */
 const SHOWN_MAX = 12;
 
-/** As text, for everybody. */
+/** The moves as text. */
 export function MovesText({ moves }: { moves: Move[] }) {
   const all = moves.reduce((sum, { connections }) => sum + connections, 0);
   const shown = moves.slice(0, SHOWN_MAX).map(({ from, to, connections }) => `${from} → ${to}: ${number(connections)}`);
   return (
     <p class="moves-text faint">
       {all === 0
-        ? "No connection moves."
+        ? "No connections are moving."
         : `${plural(all, "connection")} moved within 10 seconds: ${shown.join("; ")}${moves.length > shown.length ? "; and more" : ""}.`}
     </p>
   );
@@ -58,7 +58,7 @@ interface Line extends Move {
   path: string;
 }
 
-/** Between the bubbles: a line for each move, on which dots run. */
+/** Between the bubbles: a line with running dots for each move. */
 export function MovesPicture({ moves, list }: { moves: Move[]; list: RefObject<HTMLElement | null> }) {
   const [lines, setLines] = useState<Line[]>([]);
   const key = JSON.stringify(moves.slice(0, SHOWN_MAX));

@@ -1,11 +1,11 @@
-// What the live page knows of the present, and how it acts: crates/dashboard.
+// The live page's view of the present, and its actions: crates/dashboard.
 import { createContext } from "preact";
 
 export interface Present {
   acts: boolean;
   now_ms: number;
   scenarios: { name: string; about: string }[];
-  /** The latest that a page started. */
+  /** The latest load that a page started. */
   load: { scenario: string; running: boolean; outcome: string } | null;
   platform: Platform | null;
   trouble: string | null;
@@ -51,7 +51,7 @@ export interface Part {
   connections?: number;
 }
 
-/** What changes all the time, told with the news. */
+/** Frequent changes, sent with each event. */
 export interface Pulse {
   t_ms: number;
   connections?: Record<string, number>;
@@ -67,7 +67,7 @@ export type Action =
 
 export interface Outcome {
   done: boolean;
-  /** Nobody can tell whether it was. */
+  /** It is unknown whether it was done. */
   unknown?: boolean;
   words: string;
 }
@@ -77,7 +77,7 @@ export interface Live {
   pulse: Pulse | null;
   /** The page was opened with the right token, and is not read-only. */
   mayAct: boolean;
-  /** Does it, after `question` was answered with yes, if there is one. */
+  /** Carries out an action, after confirmation if there is a `question`. */
   act: (action: Action, question?: string) => void;
 }
 
@@ -86,7 +86,7 @@ export const LiveContext = createContext<Live | null>(null);
 
 const TOKEN = "playctl-token";
 
-/** What follows # in the address, taken out of what can be seen and copied; or else what this tab keeps. */
+/** The part after # in the address, which is removed from the visible address; otherwise this tab's stored token. */
 export function takeToken(): string {
   const given = location.hash.slice(1);
   if (!/^[0-9a-f]{32}$/.test(given)) return keptToken();
@@ -94,16 +94,16 @@ export function takeToken(): string {
   return given;
 }
 
-/** For as long as this tab is open. */
+/** Stores the token while this tab is open. */
 export function keepToken(token: string) {
   try {
     sessionStorage.setItem(TOKEN, token);
   } catch {
-    // Where nothing can be kept, the page forgets it when it is loaded again.
+    // Without storage, the page forgets it when it is reloaded.
   }
 }
 
-/** The last token that was right. */
+/** The last valid token. */
 export function keptToken(): string {
   try {
     return sessionStorage.getItem(TOKEN) ?? "";
@@ -124,18 +124,18 @@ export async function mayAct(token: string): Promise<boolean> {
   return token !== "" && (await post("may-act", token)).ok;
 }
 
-/** Whatever goes wrong, in words. */
+/** Carries out an action; reports any failure in words. */
 export async function act(token: string, action: Action): Promise<Outcome> {
   try {
     const response = await post("act", token, action);
     const told = (await response.json()) as Partial<Outcome>;
     return { done: told.done === true, words: String(told.words ?? response.status) };
   } catch {
-    return { done: false, unknown: true, words: "playctl does not answer; whether it was done is not known: see the events" };
+    return { done: false, unknown: true, words: "playctl does not answer; it is unknown whether this was done: see the events" };
   }
 }
 
-/** The users of a replica; a text: why nobody can tell. */
+/** The users of a replica; a text: why they are unknown. */
 export async function users(service: string, replica: string, signal: AbortSignal): Promise<string[] | string> {
   const response = await fetch(`users?${new URLSearchParams({ service, replica })}`, { signal });
   const told: unknown = await response.json();

@@ -9,12 +9,12 @@ import { Servers } from "./servers";
 import { TimeLine } from "./timeline";
 import { Verdicts } from "./verdicts";
 
-/** The whole page. Of two runs, what can stand side by side does; the rest shows the one that is chosen. */
+/** The whole page. Two runs are shown side by side where possible; the other sections show the selected one. */
 export function Report({ data, live = false }: { data: Data; live?: boolean }) {
   const [chosen, choose] = useState(0);
   const { runs } = data;
   const run = runs[chosen] ?? runs[0];
-  if (!run) return <main>There is no run in this report.</main>;
+  if (!run) return <main>This report has no runs.</main>;
   return (
     <>
       <header>
@@ -76,7 +76,7 @@ export function Report({ data, live = false }: { data: Data; live?: boolean }) {
   );
 }
 
-/** By which two runs are told apart; nothing where there is one. */
+/** Distinguishes two runs; empty if there is only one. */
 function letter(runs: Run[], index: number): string {
   return runs.length > 1 ? String.fromCharCode(65 + index) : "";
 }

@@ -5,14 +5,14 @@ import { Details } from "./details";
 import { type Counts, moves, MovesPicture, MovesText } from "./moves";
 import { type Live, LiveContext, type Part } from "./present";
 
-/** How often the next moment is shown while it plays, ms, and how many steps it takes at most. */
+/** Interval between steps of the playback, ms, and maximum number of steps. */
 const PLAY_EVERY = 100;
 const PLAY_STEPS = 150;
-/** Moves are what changed since about so long before, ms: users of `ws` come back after 5 s and up to half as much. What
- * lies further back is no longer told of. */
+/** Moves are changes since about this long before, ms: users of `ws` come back after 5 s plus up to half as much. Earlier
+ * ones are not shown. */
 const MOVED_SINCE = 10_000;
 const MOVED_MAX = 30_000;
-/** Bubbles of replicas that are wanted but not there yet. */
+/** Maximum number of bubbles for desired replicas that do not exist yet. */
 const PENDING_MAX = 20;
 
 interface Bubble {
@@ -21,12 +21,12 @@ interface Bubble {
   connections: number | null;
 }
 
-/** One bubble for each replica, as large as its share of the connections, at a moment that can be chosen. */
+/** One bubble per replica, sized by its share of the connections, at a selectable moment. */
 export function Servers({ run, live }: { run: Run; live: boolean }) {
   const times = useMemo(() => (run.moments.length > 0 ? run.moments : changes(run)), [run]);
   const counted = run.moments.length > 0;
   const most = useMemo(() => Math.max(1, ...run.replicas.map((replica) => Math.max(0, ...replica.connections.map((count) => count ?? 0)))), [run]);
-  // Not an index: those change while it runs. Null: the beginning of a report, the present of what lives.
+  // Not an index: those change during a run. Null: the default moment of a report, the present of a live page.
   const [chosenMs, setChosenMs] = useState<number | null>(null);
   const [playing, setPlaying] = useState(false);
   const [selected, select] = useState<string | null>(null);
@@ -49,7 +49,7 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
   }, [index, last]);
   const isNow = live && chosenMs === null;
   const moved = useMoves(run, isNow ? pulses : null, index);
-  if (last < 0) return <p class="faint">No replica is known.</p>;
+  if (last < 0) return <p class="faint">No replicas are known.</p>;
 
   const ms = isNow ? Math.max(run.end_ms, times[index] ?? 0) : (times[index] ?? 0);
   const latest = isNow ? pulses.at(-1)?.connections : undefined;
@@ -123,7 +123,7 @@ export function Servers({ run, live }: { run: Run; live: boolean }) {
   );
 }
 
-/** Where clients come in. */
+/** The gateways that clients connect to. */
 function Gateways({ gateways }: { gateways: Part[] }) {
   return (
     <ul class="gateways" aria-label="Gateways">
@@ -137,13 +137,13 @@ function Gateways({ gateways }: { gateways: Part[] }) {
   );
 }
 
-/** Connections by replica, when they arrived. */
+/** Connections by replica, with the time of their arrival here. */
 interface Pulse {
   at: number;
   connections: Counts;
 }
 
-/** The counts of the last seconds, the newest last: those of the load or the scrapes, and where there are none, the kernel's. */
+/** The counts of the last seconds, the newest last: from the load or the scrapes, otherwise from the kernel. */
 function usePulses(live: Live | null): Pulse[] {
   const pulses = useRef<Pulse[]>([]);
   const seen = useRef<Live | null>(null);
@@ -160,7 +160,7 @@ function usePulses(live: Live | null): Pulse[] {
   return pulses.current;
 }
 
-/** What moved shortly before the moment that is shown. `pulses`: of the present. */
+/** Moves shortly before the selected moment. `pulses`: for the present. */
 function useMoves(run: Run, pulses: Pulse[] | null, index: number) {
   const newest = pulses?.at(-1);
   const services = useMemo(() => new Map(run.replicas.map(({ name, service }) => [name, service])), [run]);
@@ -182,14 +182,14 @@ function countsAt(run: Run, index: number): Counts {
   return Object.fromEntries(run.replicas.flatMap(({ name, connections }) => (typeof connections[index] === "number" ? [[name, connections[index]]] : [])));
 }
 
-/** By area; an empty one can still be seen. */
+/** By area; an empty one stays visible. */
 const size = (connections: number | null, most: number) => Math.max(0.14, Math.sqrt((connections ?? 0) / most));
 
 function isThere({ state, connections }: Bubble): boolean {
   return state === null ? connections !== null : (state !== "gone" && state !== "crashed") || (connections ?? 0) > 0;
 }
 
-/** How many replicas are wanted that have not even begun to start. */
+/** Number of desired replicas that have not started yet. */
 function missing(run: Run, bubbles: Bubble[], ms: number): number {
   return run.services.reduce((sum, service) => {
     const there = bubbles.filter(({ replica, state }) => replica.service === service.name && state !== "draining").length;
@@ -197,13 +197,13 @@ function missing(run: Run, bubbles: Bubble[], ms: number): number {
   }, 0);
 }
 
-/** Where it begins: at the moment with the most connections. */
+/** The initial moment: the one with the most connections. */
 function fullest(run: Run): number {
   const totals = run.moments.map((_, index) => run.replicas.reduce((sum, replica) => sum + (replica.connections[index] ?? 0), 0));
   return Math.max(0, totals.lastIndexOf(Math.max(0, ...totals)));
 }
 
-/** When replicas changed, where nobody counted connections. */
+/** The times when replicas changed, if connections were not counted. */
 function changes(run: Run): number[] {
   const all = run.replicas.flatMap((replica) => replica.states.map(([ms]) => ms));
   return [...new Set(all)].sort((one, other) => one - other);

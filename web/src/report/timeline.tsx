@@ -1,14 +1,14 @@
 import { useMemo, useState } from "preact/hooks";
-import { clock, number } from "../shared/words";
+import { clock, number, plural } from "../shared/words";
 import { type Axis, Chart, type Curve } from "./chart";
 import { before, type Hold, type Line, type Run, type Service } from "./data";
 import { explained, Holds } from "./holds";
 import { Marks } from "./marks";
 import { next } from "./next";
 
-/** Replicas, desired, metric and target of one service over time, with what was decided and why. */
+/** Replicas, desired, metric and target of one service over time, with the decisions and their reasons. */
 export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: number }) {
-  // Null: the one that is busiest, which may change while a run is watched.
+  // Null: the busiest one, which may change during a run.
   const [chosen, setName] = useState<string | null>(null);
   const name = chosen ?? busiest(run)?.name ?? "";
   const service = run.services.find((service) => service.name === name);
@@ -18,7 +18,7 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
     () => run.events.filter((line) => line.mark && (line.service === undefined || line.service === name)),
     [run, name],
   );
-  if (!service) return <p class="faint">{letter && `${letter}: `}The run has no service that is known.</p>;
+  if (!service) return <p class="faint">{letter && `${letter}: `}The run has no known services.</p>;
   const title = `${letter ? `${letter}: ` : ""}${service.name}`;
   return (
     <div class="timeline">
@@ -57,15 +57,15 @@ export function TimeLine({ run, letter, end }: { run: Run; letter: string; end: 
         )}
       />
       <p class="faint key">
-        On the picture: ↕ a decision, ~ a metric or a window, ! trouble, · something else; ×2 are two at one place.
-        {service.holds.length > 0 && " Below them: what held the replicas, for how long."}
+        Marks: ↕ decision, ~ metric or window, ! problem, · other; ×2: two in one place.
+        {service.holds.length > 0 && " Below them: what held the number of replicas, and for how long."}
       </p>
       <Decisions marks={marks} />
     </div>
   );
 }
 
-/** Of the services that the load reached, if any, the one whose replicas changed most. */
+/** The service whose replicas changed most, preferably one that the load reached. */
 function busiest(run: Run): Service | undefined {
   const loaded = new Set(run.replicas.filter(({ connections }) => connections.some((count) => (count ?? 0) > 0)).map(({ service }) => service));
   const weight = (service: Service) =>
@@ -89,17 +89,17 @@ function curvesOf(run: Run, service: Service): Curve[] {
     const seen = service.syncs.map(([ms, value]) => [ms, value] as const).filter(([, value]) => value !== null);
     curves.push(
       { label: `${metric.name}, scraped`, points: service.scraped, color: "blue", axis: "metric", width: 1, dots: 3, words },
-      { label: `${metric.name}, as the autoscaler saw it`, points: seen, color: "blue", axis: "metric", stepped: true, dots: 6, words },
+      { label: `${metric.name}, seen by the autoscaler`, points: seen, color: "blue", axis: "metric", stepped: true, dots: 6, words },
       { label: "target", points: [[0, target], [run.end_ms, target]], color: "orange", axis: "metric", dash: [2, 4], words },
     );
   } else {
-    // Nothing decides by them, but they are what the replicas are for.
+    // They decide nothing, but the replicas exist for them.
     curves.push({ label: "connections", points: connectionsOf(run, service), color: "blue", axis: "connections", words: whole });
   }
   return curves.filter((curve) => curve.points.length > 0);
 }
 
-/** Connections of all replicas of a service together, at the moments at which they were counted. */
+/** Total connections of a service's replicas, at the moments when they were counted. */
 function connectionsOf(run: Run, service: Service): [number, number][] {
   const replicas = run.replicas.filter((replica) => replica.service === service.name);
   const points: [number, number][] = [];
@@ -130,14 +130,14 @@ function summary(service: Service): string {
   const steps = service.desired.map(([, replicas]) => replicas);
   const shown = steps.length > 12 ? [...steps.slice(0, 12), "…"] : steps;
   const target = service.metric ? `; target ${unit(service)(service.metric.target_milli / 1000)} of ${service.metric.name}` : "";
-  const held = service.holds.length > 0 ? ` ${number(service.holds.length)} times something held it, first: ${explained(service.holds[0] as Hold)}.` : "";
-  return `desired replicas ${shown.join(" → ") || "not known"}${target}.${held} The moments and reasons follow as text.`;
+  const held = service.holds.length > 0 ? ` It was held ${plural(service.holds.length, "time")}, first: ${explained(service.holds[0] as Hold)}.` : "";
+  return `desired replicas ${shown.join(" → ") || "unknown"}${target}.${held} The moments and reasons follow as text.`;
 }
 
-/** Why the autoscaler wanted what it wanted at a moment. */
+/** What the autoscaler wanted at a moment, and why. */
 function Reason({ service, ms }: { service: Service; ms: number }) {
   const sync = service.syncs[before(service.syncs, ms)];
-  if (!sync) return <span class="faint">{service.syncs.length > 0 ? "The autoscaler had not looked yet." : "No autoscaler looked."}</span>;
+  if (!sync) return <span class="faint">{service.syncs.length > 0 ? "The autoscaler had not synced yet." : "No autoscaler synced."}</span>;
   const [when, , desired, reason] = sync;
   return (
     <>
@@ -147,7 +147,7 @@ function Reason({ service, ms }: { service: Service; ms: number }) {
   );
 }
 
-/** What was to come, as it could be known at that moment. */
+/** What was due next, as far as known at that moment. */
 function Next({ run, service, ms }: { run: Run; service: Service; ms: number }) {
   const told = next(run, service, ms);
   if (told.length === 0) return null;
@@ -158,13 +158,13 @@ function Next({ run, service, ms }: { run: Run; service: Service; ms: number }) 
   );
 }
 
-/** The same as text. */
+/** The decisions as text. */
 function Decisions({ marks }: { marks: Line[] }) {
   const shown = marks.slice(0, 300);
   if (shown.length === 0) return null;
   return (
     <details>
-      <summary>What was decided, as a list ({number(marks.length)})</summary>
+      <summary>Decisions as a list ({number(marks.length)})</summary>
       <ol class="events">
         {shown.map((line, index) => (
           <li key={index}>
@@ -177,7 +177,7 @@ function Decisions({ marks }: { marks: Line[] }) {
           </li>
         ))}
       </ol>
-      {marks.length > shown.length && <p class="faint">The rest is among the events.</p>}
+      {marks.length > shown.length && <p class="faint">The rest is in the events.</p>}
     </details>
   );
 }

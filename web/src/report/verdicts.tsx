@@ -7,7 +7,7 @@ export function Verdicts({ run, letter }: { run: Run; letter: string }) {
     <div>
       <p>
         {letter && <strong>{letter}: </strong>}
-        {verdicts.length > 0 ? `${met} of ${verdicts.length} met.` : run.is_unfinished ? "There are no verdicts: the load had not ended." : "Nothing was expected of this run."}
+        {verdicts.length > 0 ? `${met} of ${verdicts.length} met.` : run.is_unfinished ? "No verdicts: the load has not ended." : "This run has no expectations."}
       </p>
       {verdicts.length > 0 && (
         <ul class="verdicts">

@@ -1,7 +1,7 @@
 import type { RefObject } from "preact";
 import { useEffect, useState } from "preact/hooks";
 
-/** Grows with every change between light and dark. */
+/** Increases with every change between light and dark. */
 export function useTheme(): number {
   const [theme, setTheme] = useState(0);
   useEffect(() => {

@@ -33,10 +33,10 @@ const collator = new Intl.Collator("en", { numeric: true });
 /** `tcp-2` before `tcp-10`. */
 export const natural = (one: string, other: string): number => collator.compare(one, other);
 
-/** What changes the direction of the text after it, or is no character that is seen. */
+/** Characters that are invisible or change the direction of the text after them. */
 const STEERING = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** A name from outside, made safe to show: what would turn or hide the text around it is written out. */
+/** A name from outside, made safe to show: characters that would reverse or hide the text around it are escaped. */
 export function visible(text: string, most = 256): string {
   const shown = text.replace(STEERING, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
   return shown.length > most ? `${shown.slice(0, most)}…` : shown;

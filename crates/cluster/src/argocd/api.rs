@@ -1,4 +1,4 @@
-//! The API of Argo CD's own kinds, and errors in short.
+//! The API of Argo CD's own kinds, and short error texts.
 
 use kube::{
     Api,

@@ -1,4 +1,4 @@
-//! The fields of an Application that matter here. The rest is left alone: nothing is written back from these types.
+//! The fields of an Application that matter here. The others stay unchanged: nothing is written back from these types.
 
 use kube::{api::ListParams, core::ObjectMeta};
 use platform::TargetError;
@@ -18,7 +18,7 @@ pub(crate) struct Application {
     pub(crate) metadata: ObjectMeta,
     pub(crate) spec: Spec,
     pub(crate) status: Status,
-    /// A sync that Argo CD has not taken up, or not finished.
+    /// A sync that Argo CD has not started or not finished.
     pub(crate) operation: Option<Operation>,
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct Automated {
     pub(crate) enabled: Option<bool>,
 }
 
-/// Differences that Argo CD does not count.
+/// Differences that Argo CD ignores.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Ignored {
@@ -148,7 +148,7 @@ pub(crate) struct Resource {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) status: String,
-    /// Absent since Argo CD 3, unless it is set to keep it here.
+    /// Absent since Argo CD 3, unless it is configured to store it here.
     pub(crate) health: Option<Health>,
     pub(crate) hook: bool,
     pub(crate) requires_pruning: bool,
@@ -212,19 +212,19 @@ impl Application {
         self.metadata.name.as_deref().unwrap_or_default()
     }
 
-    /// What keeps Argo CD from comparing or syncing it; mere warnings do not.
+    /// Conditions that keep Argo CD from comparing or syncing the application; mere warnings do not.
     pub(crate) fn errors(&self) -> Vec<String> {
         let errors = self.status.conditions.iter().filter(|condition| condition.kind.ends_with("Error"));
         errors.map(|condition| format!("{}: {}", condition.kind, condition.message)).collect()
     }
 
-    /// A sync that runs or is about to.
+    /// Whether a sync is running or about to run.
     pub(crate) fn is_busy(&self) -> bool {
         let state = self.status.operation_state.as_ref();
         self.operation.is_some() || state.is_some_and(OperationState::runs)
     }
 
-    /// Its wave, if Argo CD has listed it.
+    /// The resource's wave, if Argo CD has listed it.
     pub(crate) fn wave_of(&self, resource: &ResourceName) -> Option<i64> {
         let listed = self.status.resources.iter().find(|one| one.id() == *resource)?;
         Some(listed.sync_wave.unwrap_or(0))
@@ -258,7 +258,7 @@ impl ResourceResult {
         }
     }
 
-    /// The phase of a hook says more than its status.
+    /// For a hook, the phase says more than the status.
     pub(crate) fn result(&self) -> &str {
         if self.hook_type.is_empty() || self.hook_phase.is_empty() { &self.status } else { &self.hook_phase }
     }
@@ -268,28 +268,28 @@ impl ResourceResult {
     }
 }
 
-/// Understands what the API server answered.
+/// Parses an object from the API server.
 pub(crate) fn understood(object: &impl serde::Serialize, what: &str) -> Result<Application, TargetError> {
     serde_json::to_value(object).and_then(serde_json::from_value).map_err(|error| TargetError::Other {
         message: format!("{what} is not understood: {error}; was it made by a newer Argo CD?"),
     })
 }
 
-/// One application, if there is one of that name.
+/// The application of that name, if there is one.
 pub(crate) async fn find(cluster: &Cluster, name: &str) -> Result<Option<Application>, TargetError> {
     let what = format!("application {name}");
     let found = cluster.ask(what.clone(), api(cluster, "Application").get_opt(name)).await?;
     found.map(|object| understood(&object, &what)).transpose()
 }
 
-/// The app of apps and the applications that it made, which come in the order of their waves.
+/// The app of apps and the applications that it created, in the order of their waves.
 #[derive(Debug)]
 pub(crate) struct Ours {
     pub(crate) root: Application,
     pub(crate) children: Vec<Application>,
 }
 
-/// Ours, among all of Argo CD's applications. An error if nothing is registered.
+/// Our applications among all of Argo CD's. An error if nothing is registered.
 pub(crate) async fn ours(cluster: &Cluster) -> Result<Ours, TargetError> {
     let what = format!("the applications of namespace {}", cluster.namespace);
     let listed = cluster.ask(what, api(cluster, "Application").list(&ListParams::default())).await?;
@@ -333,7 +333,7 @@ impl Application {
         self.child(name).and_then(|child| child.sync_wave).unwrap_or(0)
     }
 
-    /// The applications that it makes.
+    /// The names of the applications that it creates.
     pub(crate) fn child_names(&self) -> Vec<String> {
         let is_application = |one: &&Resource| {
             one.group == super::names::GROUP && one.kind == "Application" && !one.requires_pruning

@@ -1,6 +1,6 @@
-//! The app of apps and its project, from `argocd/bootstrap/`, and Argo CD's health checks, from
-//! `argocd/health.yaml`. The files are compiled into this program: no checkout is needed, because Argo CD takes everything
-//! else from the repository that it clones.
+//! The app of apps and its project, from `argocd/bootstrap/`, and Argo CD's health checks, from `argocd/health.yaml`.
+//! The files are compiled into this program: no checkout is needed, because Argo CD takes everything else from the
+//! repository that it clones.
 
 use std::collections::BTreeMap;
 
@@ -14,20 +14,20 @@ const ROOT: &str = include_str!("../../../../argocd/bootstrap/root.yaml");
 const VALUES: &str = include_str!("../../../../argocd/values.yaml");
 const HEALTH: &str = include_str!("../../../../argocd/health.yaml");
 
-/// What the files leave open.
+/// The values to fill in.
 #[derive(Debug, Clone)]
 pub(super) struct Open<'a> {
     pub(super) repo: &'a str,
     pub(super) revision: &'a str,
-    /// Where Argo CD runs.
+    /// The namespace in which Argo CD runs.
     pub(super) namespace: &'a str,
 }
 
-/// A parameter that was given.
+/// A given parameter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Given {
     pub(super) value: String,
-    /// It is a text, even if it looks like a number.
+    /// A string, even if it looks like a number.
     pub(super) is_text: bool,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn project(open: &Open<'_>) -> Result<Value, TargetError> {
     Ok(project)
 }
 
-/// The app of apps. Of `present` parameters, those that are not `given` stay as they are.
+/// The app of apps. `present` parameters that are not `given` stay unchanged.
 pub(super) fn root(
     open: &Open<'_>,
     present: &[Parameter],
@@ -54,25 +54,25 @@ pub(super) fn root(
     let kept = kept.map(|one| parameter(&one.name, &one.value, one.force_string));
     let given = given.iter().map(|(name, given)| parameter(name, &given.value, given.is_text));
     let mut all: Vec<Value> = kept.chain(given).collect();
-    // One order, or the same parameters would be a change.
+    // Sorted, because the same parameters in another order would be a change.
     all.sort_by(|one, other| one["name"].as_str().cmp(&other["name"].as_str()));
     parameters.extend(all);
     Ok(root)
 }
 
-/// Parameters of the root application that are handed on to the platform's chart.
+/// The prefix of the root application's parameters that are passed on to the platform's chart.
 const OF_CHART: &str = "parameters.";
 
-/// What the app of apps tells the chart.
+/// What the app of apps passes to the chart.
 #[derive(Debug)]
 pub(super) struct Told {
     /// Values files.
     pub(super) presets: Vec<String>,
-    /// Laid over them.
+    /// Override those of the files.
     pub(super) values: Vec<(String, Given)>,
 }
 
-/// What the app of apps tells the chart.
+/// Reads what the app of apps passes to the chart.
 pub(super) fn told(root: &Value) -> Result<Told, TargetError> {
     let parameters = root.pointer("/spec/source/helm/parameters").cloned().unwrap_or_default();
     let parameters: Vec<Parameter> = serde_json::from_value(parameters).map_err(TargetError::other)?;
@@ -86,7 +86,7 @@ pub(super) fn told(root: &Value) -> Result<Told, TargetError> {
     Ok(Told { presets, values: values.collect() })
 }
 
-/// The root application's parameter that stands for a value of the platform's chart.
+/// The root application's parameter for a value of the platform's chart.
 pub(super) fn of_chart(key: &str) -> String {
     format!("{OF_CHART}{}", key.replace('.', "\\."))
 }
@@ -99,7 +99,7 @@ fn parameter(name: &str, value: &str, force_string: bool) -> Value {
     parameter
 }
 
-/// The keys that Argo CD's configuration must have.
+/// The keys that Argo CD's configuration needs.
 pub(super) fn health() -> Result<Map<String, Value>, TargetError> {
     match read("argocd/health.yaml", HEALTH)?.get_mut("data").map(Value::take) {
         Some(Value::Object(data)) => Ok(data),
@@ -111,7 +111,7 @@ fn read(name: &str, text: &str) -> Result<Value, TargetError> {
     Ok(yaml::read(name, text).map_err(TargetError::other)?.value)
 }
 
-/// Values, and not text, so that no address can become part of the syntax.
+/// Fills in values rather than text, so that no address can become part of the syntax.
 fn fill(value: &mut Value, open: &Open<'_>) {
     match value {
         Value::String(text) => match text.as_str() {

@@ -1,4 +1,4 @@
-//! Checks the repository from here, as Argo CD will see it, before anything is written.
+//! Checks the repository from this machine, as Argo CD will see it, before anything is written.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use super::{
 };
 use crate::connect::Cluster;
 
-/// What Argo CD needs of the repository.
+/// Files that Argo CD needs in the repository.
 const NEEDED: [&str; 2] = ["argocd/Chart.yaml", "helm-chart/Chart.yaml"];
 
-/// What the checks found out.
+/// The results of the checks.
 pub(super) struct Checked {
     pub(super) repo: String,
     pub(super) revision: String,
@@ -26,7 +26,7 @@ pub(super) struct Checked {
     pub(super) files: Option<Fetched>,
 }
 
-/// The repository, seen from here as Argo CD will see it.
+/// Checks the repository from this machine, as Argo CD will see it.
 pub(super) async fn check(cluster: &Cluster, wanted: &Register, tell: &Tell) -> Result<Checked, TargetError> {
     let key = wanted.ssh_key_file.as_deref().map(Key::read).transpose()?;
     let mut checkout = None;
@@ -92,8 +92,8 @@ fn has_what_is_needed(
     ))
 }
 
-/// With which credentials Argo CD goes to the repository, and so the check. An address that needs a key and has none is
-/// an error.
+/// The credentials that Argo CD uses for the repository, so that the check can use them too. An address that needs a
+/// key and has none is an error.
 async fn credentials(
     cluster: &Cluster,
     repo: &str,
@@ -135,7 +135,7 @@ async fn credentials(
     })
 }
 
-/// A commit as people read it.
+/// A commit in short form.
 pub(super) fn short(commit: &str) -> &str {
     commit.get(..8).unwrap_or(commit)
 }

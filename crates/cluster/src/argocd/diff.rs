@@ -1,6 +1,6 @@
-//! What a sync would change: the API server dry-runs every object that the repository wants, as Argo CD's own field
-//! manager, and the outcome is compared with the live objects. So defaults, other owners' fields and
-//! changes by admission webhooks count as they will in the sync.
+//! What a sync would change: the API server dry-runs every object of the repository as Argo CD's field manager, and the
+//! result is compared with the live object. So defaults, other owners' fields and changes by admission webhooks count
+//! as they will in the sync.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,20 +30,20 @@ use super::{
 };
 use crate::{connect::Cluster, install::diff::changed};
 
-/// As whom Argo CD applies on the server's side.
+/// Argo CD's field manager for server-side apply.
 const ARGO_CD: &str = "argocd-controller";
-/// Objects that are tried out at the same time.
+/// The maximum number of concurrent dry runs.
 const AT_ONCE: usize = 8;
 /// What to compare with the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Diff {
     /// By name; empty: all of ours.
     pub applications: Vec<String>,
-    /// Another branch, tag or commit than the applications follow.
+    /// A branch, tag or commit instead of the one that the applications follow.
     pub revision: Option<String>,
     /// A checkout on this machine instead of the repository.
     pub local: Option<PathBuf>,
-    /// For a private repository; otherwise git's own credentials.
+    /// For a private repository; otherwise git's own credentials are used.
     pub ssh_key_file: Option<PathBuf>,
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn diff(
     Ok(found)
 }
 
-/// One comparison; what it fetched is used for all applications of the same revision.
+/// One comparison; a fetched revision is reused for all applications that follow it.
 struct Comparer<'a> {
     cluster: &'a Cluster,
     wanted: &'a Diff,
@@ -87,11 +87,11 @@ struct Comparer<'a> {
     kubernetes: String,
     kinds: Kinds<'a>,
     fetched: BTreeMap<(String, String), Fetched>,
-    /// What this account may not try out.
+    /// Dry runs that this account may not do.
     denied: BTreeSet<String>,
 }
 
-/// An object to compare, and where it is.
+/// An object to compare, and its place.
 struct Tried {
     name: ResourceName,
     outcome: Outcome,
@@ -123,7 +123,7 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    /// The checkout that an application is rendered from, and what it is called.
+    /// The checkout that an application is rendered from, and its name.
     async fn checkout(&mut self, application: &Application) -> Result<(PathBuf, String), TargetError> {
         if let Some(local) = &self.wanted.local {
             return Ok((local.clone(), local.display().to_string()));
@@ -211,7 +211,7 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    /// Objects that Argo CD manages and the repository no longer contains.
+    /// Objects that Argo CD manages but the repository no longer contains.
     async fn left(
         &mut self,
         application: &Application,
@@ -260,7 +260,8 @@ async fn try_out(cluster: &Cluster, api: &Api<DynamicObject>, name: &str, wanted
     }
 }
 
-/// Removes what a sync does not touch: Argo CD's own tracking mark, and fields that the application ignores.
+/// Removes what a sync ignores: the annotations of Argo CD and kubectl themselves, and fields that the application
+/// ignores.
 fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     for pointer in [
         "/metadata/annotations/argocd.argoproj.io~1tracking-id",
@@ -286,7 +287,7 @@ fn normalize(value: &mut Value, resource: &ResourceName, ignored: &[Ignored]) {
     }
 }
 
-/// Removes what a JSON pointer names; does nothing if it is missing.
+/// Removes the value at a JSON pointer; does nothing if there is none.
 fn remove(value: &mut Value, pointer: &str) {
     let Some((parent, last)) = pointer.rsplit_once('/') else { return };
     let last = last.replace("~1", "/").replace("~0", "~");
@@ -301,7 +302,7 @@ fn remove(value: &mut Value, pointer: &str) {
     }
 }
 
-/// Where Argo CD's own comparison may come to another result.
+/// Why Argo CD's own comparison may differ.
 fn notes(application: &Application) -> Vec<String> {
     let mut notes = Vec::new();
     let policy = &application.spec.sync_policy;
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn where_argo_cd_may_come_to_another_result_is_said() {
+    fn possible_differences_from_argo_cds_result_are_noted() {
         let application = |value: Value| application::understood(&value, "it").unwrap();
         let ours = application(json!({"spec": {"syncPolicy": {"syncOptions": ["ServerSideApply=true"]}}}));
         assert!(notes(&ours).is_empty());

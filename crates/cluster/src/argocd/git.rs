@@ -1,4 +1,5 @@
-//! A repository as git sees it from here: whether it is reachable, what a revision stands for, what it contains.
+//! A repository as git sees it from this machine: whether it is reachable, which commit a revision names, what it
+//! contains.
 //!
 //! git never prompts, uses only the protocols that Argo CD supports, and has a time limit.
 
@@ -16,23 +17,23 @@ use super::{
     program::{self, Call, Failed, GIT},
 };
 
-/// How long a question may take that moves hardly any data.
+/// How long a request with little data may take.
 const ASK: Duration = Duration::from_secs(30);
 /// How long fetching one commit may take.
 const FETCH: Duration = Duration::from_mins(3);
 
-/// With which credentials git goes there.
+/// The credentials that git uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Credentials {
-    /// Without any, as Argo CD does where it knows none.
+    /// None, as Argo CD does when it has none.
     None,
-    /// With this key alone.
+    /// Only this key.
     Key(PathBuf),
-    /// With those that git has on this machine.
+    /// git's own on this machine.
     Own,
 }
 
-/// A repository that is not on this machine, or at least is spoken to as if it were not.
+/// A remote repository, or one that is treated as remote.
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
     pub(super) url: String,
@@ -67,7 +68,7 @@ impl Remote {
         command
     }
 
-    /// The commit that a revision stands for. Shows that the repository can be reached.
+    /// The commit that a revision names. Also shows that the repository is reachable.
     pub(super) async fn commit(&self, revision: &str) -> Result<String, TargetError> {
         let refs = [
             format!("refs/heads/{revision}"),
@@ -136,14 +137,14 @@ impl Fetched {
         self.folder.path()
     }
 
-    /// The paths that the commit does not have.
+    /// The paths that the commit lacks.
     pub(super) fn lacks<'a>(&self, paths: &[&'a str]) -> Vec<&'a str> {
         paths.iter().copied().filter(|path| !self.path().join(path).is_file()).collect()
     }
 }
 
-/// The commit among the lines of `git ls-remote`: a branch comes before a tag, as in Argo CD, and a tag that is an object
-/// of its own stands for its commit. A full commit id stands for itself: whether it is there, only fetching shows.
+/// The commit among the lines of `git ls-remote`: a branch takes precedence over a tag, as in Argo CD, and an annotated
+/// tag stands for its commit. A full commit id stands for itself; only fetching shows whether it exists.
 fn chosen(listed: &str, revision: &str, refs: &[String]) -> Option<String> {
     let lines: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
     let of = |name: &str| lines.iter().find(|(_, known)| *known == name).map(|(id, _)| (*id).to_owned());
@@ -157,7 +158,7 @@ fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// For the shell that git gives the command to.
+/// Quoted for the shell through which git runs the command.
 fn quoted(path: &Path) -> OsString {
     let mut text = OsString::from("'");
     text.push(path.to_string_lossy().replace('\'', r"'\''"));
@@ -165,16 +166,16 @@ fn quoted(path: &Path) -> OsString {
     text
 }
 
-/// Where the checkout in `folder` comes from and what it has.
+/// The origin of the checkout in `folder`, and its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Checkout {
     pub(super) origin: String,
-    /// The current branch, or the commit where there is none.
+    /// The current branch, or the commit if the head is detached.
     pub(super) revision: String,
     pub(super) commit: String,
 }
 
-/// The checkout around the current folder.
+/// The checkout that contains the current folder.
 pub(super) async fn checkout(folder: &Path) -> Result<Checkout, TargetError> {
     let ask = async |arguments: &[&str]| {
         let answer = program::run(GIT, folder, Call::new(ASK, arguments)).await;

@@ -1,5 +1,5 @@
-//! Why an object is not healthy. Argo CD judges too, but since version 3 it does not store its findings about single
-//! objects; only the application's health is in the API.
+//! Why an object is not healthy. Argo CD judges this too, but since version 3 it no longer stores the health of single
+//! objects in the API, only the application's.
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::results::{ResourceName, Verdict};
 use crate::{connect::Cluster, install::why};
 
-/// Pods that are searched for one that says why.
+/// The maximum number of pods that are searched for a reason.
 const PODS_MAX: u32 = 50;
 
 /// Kinds that can be unhealthy.
@@ -22,7 +22,7 @@ pub(super) fn is_judged(resource: &ResourceName) -> bool {
     )
 }
 
-/// What is wrong with an object, with what its pods say.
+/// What is wrong with an object, including what its pods report.
 pub(super) async fn verdict(cluster: &Cluster, resource: &ResourceName, object: &Value) -> Option<Verdict> {
     let (health, mut message) = judge(&resource.kind, object)?;
     if let Some(why) = of_pods(cluster, resource, object).await {
@@ -34,7 +34,7 @@ pub(super) async fn verdict(cluster: &Cluster, resource: &ResourceName, object: 
 const PROGRESSING: &str = "Progressing";
 const DEGRADED: &str = "Degraded";
 
-/// The same words as Argo CD's, and why.
+/// Argo CD's health status, and the reason.
 fn judge(kind: &str, object: &Value) -> Option<(&'static str, String)> {
     let status = &object["status"];
     let number = |value: &Value| value.as_i64().unwrap_or(0);
@@ -114,7 +114,7 @@ fn text(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_default().to_owned()
 }
 
-/// What the first pod says that is not ready.
+/// What the first pod that is not ready reports.
 async fn of_pods(cluster: &Cluster, resource: &ResourceName, object: &Value) -> Option<String> {
     if resource.group != "apps" {
         return None;
@@ -124,7 +124,7 @@ async fn of_pods(cluster: &Cluster, resource: &ResourceName, object: &Value) -> 
         labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
     let params = ListParams::default().labels(&pairs.join(",")).limit(PODS_MAX);
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &resource.namespace);
-    // Who may not read pods gets the rest.
+    // Without permission to read pods, the other reasons are reported.
     let pods = cluster.try_ask(pods.list(&params)).await.ok()?;
     let pod = pods.items.iter().find(|pod| !is_ready(pod))?;
     Some(format!("pod {}: {}", pod.metadata.name.as_deref()?, why::of(pod, &[]).words))
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_runs_as_wanted_is_healthy() {
+    fn workloads_in_the_desired_state_are_healthy() {
         for (kind, object) in [
             (
                 "Deployment",

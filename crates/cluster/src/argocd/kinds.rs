@@ -1,4 +1,4 @@
-//! Kinds of the API as manifests name them.
+//! Kinds of the API, by the names in manifests.
 
 use kube::{
     Api,
@@ -12,7 +12,7 @@ pub(super) use crate::kinds::Kinds;
 use crate::kinds::named;
 
 impl Kinds<'_> {
-    /// Where an object of a manifest belongs. An object of a namespace that names none goes into `namespace`.
+    /// Where an object of a manifest belongs. A namespaced object without a namespace goes into `namespace`.
     pub(super) async fn place(
         &mut self,
         object: &mut Value,
@@ -36,7 +36,7 @@ impl Kinds<'_> {
         Ok(Some(Api::namespaced_with(client, namespace.as_str().unwrap_or_default(), &resource)))
     }
 
-    /// The API of a kind that is known by name and namespace alone.
+    /// The API of a kind that is known only by its names.
     pub(super) async fn api(
         &mut self,
         resource: &ResourceName,
@@ -54,7 +54,7 @@ impl Kinds<'_> {
     }
 }
 
-/// What a manifest is about.
+/// The name of a manifest's object.
 pub(super) fn name_of(object: &Value) -> ResourceName {
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
     let version = text("/apiVersion");

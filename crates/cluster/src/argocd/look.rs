@@ -1,4 +1,4 @@
-//! Refreshing an application: requests a refresh and follows it.
+//! Requests a refresh of an application and follows it.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,11 @@ use super::{
 };
 use crate::connect::Cluster;
 
-/// Asks Argo CD to look at an application now; Argo CD removes it when it has.
+/// The annotation that requests a refresh; Argo CD removes it once it has refreshed.
 const REFRESH: &str = "argocd.argoproj.io/refresh";
-/// How often an application is read while we wait.
+/// How often an application is polled.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// Asks Argo CD to look at an application now.
+/// Requests an immediate refresh of an application.
 pub(super) async fn refresh(cluster: &Cluster, name: &str) -> Result<(), TargetError> {
     let patch = json!({"metadata": {"annotations": {REFRESH: "normal"}}});
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
@@ -28,7 +28,7 @@ pub(super) async fn refresh(cluster: &Cluster, name: &str) -> Result<(), TargetE
     Ok(())
 }
 
-/// Waits until Argo CD has compared the app of apps with the repository, and made the applications.
+/// Waits until Argo CD has compared the app of apps with the repository, and created the applications.
 pub(super) async fn made(
     cluster: &Cluster,
     deadline: Instant,
@@ -74,7 +74,7 @@ pub(super) async fn made(
     }
 }
 
-/// How far Argo CD is with the app of apps.
+/// How far Argo CD has got with the app of apps.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     NotYet,
@@ -88,7 +88,7 @@ impl Look {
         let annotations = root.metadata.annotations.as_ref();
         let is_asked = annotations.is_some_and(|annotations| annotations.contains_key(REFRESH));
         let sync = &root.status.sync;
-        // What it says is about the source that it compared.
+        // Its status refers to the source that it compared.
         if is_asked || sync.status.is_empty() || sync.compared_to.source != root.spec.source {
             let errors = root.errors();
             return if is_asked || errors.is_empty() { Self::NotYet } else { Self::Wrong(errors) };

@@ -10,7 +10,7 @@ use platform::TargetError;
 use super::{names::RELEASE, step::Tell};
 use crate::connect::Cluster;
 
-/// The records that Helm keeps of our release in a namespace. Its objects are found by them alone.
+/// Helm's records of our release in a namespace. Helm finds the release's objects only by them.
 pub(super) async fn helm_records(release: &Cluster) -> Result<Vec<String>, TargetError> {
     let params = ListParams::default().labels(&format!("owner=helm,name={RELEASE}"));
     let what = format!("Helm's releases in namespace {}", release.namespace);

@@ -1,5 +1,5 @@
-//! Programs that are run for their output: bounded in time and size, without a terminal, and ended when nobody
-//! waits for them any more.
+//! Runs programs for their output: bounded in time and size, without a terminal, and terminated when nobody waits for
+//! them any more.
 
 use std::{ffi::OsString, fmt, io, path::Path, process::Stdio, time::Duration};
 
@@ -11,10 +11,10 @@ use tokio::{
 
 use crate::group::Group;
 
-/// Bytes of each output: a rendered chart has about 200 kB, and more than this is no answer to anything asked here.
+/// The maximum size of each output: a rendered chart has about 200 kB, so more than this cannot be an answer.
 const OUTPUT_MAX: u64 = 32 << 20;
 
-/// A program, and how to get it.
+/// A program, and how to install it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Program {
     pub(super) name: &'static str,
@@ -53,12 +53,12 @@ pub(super) enum Failed {
     NotStarted(io::Error),
     TooLong(Duration),
     TooMuch,
-    /// It ended with something else than 0, and said this.
+    /// It exited with an error status and this output.
     Status(String),
 }
 
 impl Failed {
-    /// What happened, with what to do where that is plain.
+    /// What happened, and what to do if that is clear.
     pub(super) fn words(&self, program: Program) -> String {
         let Program { name, remedy } = program;
         match self {
@@ -74,7 +74,7 @@ impl Failed {
     }
 }
 
-/// Runs a program in `folder` and gives what it wrote to standard output.
+/// Runs a program in `folder` and returns its standard output.
 pub(super) async fn run(program: Program, folder: &Path, call: Call) -> Result<String, Failed> {
     let mut command = Command::new(program.name);
     command
@@ -85,7 +85,7 @@ pub(super) async fn run(program: Program, folder: &Path, call: Call) -> Result<S
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // So that Ctrl-C reaches us, and we end it in order.
+        // In its own process group, so that Ctrl-C reaches only us, and we end the program in an orderly way.
         .process_group(0);
     let mut child = command.spawn().map_err(Failed::NotStarted)?;
     // git and helm have children.
@@ -123,7 +123,7 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<String, Read> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An error of ours about a program that failed at something.
+/// Our error for a program's failure.
 pub(super) fn error(program: Program, failed: &Failed, what: impl fmt::Display) -> TargetError {
     TargetError::Other { message: format!("{what}: {}", failed.words(program)) }
 }
@@ -154,10 +154,10 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_ended_with_its_children() {
+    fn a_program_that_takes_too_long_is_ended_with_its_children() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("pid");
-        // The child holds the pipes open: only its end lets them close.
+        // The child process holds the pipes open: only its end closes them.
         let script = format!("sleep 1000 & echo $! > {}; wait", file.display());
         let failed = shell(&script, Duration::from_millis(500)).unwrap_err();
         assert!(matches!(failed, Failed::TooLong(_)), "{failed:?}");
@@ -165,7 +165,7 @@ mod tests {
         let status = format!("/proc/{}/stat", pid.trim());
         let began = clock::now();
         let ended = || match std::fs::read_to_string(&status) {
-            // A zombie that nobody has collected yet has ended, too.
+            // A zombie has ended, too.
             Ok(stat) => stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')),
             Err(_) => true,
         };

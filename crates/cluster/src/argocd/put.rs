@@ -1,5 +1,5 @@
-//! Objects that only we own, written by server-side apply, so that nothing is written where nothing
-//! differs, and nobody else's fields are lost.
+//! Writes objects that only we own by server-side apply, so that nothing is written if nothing differs, and nobody
+//! else's fields are lost.
 
 use kube::{
     Api,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{connect::Cluster, error::Call};
 
-/// Applies the desired object. Unless forced, fields that somebody else set differently are a conflict (409).
+/// Applies the desired object. Unless forced, fields that someone else set differently are a conflict (409).
 pub(super) async fn try_put(
     cluster: &Cluster,
     api: &Api<DynamicObject>,
@@ -26,7 +26,7 @@ pub(super) async fn try_put(
     let object = kinds::name_of(wanted);
     let before = cluster.try_ask(api.get_opt(&object.name)).await?;
     let after = cluster.try_ask(api.patch(&object.name, how, &Patch::Apply(wanted))).await?;
-    // The API server keeps the version of an object that an apply does not change.
+    // An apply that changes nothing keeps the object's version.
     let outcome = match before {
         None => Outcome::Created,
         Some(before) if before.metadata.resource_version == after.metadata.resource_version => {
@@ -37,7 +37,8 @@ pub(super) async fn try_put(
     Ok(Put { object, outcome })
 }
 
-/// The same for what must be so, reported. `manager`: what the same one applied before, and is not wanted any more, goes.
+/// Applies an object that is required, and reports it. Fields that `manager` applied before and no longer wants are
+/// removed.
 pub(super) async fn put(
     cluster: &Cluster,
     api: &Api<DynamicObject>,

@@ -1,6 +1,6 @@
-//! Registers the repository with Argo CD: project, app of apps, key, and health checks of our workloads.
+//! Registers the repository with Argo CD: project, app of apps, key, and health checks for our workloads.
 //!
-//! It checks everything that can be wrong before it writes anything.
+//! Checks everything that can go wrong before it writes anything.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ async fn require(
     rights::require(release, &lists).await
 }
 
-/// The root application's parameters that were given.
+/// The given parameters of the root application.
 fn parameters(
     wanted: &Register,
     cluster: &Cluster,
@@ -156,8 +156,7 @@ fn parameters(
     Ok(given)
 }
 
-/// The records of a release that Helm owns, if we remove them. Otherwise a release is an error: objects have one
-/// owner.
+/// Helm's records of the release, if they are to be removed. Otherwise a release is an error: objects have one owner.
 async fn of_helm(release: &Cluster, wanted: &Register, tell: &Tell) -> Result<Vec<String>, TargetError> {
     let records = match owner::helm_records(release).await {
         Ok(records) => records,
@@ -182,7 +181,7 @@ async fn of_helm(release: &Cluster, wanted: &Register, tell: &Tell) -> Result<Ve
     ))
 }
 
-/// The parameters of the app of apps that is registered already.
+/// The parameters of the app of apps that is already registered.
 async fn present_parameters(cluster: &Cluster, present: bool) -> Result<Vec<Parameter>, TargetError> {
     let root = if present { application::find(cluster, ROOT).await? } else { None };
     match root {
@@ -199,7 +198,7 @@ fn core(cluster: &Cluster, kind: &str) -> Api<DynamicObject> {
     Api::namespaced_with(cluster.client.clone(), &cluster.namespace, &kind)
 }
 
-/// Merges our keys into Argo CD's configuration. A key that somebody else set differently stays.
+/// Merges our keys into Argo CD's configuration. A key that someone else set differently stays.
 async fn configure(cluster: &Cluster, tell: &Tell) -> Result<Put, TargetError> {
     let configs: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let present = cluster.ask(CONFIGURATION, configs.get_opt(CONFIGURATION)).await?;
@@ -212,7 +211,7 @@ async fn configure(cluster: &Cluster, tell: &Tell) -> Result<Put, TargetError> {
             "metadata": {
                 "name": CONFIGURATION,
                 "namespace": cluster.namespace,
-                // Without it, Argo CD does not read the object.
+                // Argo CD reads the object only with this label.
                 "labels": {"app.kubernetes.io/part-of": "argocd"},
             },
             "data": data,

@@ -23,7 +23,8 @@ use super::{
 };
 use crate::connect::Cluster;
 
-/// The root application and all that it made, last the projects and the key. With `keep`, the objects stay.
+/// Removes the root application and everything that it created, and finally the projects and the key. With `keep`, the
+/// objects stay.
 pub(super) async fn remove(
     cluster: &Cluster,
     keep: bool,
@@ -37,7 +38,7 @@ pub(super) async fn remove(
     let applications = api(cluster, "Application");
     let mut removed = Vec::new();
     if keep {
-        // The root first, and without a sync of it on the way: it would make the others again.
+        // The root comes first, without a sync in between, which would recreate the others.
         let alone = json!({"metadata": {"finalizers": null}, "spec": {"syncPolicy": {"automated": null}}});
         change(cluster, &applications, ROOT, &alone).await?;
         idle(cluster, ROOT, deadline, timeout, tell).await?;
@@ -82,7 +83,7 @@ fn named(cluster: &Cluster, kind: &str, name: &str) -> ResourceName {
     }
 }
 
-/// Changes an application, if it is there. Without its finalizer it goes alone.
+/// Changes an application, if it exists. Without its finalizer only the application itself is deleted.
 async fn change(
     cluster: &Cluster,
     applications: &Api<DynamicObject>,
@@ -97,7 +98,7 @@ async fn change(
     }
 }
 
-/// Waits until no sync of an application runs.
+/// Waits until no sync of an application is running.
 async fn idle(
     cluster: &Cluster,
     name: &str,

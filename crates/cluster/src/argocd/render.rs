@@ -1,4 +1,5 @@
-//! An application's desired state, rendered as Argo CD's repo server does it: by `helm template` of the folder that it names.
+//! An application's desired state, rendered as Argo CD's repo server does it: by `helm template` of the application's
+//! folder.
 
 use std::{
     io::Write as _,
@@ -17,8 +18,8 @@ use super::{
 
 const LIMIT: Duration = Duration::from_mins(2);
 
-/// The objects that an application wants of a checkout of its repository. Hooks are not among them: they run at a sync,
-/// and nothing compares them.
+/// The objects that an application gets from a checkout of its repository, without hooks, which run during a sync and
+/// are not compared.
 pub(super) async fn objects(
     application: &Application,
     checkout: &Path,
@@ -67,7 +68,7 @@ fn is_hook(object: &Value) -> bool {
     ["helm.sh/hook", "argocd.argoproj.io/hook"].iter().any(|hook| !annotations[*hook].is_null())
 }
 
-/// A path that stays in the checkout, as Argo CD demands.
+/// A path that must stay in the checkout, as in Argo CD.
 fn within(root: &Path, path: &Path) -> Result<PathBuf, TargetError> {
     let real = path.canonicalize().map_err(|error| TargetError::Other {
         message: format!("{} cannot be read: {error}", path.display()),
@@ -100,7 +101,7 @@ fn value_file(
     within(root, &path).map(Some)
 }
 
-/// Values that stand in the application itself.
+/// Values in the application itself.
 fn inline(application: &Application) -> Result<Option<tempfile::NamedTempFile>, TargetError> {
     let helm = &application.spec.source.helm;
     let text = match &helm.values_object {
@@ -117,7 +118,7 @@ fn inline(application: &Application) -> Result<Option<tempfile::NamedTempFile>, 
         .map_err(|error| TargetError::other(format!("could not write a temporary file: {error}")))
 }
 
-/// As Argo CD writes it: a comma belongs to the value, unless that is a list.
+/// As Argo CD writes it: a comma belongs to the value, unless the value is a list.
 pub(super) fn assignment(name: &str, value: &str) -> String {
     let mut text = format!("{name}=");
     if value.starts_with('{') && value.ends_with('}') {

@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 use super::api::invalid;
 use crate::connect::Cluster;
 
-/// The label by which Argo CD finds what it knows about repositories.
+/// The label by which Argo CD finds its repositories' settings.
 const TYPE: &str = "argocd.argoproj.io/secret-type";
-/// The Secret that is made for a key.
+/// The name of the Secret with the key.
 pub(super) const SECRET: &str = "playground-repository";
 /// A key is a few kilobytes long.
 const KEY_MAX: u64 = 64 << 10;
 
-/// Refuses addresses with which Argo CD could do nothing, or that would publish a password.
+/// Refuses addresses that are useless to Argo CD or would publish a password.
 pub(super) fn check_address(url: &str) -> Result<(), TargetError> {
     let shown = without_password(url);
     if url.is_empty()
@@ -49,7 +49,7 @@ pub(super) fn check_address(url: &str) -> Result<(), TargetError> {
     ))
 }
 
-/// Refuses what git or Argo CD would take for something else than a revision.
+/// Refuses text that git or Argo CD would not take for a revision.
 pub(super) fn check_revision(revision: &str) -> Result<(), TargetError> {
     let is_odd = |one: char| one.is_whitespace() || one.is_control() || "~^:?*[\\".contains(one);
     if revision.is_empty()
@@ -81,7 +81,7 @@ fn without_password(url: &str) -> String {
     }
 }
 
-/// Whether git speaks to it by SSH.
+/// Whether git accesses it by SSH.
 pub(super) fn is_ssh(url: &str) -> bool {
     url.starts_with("ssh://") || !url.contains("://")
 }
@@ -99,7 +99,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads a key that only its owner may read and that Argo CD can use, which asks nobody for a passphrase.
+    /// Reads a key that only its owner may read and that Argo CD, which cannot ask for a passphrase, can use.
     pub(super) fn read(file: &Path) -> Result<Self, TargetError> {
         let shown = file.display();
         let unreadable = |error| TargetError::Invalid { message: format!("{shown} cannot be read: {error}") };
@@ -134,7 +134,7 @@ fn check_key(text: &str) -> Result<(), &'static str> {
     if !first.starts_with("-----BEGIN ") || !first.contains("PRIVATE KEY") {
         return Err("is not a private key; expected one that begins with -----BEGIN … PRIVATE KEY-----");
     }
-    // In OpenSSH's own format the name of the cipher comes first: these characters stand for "none".
+    // OpenSSH's own format starts with the name of the cipher: these characters encode "none".
     let body: String = text.lines().skip_while(|line| !line.starts_with("-----BEGIN")).skip(1).collect();
     let is_locked = first.contains("ENCRYPTED")
         || text.contains("Proc-Type: 4,ENCRYPTED")
@@ -148,13 +148,13 @@ fn check_key(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What is known to Argo CD about an address already.
+/// What Argo CD already knows about an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Known {
     Nothing,
-    /// By this Secret.
+    /// From this Secret.
     By(String),
-    /// This account may not look.
+    /// This account may not read Secrets.
     MayNotLook,
 }
 
@@ -173,7 +173,7 @@ pub(super) async fn known(cluster: &Cluster, url: &str) -> Result<Known, TargetE
     }
 }
 
-/// A template of credentials fits every address that begins with its own.
+/// A credential template applies to every address with its prefix.
 fn fits(secret: &Secret, url: &str) -> bool {
     let of = |key: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(key));
@@ -190,7 +190,8 @@ fn fits(secret: &Secret, url: &str) -> bool {
     }
 }
 
-/// As Argo CD compares addresses: without `.git`, a final slash and differences of case, and `git@host:x` as a URL.
+/// Normalised as Argo CD does to compare addresses: without `.git` and a trailing slash, in lower case, and
+/// `git@host:x` as a URL.
 fn normal(url: &str) -> String {
     let mut url = url.trim().trim_end_matches('/').to_lowercase();
     if !url.contains("://") {
@@ -199,7 +200,7 @@ fn normal(url: &str) -> String {
     url.strip_suffix(".git").unwrap_or(&url).to_owned()
 }
 
-/// The Secret that makes the key known to Argo CD.
+/// The Secret that gives Argo CD the key.
 pub(super) fn secret(namespace: &str, url: &str, key: &Key) -> Value {
     json!({
         "apiVersion": "v1",
@@ -299,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_argo_cd_knows_fits_by_address_or_by_its_beginning() {
+    fn argo_cds_credentials_match_by_address_or_prefix() {
         let secret = |kind: &str, url: &str| -> Secret {
             serde_json::from_value(json!({
                 "metadata": {"name": "x", "labels": {TYPE: kind}},

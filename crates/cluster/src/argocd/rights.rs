@@ -1,4 +1,4 @@
-//! The permissions that each command needs, checked before it starts. docs/argocd.md has the same as roles.
+//! The permissions that each command needs, checked before it starts. docs/argocd.md has them as roles.
 
 use platform::TargetError;
 
@@ -35,7 +35,7 @@ pub(super) const REGISTER: &[Right] = &[
     right("", "configmaps", &["get", "patch"], true, "argocd-cm does not learn how our workloads are judged"),
 ];
 
-/// In Argo CD's namespace, with a key.
+/// In Argo CD's namespace, if there is a key.
 pub(super) const KEEP_KEY: &[Right] = &[right(
     "",
     "secrets",
@@ -44,7 +44,7 @@ pub(super) const KEEP_KEY: &[Right] = &[right(
     "the key is not made known to Argo CD",
 )];
 
-/// In the release's namespace, unless Secrets are somebody else's.
+/// In the release's namespace, unless someone else manages its Secrets.
 pub(super) const MAKE_SECRETS: &[Right] = &[
     right(
         "",
@@ -66,7 +66,7 @@ pub(super) const MAKE_SECRETS: &[Right] = &[
 pub(super) const TAKE_OVER: &[Right] =
     &[right("", "secrets", &["list", "delete"], true, "Helm's record of the release is not removed")];
 
-/// To install: the manifest has cluster roles, and nobody may grant what he may not do himself.
+/// For installing: the manifest has cluster roles, and nobody may grant permissions that they do not have themselves.
 pub(super) const INSTALL: &[Right] = &[
     right("", "namespaces", &["get", "create", "patch"], false, "Argo CD's namespace is not made"),
     right(
@@ -101,7 +101,7 @@ pub(super) const REMOVE: &[Right] = &[
     right("", "secrets", &["get", "delete"], true, "the repository's key is not deleted"),
 ];
 
-/// An error that names everything that is missing.
+/// An error that names every missing permission.
 pub(super) async fn require(cluster: &Cluster, lists: &[&'static [Right]]) -> Result<(), TargetError> {
     let mut missing = Vec::new();
     for rights in lists {

@@ -1,4 +1,4 @@
-//! The Secrets that the chart refers to: Argo CD must not create any, and a template that did would generate new ones at
+//! The Secrets that the chart refers to. Argo CD must not create them: a template that did would generate new ones at
 //! every sync.
 
 use k8s_openapi::api::core::v1::Namespace;
@@ -23,7 +23,8 @@ use crate::{
     },
 };
 
-/// Those that the chart refers to and any password is right for, by the values that Argo CD will render it with.
+/// The Secrets that the chart refers to and that may contain any password, according to the values with which Argo CD
+/// will render it.
 pub(super) fn needed(root: &Value, files: Option<&Fetched>) -> Result<Vec<NewSecret>, TargetError> {
     let Told { presets, values } = bootstrap::told(root)?;
     let chart = files.map(|files| files.path().join("helm-chart"));
@@ -32,7 +33,7 @@ pub(super) fn needed(root: &Value, files: Option<&Fetched>) -> Result<Vec<NewSec
         values.iter().map(|(key, given)| assignment(key, &given.value)).collect()
     };
     let source = ValuesSource {
-        // Without the repository's files, the chart in this program is the next best thing.
+        // Without the repository's files, the chart in this program is the best substitute.
         files: chart.iter().flat_map(|chart| presets.iter().map(|preset| chart.join(preset))).collect(),
         chart_dir: chart,
         set: lines(typed),
@@ -43,7 +44,7 @@ pub(super) fn needed(root: &Value, files: Option<&Fetched>) -> Result<Vec<NewSec
     Ok(secrets::of_chart(&values, RELEASE))
 }
 
-/// Makes the namespace and the Secrets that are missing; the others stay as they are.
+/// Creates the namespace and the Secrets that are missing; existing ones stay unchanged.
 pub(super) async fn make_missing(
     release: &Cluster,
     needed: &[NewSecret],

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::connect::Cluster;
 
-/// Objects that are read at the same time.
+/// The maximum number of concurrent reads.
 const AT_ONCE: usize = 8;
 
 pub(super) async fn status(cluster: &Cluster) -> Result<Status, TargetError> {
@@ -26,7 +26,7 @@ pub(super) async fn status(cluster: &Cluster) -> Result<Status, TargetError> {
     Ok(Status { argocd_namespace: cluster.namespace.clone(), applications })
 }
 
-/// There is an Argo CD, and this account may do what the command needs.
+/// Checks that Argo CD is installed and that this account has the command's permissions.
 pub(super) async fn require(
     cluster: &Cluster,
     rights: &'static [crate::access::Right],
@@ -93,13 +93,13 @@ fn last(state: &OperationState) -> LastOperation {
     }
 }
 
-/// What the operation could not apply, and why.
+/// What the operation failed to apply, and why.
 pub(super) fn failures(state: &OperationState) -> Vec<Failing> {
     let failed = state.sync_result.resources.iter().filter(|one| one.is_failed());
     failed.map(|one| Failing { resource: one.id(), message: one.message.clone() }).collect()
 }
 
-/// Why an application is not healthy, as far as this account may look.
+/// Why an application is not healthy, as far as this account may read.
 pub(super) async fn unhealthy(
     cluster: &Cluster,
     application: &Application,
@@ -128,7 +128,7 @@ pub(super) async fn unhealthy(
         }
     }
     let looked = stream::iter(looks).map(|(id, api)| async move {
-        // What may not be read stays unknown here; the application's own health says that something is wrong.
+        // Without permission the reason stays unknown; the application's own health still says that something is wrong.
         let object = cluster.try_ask(api.get_opt(&id.name)).await.ok().flatten()?;
         health::verdict(cluster, &id, &serde_json::to_value(&object).ok()?).await
     });

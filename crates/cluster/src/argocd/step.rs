@@ -1,4 +1,4 @@
-//! Progress reports of long operations, and cancelling them.
+//! Progress reports of long operations, and their cancellation.
 
 use std::{ops::ControlFlow, pin::pin, time::Duration};
 
@@ -9,9 +9,9 @@ use tokio::sync::mpsc;
 
 use super::results::{Put, ResourceName};
 
-/// How often a caller is asked whether to continue.
+/// How often the caller can cancel.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// Steps that wait for a slow reader; the work waits with them.
+/// Steps that wait for a slow reader; when the queue is full, the work waits too.
 const QUEUE: usize = 256;
 
 /// One step of the work.
@@ -40,16 +40,16 @@ pub enum Step {
     },
 }
 
-/// Receives the steps; may break off.
+/// Receives the steps, and may cancel.
 pub type OnStep<'a> = dyn FnMut(&Step) -> ControlFlow<()> + 'a;
 
-/// Where the work reports its steps.
+/// Where an operation reports its steps.
 #[derive(Debug, Clone)]
 pub(crate) struct Tell(mpsc::Sender<Step>);
 
 impl Tell {
     pub(crate) async fn step(&self, step: Step) {
-        // The receiver is there for as long as the work is.
+        // The receiver exists as long as the operation.
         let _ = self.0.send(step).await;
     }
 
@@ -62,7 +62,7 @@ impl Tell {
     }
 }
 
-/// Does the work and hands its steps on until it is done or broken off.
+/// Runs the operation and passes its steps on until it is done or cancelled.
 pub(crate) async fn attended<T>(
     on_step: &mut OnStep<'_>,
     work: impl AsyncFnOnce(Tell) -> Result<T, TargetError>,
@@ -75,7 +75,7 @@ pub(crate) async fn attended<T>(
             Some(step) = steps.recv() => step,
             answer = &mut work => {
                 while let Ok(step) = steps.try_recv() {
-                    // It is done: there is nothing left to break off.
+                    // The operation is done, so there is nothing left to cancel.
                     let _ = on_step(&step);
                 }
                 return answer;

@@ -1,4 +1,5 @@
-//! A sync is an operation that is written into the Application; Argo CD carries it out and reports its progress.
+//! Syncs applications. A sync is an operation that is written into the Application; Argo CD carries it out and reports
+//! its progress.
 
 use std::{
     cell::RefCell,
@@ -34,22 +35,22 @@ const FAILED_LOOKS_MAX: u32 = 60;
 pub enum Follow {
     /// Only start it.
     Not,
-    /// Until it has ended.
+    /// Until it has finished.
     ToTheEnd,
-    /// Until the application is Healthy, too.
+    /// Until the application is also Healthy.
     UntilHealthy,
 }
 
 /// What to sync, and how.
 #[derive(Debug, Clone)]
 pub struct Sync {
-    /// By name; empty: all that the app of apps has made.
+    /// By name; empty: all that the app of apps has created.
     pub applications: Vec<String>,
-    /// Delete what left the repository.
+    /// Delete objects that are no longer in the repository.
     pub prune: bool,
     pub follow: Follow,
     pub timeout: Duration,
-    /// End the sync when nobody follows it any more.
+    /// End the sync when the caller cancels.
     pub end_on_interrupt: bool,
 }
 
@@ -87,7 +88,7 @@ pub(super) async fn sync(
     Ok(done)
 }
 
-/// The names of the applications. Without any, the app of apps first gets the chance to renew them.
+/// The names of the applications. If none are given, the app of apps is refreshed first, as it may change them.
 async fn chosen(
     cluster: &Cluster,
     wanted: &Sync,
@@ -109,14 +110,14 @@ async fn chosen(
     Ok(ours.children.iter().map(|child| child.name().to_owned()).collect())
 }
 
-/// Ends the sync that runs.
+/// Terminates the running sync.
 pub(super) async fn end(cluster: &Cluster, name: &str) -> Result<(), TargetError> {
     let Some(application) = application::find(cluster, name).await? else { return Ok(()) };
     if !application.is_busy() {
         return Ok(());
     }
-    // The definition of Applications has no subresource for the status, so this is an ordinary write. One that Argo CD
-    // has not begun yet is simply taken back.
+    // Applications have no status subresource, so this is an ordinary write. An operation that Argo CD has not started
+    // yet is simply removed.
     let patch = match &application.status.operation_state {
         Some(state) if state.runs() => json!({"status": {"operationState": {"phase": "Terminating"}}}),
         _ => json!({"operation": null}),
@@ -155,7 +156,7 @@ impl Follower<'_> {
         clock::now() >= self.deadline
     }
 
-    /// Writes the operation, once no other one runs, and gives its mark.
+    /// Writes the operation once no other one is running, and returns its mark.
     async fn start(&self, prune: bool) -> Result<String, TargetError> {
         let id = Uuid::new_v4().to_string();
         let mut tries = 0;
@@ -181,7 +182,7 @@ impl Follower<'_> {
             let patched = async { applications.patch(self.name, &params, &Patch::Merge(&operation)).await };
             match self.cluster.try_ask(patched).await {
                 Ok(_) => return Ok(id),
-                // Somebody wrote in between; it may have been another sync.
+                // Someone else wrote in between; it may have been another sync.
                 Err(call) if call.status() == Some(409) && tries < TRIES => tries += 1,
                 Err(call) => {
                     return Err(call.error(&format!("syncing application {}", self.name), self.cluster));
@@ -205,14 +206,14 @@ impl Follower<'_> {
         })
     }
 
-    /// Follows the operation until it has ended.
+    /// Follows the operation until it has finished.
     async fn to_the_end(&self, id: &str) -> Result<Synced, TargetError> {
         let mut told = BTreeMap::new();
         let mut failed_looks = 0;
         loop {
             let application = match self.look().await {
                 Ok(application) => application,
-                // The API server may be away for a moment; the sync is not.
+                // The API server may be unavailable for a moment while the sync continues.
                 Err(error) if failed_looks < FAILED_LOOKS_MAX && !self.late() => {
                     failed_looks += 1;
                     self.tell.doing(error.to_string()).await;
@@ -255,7 +256,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Reports the results that are new.
+    /// Reports new results.
     async fn report(
         &self,
         application: &Application,
@@ -263,7 +264,7 @@ impl Follower<'_> {
         told: &mut BTreeMap<(ResourceName, String), (String, String)>,
     ) {
         for one in &state.sync_result.resources {
-            // What is applied is applied: the words on it only change while its health does.
+            // Once an object is applied, its message changes only with its health.
             let message = if one.status == "Synced" { String::new() } else { one.message.clone() };
             let result = (one.result().to_owned(), message);
             let key = (one.id(), one.hook_type.clone());
@@ -319,8 +320,8 @@ fn is_marked(info: &[application::Info], id: &str) -> bool {
     info.iter().any(|one| one.name == MARK && one.value == id)
 }
 
-/// What `argocd app sync` writes: an operation has options of its own, which must be copied from the application.
-/// Without them the namespace would not be made, for example.
+/// As written by `argocd app sync`: an operation has options of its own, which must be copied from the application.
+/// Without them the namespace would not be created, for example.
 fn operation(application: &Application, prune: bool, id: &str) -> Value {
     let policy = &application.spec.sync_policy;
     let mut operation = json!({
@@ -337,7 +338,7 @@ fn operation(application: &Application, prune: bool, id: &str) -> Value {
     if let Some(retry) = &policy.retry {
         operation["retry"] = retry.clone();
     }
-    // Only if it is still the object that was read.
+    // Only if the object has not changed since it was read.
     json!({"metadata": {"resourceVersion": application.metadata.resource_version}, "operation": operation})
 }
 

@@ -1,7 +1,7 @@
-//! The admin port of a pod: how many connections it has, and orders to shed some.
+//! A pod's admin port: its number of connections, and orders to shed some.
 //!
-//! Inside of the cluster its address is used as it is. From outside a port is forwarded through the API server: its
-//! proxy would take the `Authorization` header for its own.
+//! Inside the cluster, the pod's address is used directly. From outside, a port is forwarded through the API server,
+//! whose proxy would take the `Authorization` header for its own.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -21,11 +21,11 @@ use tokio::{
 
 use crate::{connect::Cluster, facts::PodFacts};
 
-/// A page of metrics is far shorter.
+/// A metrics page is far shorter.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// How long the pod may take to answer.
 const ANSWER: Duration = Duration::from_secs(3);
-/// The variable of a pod that has its token.
+/// The pod's environment variable with its token.
 pub(super) const SHED_TOKEN: &str = "SHED_TOKEN";
 
 /// How pods are reached.
@@ -37,7 +37,7 @@ pub(super) enum Way {
     Outside,
 }
 
-/// The value of a gauge, summed over its series.
+/// The sum of a gauge's series.
 pub(super) async fn gauge(cluster: &Cluster, way: Way, pod: &PodFacts, name: &str) -> Result<u64, String> {
     let (status, body) = ask(cluster, way, pod, Request::get("/metrics"), String::new()).await?;
     if status != StatusCode::OK {
@@ -51,7 +51,7 @@ struct Accepted {
     accepted: u64,
 }
 
-/// Gives an order; returns how many connections were asked to move.
+/// Sends an order; returns how many connections were asked to move.
 pub(super) async fn shed(
     cluster: &Cluster,
     way: Way,
@@ -104,7 +104,7 @@ async fn ask(
         .map_err(|_| format!("no answer from port {port} within {} s", ANSWER.as_secs()))?
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: http::request::Builder,
@@ -112,7 +112,7 @@ async fn exchange(
 ) -> Result<(StatusCode, Vec<u8>), String> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // It ends with its sender and the body.
+    // The connection ends with its sender and the body.
     tokio::spawn(connection);
     let request = request
         .header(header::HOST, "pod")
@@ -125,16 +125,16 @@ async fn exchange(
     Ok((status, body.map_err(|error| error.to_string())?.to_bytes().to_vec()))
 }
 
-/// The sum of a metric's series on a page of Prometheus' text.
+/// The sum of a metric's series on a page in Prometheus' text format.
 fn sum(page: &str, name: &str) -> Option<u64> {
     let values = page.lines().filter_map(|line| {
         let rest = line.strip_prefix(name)?;
         let value = match rest.strip_prefix('{') {
-            // A label's value may have a brace in it; the last one ends them.
+            // A label's value may contain a brace; the last one ends the labels.
             Some(labels) => labels.rsplit_once('}')?.1,
             None => rest.strip_prefix(' ')?,
         };
-        // A time stamp may follow.
+        // A timestamp may follow.
         let value: f64 = value.split_ascii_whitespace().next()?.parse().ok()?;
         (value.is_finite() && value >= 0.0).then_some(value)
     });
@@ -142,7 +142,7 @@ fn sum(page: &str, name: &str) -> Option<u64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() as u64)
 }
 
-/// The token that a pod itself gets from a Secret.
+/// The token that the pod itself gets from a Secret.
 pub(super) async fn token(cluster: &Cluster, pod: &str) -> Result<String, TargetError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let found = cluster.ask(format!("pod {pod}"), pods.get(pod)).await?;

@@ -1,4 +1,4 @@
-//! A balancer's decisions as Events of the Deployment, and back.
+//! A balancer's decisions as Events of the Deployment, written and parsed.
 //!
 //! `ORDER, ORDER: REASON`. An order contains neither `, ` nor `: `, because pod names contain neither.
 
@@ -10,14 +10,14 @@ use platform::target::Balanced;
 
 use crate::facts::EventFacts;
 
-/// Of our Events.
+/// The reason of our Events.
 const REASON: &str = "Balanced";
 const REPORTER: &str = "playctl/balancer";
-/// The API's bound, in bytes.
+/// The API's limit, in bytes.
 const NOTE_MAX: usize = 1024;
 const CUT: &str = "…";
 
-/// The Event that tells of a decision.
+/// The Event that reports a decision.
 pub(super) fn event(about: ObjectReference, by: &str, balanced: &Balanced) -> Event {
     let mut event = Event {
         action: Some("Balance".to_owned()),
@@ -47,7 +47,7 @@ fn note(balanced: &Balanced) -> String {
     note
 }
 
-/// The decision that an Event tells of, if it is one of ours.
+/// The decision that an Event reports, if it is one of ours.
 pub(crate) fn told(event: &EventFacts) -> Option<Balanced> {
     if event.reason != REASON || event.reporter != REPORTER {
         return None;

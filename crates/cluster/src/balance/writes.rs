@@ -1,23 +1,24 @@
-//! Limits a balancer's writes to the API: every write goes to all watchers, and KEP 2255 asks that deletion
-//! costs be written rarely.
+//! Limits a balancer's writes to the API: every write goes to all watchers, and KEP 2255 asks for rare changes of
+//! deletion costs.
 
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use platform::TargetError;
 
-/// Writes in a [`WINDOW`]. A foreseen scale-down takes two for each replica, and a service has at most 250.
+/// The maximum number of writes in a [`WINDOW`]. A predicted scale-down takes two for each replica, and a service has
+/// at most 250.
 const MOST: u32 = 600;
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// The writes of one balancer.
+/// Counts the writes of one balancer.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     window: Mutex<Option<(Instant, u32)>>,
 }
 
 impl Writes {
-    /// One more.
+    /// Counts one more write.
     pub(super) fn one(&self, now: Instant) -> Result<(), TargetError> {
         let mut window = self.window.lock();
         let (began, count) =

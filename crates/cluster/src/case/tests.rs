@@ -76,7 +76,7 @@ fn the_controllers_memory_is_what_its_events_and_status_give_away() {
 }
 
 #[test]
-fn what_the_controller_reports_is_told_in_its_words() {
+fn the_controllers_reports_are_quoted() {
     let reported = status_words(&hpa(), clock::wall());
     assert_eq!((reported.current, reported.desired), (3, 3));
     assert_eq!(reported.metrics[0], "http_requests 250 per pod of 100: wants 8");

@@ -15,11 +15,11 @@ pub(crate) struct HpaFacts {
     pub(crate) name: String,
     pub(crate) uid: String,
     pub(crate) target: ObjectReference,
-    /// `Err`: our engine does not read it, and why.
+    /// `Err`: why our engine cannot read it.
     pub(crate) spec: Result<HpaSpec, String>,
     pub(crate) min: u32,
     pub(crate) max: u32,
-    /// What the controller last wrote down, as in the API.
+    /// What the controller last reported, as in the API.
     pub(crate) status: Value,
     pub(crate) current: u32,
     pub(crate) desired: u32,
@@ -41,20 +41,20 @@ impl HpaFacts {
         self.conditions.iter().find(|condition| condition.kind == kind)
     }
 
-    /// The condition that says most: why it does nothing, what limits it, or that all is well.
+    /// The most informative condition: why it does nothing, what limits it, or that all is well.
     pub(crate) fn telling(&self) -> Option<&Condition> {
         let inactive = self.condition("ScalingActive").filter(|condition| !condition.status);
         let limited = || self.condition("ScalingLimited").filter(|condition| condition.status);
         inactive.or_else(limited).or_else(|| self.condition("AbleToScale"))
     }
 
-    /// The controller's words for where it stands.
+    /// The controller's own description of its state.
     pub(crate) fn words(&self) -> String {
         self.telling()
             .map_or_else(|| "the controller has not looked yet".to_owned(), |one| one.message.clone())
     }
 
-    /// As a manifest, which can be explained.
+    /// As a manifest that can be explained.
     pub(crate) fn manifest(&self) -> Result<Manifest, String> {
         Ok(Manifest {
             name: self.name.clone(),

@@ -10,7 +10,7 @@ use super::{Facts, Object, name, time};
 
 /// The label by which Services select the pods that take new connections.
 pub(crate) const TRAFFIC: &str = "traffic";
-/// The annotation by which a `ReplicaSet` chooses who goes first.
+/// The annotation by which a `ReplicaSet` chooses which pod to delete first.
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// The name of the port for probes, metrics and orders.
 const ADMIN: &str = "admin";
@@ -34,7 +34,7 @@ pub(crate) struct PodFacts {
     /// Why it is in this phase, such as `Evicted: The node was low on resource: memory.`
     pub(crate) phase_reason: String,
     pub(crate) ready: Option<Readiness>,
-    /// Why no node has taken it.
+    /// Why it is not scheduled.
     pub(crate) unschedulable: Option<String>,
     pub(crate) created: Option<Timestamp>,
     /// When its node accepted it.
@@ -56,7 +56,7 @@ pub(crate) struct ContainerFacts {
     pub(crate) name: String,
     pub(crate) restarts: u32,
     pub(crate) running: Option<Timestamp>,
-    /// Reason and message of what it waits for, such as `CrashLoopBackOff`.
+    /// Reason and message of its waiting state, such as `CrashLoopBackOff`.
     pub(crate) waiting: Option<(String, String)>,
     /// How its last run ended.
     pub(crate) ended: Option<Ended>,
@@ -64,7 +64,7 @@ pub(crate) struct ContainerFacts {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Tells this end from another.
+    /// Distinguishes this end from others.
     pub(crate) id: String,
     pub(crate) exit_code: i32,
     pub(crate) words: String,
@@ -75,7 +75,7 @@ impl PodFacts {
         self.ready.as_ref().is_some_and(|ready| ready.is_ready)
     }
 
-    /// It ended and is not started again.
+    /// It has ended and will not be restarted.
     pub(crate) fn is_over(&self) -> bool {
         self.phase == "Failed" || self.phase == "Succeeded"
     }
@@ -84,7 +84,7 @@ impl PodFacts {
         self.containers.iter().map(|container| container.restarts).sum()
     }
 
-    /// Why it is not ready, as far as the pod itself says.
+    /// Why it is not ready, as far as the pod itself tells.
     pub(crate) fn why_not_ready(&self) -> String {
         if let Some(why) = &self.unschedulable {
             return format!("no node takes it: {why}");
@@ -143,7 +143,7 @@ impl Facts for Pod {
             port: ports.and_then(|port| u16::try_from(port.container_port).ok()),
             admin_port: admin.and_then(|port| u16::try_from(port.container_port).ok()),
             traffic: if labelled(TRAFFIC) == Some("inactive") { Traffic::Inactive } else { Traffic::Active },
-            // What is no number counts as none, for the controller as here.
+            // Anything but a number counts as 0, as for the controller.
             deletion_cost: annotated(DELETION_COST).and_then(|cost| cost.parse().ok()).unwrap_or(0),
             phase: status.and_then(|status| status.phase.clone()).unwrap_or_else(|| "Pending".to_owned()),
             phase_reason: status.map_or_else(String::new, |status| {
@@ -190,7 +190,7 @@ fn ended(state: Option<&ContainerState>) -> Option<Ended> {
     let code = ended.exit_code;
     let how = match (ended.signal, code) {
         (Some(signal), _) if signal > 0 => format!("signal {signal}"),
-        // As shells and runtimes report the end by a signal.
+        // The way in which shells and runtimes report a signal.
         (_, 129..=192) => format!("signal {}", code - 128),
         _ => format!("exit status {code}"),
     };

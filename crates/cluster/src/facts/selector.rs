@@ -20,7 +20,7 @@ enum Expression {
 }
 
 impl Selector {
-    /// From `{matchLabels, matchExpressions}`; `None`: there is none, or it selects nothing that could be known.
+    /// From `{matchLabels, matchExpressions}`; `None`: there is none, or it cannot be evaluated.
     pub(crate) fn read(selector: &Value) -> Option<Self> {
         let labels = selector["matchLabels"].as_object().into_iter().flatten();
         let labels = labels.map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
@@ -33,12 +33,12 @@ impl Selector {
         (!selector.labels.is_empty() || !selector.expressions.is_empty()).then_some(selector)
     }
 
-    /// All of these labels.
+    /// A selector that requires all of these labels.
     pub(crate) fn of_labels(labels: BTreeMap<String, String>) -> Self {
         Self { labels, expressions: Vec::new() }
     }
 
-    /// From the form of a scale's status and of URLs: `app=web,tier!=back,zone in (a,b),!old`.
+    /// Parses the form in a scale's status and in URLs: `app=web,tier!=back,zone in (a,b),!old`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut selector = Self::default();
         for part in split(text) {
@@ -73,7 +73,7 @@ impl Selector {
     }
 }
 
-/// At commas that are not in parentheses.
+/// Splits at commas outside parentheses.
 fn split(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     text.split(move |character| {
@@ -110,7 +110,7 @@ impl Expression {
     }
 }
 
-/// As in the query of a URL, before it is escaped.
+/// As in a URL's query, before escaping.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let labels = self.labels.iter().map(|(key, value)| format!("{key}={value}"));

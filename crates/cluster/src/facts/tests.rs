@@ -1,4 +1,4 @@
-//! With objects as a Kubernetes 1.34 API server gave them (`tests/recorded`).
+//! Uses objects recorded from a Kubernetes 1.34 API server (`tests/recorded`).
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Facts, Object, Selector, name};
 
-/// Whose user agent the autoscaler's controller has.
+/// The user agent of the autoscaler's controller.
 const CONTROLLER: &str = "kube-controller-manager";
 
 #[derive(Debug, Clone, PartialEq)]
@@ -15,7 +15,7 @@ pub(crate) struct WorkloadFacts {
     pub(crate) uid: String,
     /// `spec.replicas`; the API's default is 1.
     pub(crate) replicas: u32,
-    /// Its scale is not where a Deployment has its own, as with some extensions: ask the API server for it.
+    /// Its scale is not where a Deployment has it, as with some custom resources: ask the API server for it.
     pub(crate) needs_scale: bool,
     /// `status.replicas`.
     pub(crate) present: u32,
@@ -27,7 +27,7 @@ pub(crate) struct WorkloadFacts {
 /// Who last set `spec.replicas`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Writer {
-    /// The controller of autoscalers.
+    /// The autoscaler's controller.
     Autoscaler,
     /// Something else, such as `kubectl`.
     Other(String),
@@ -55,8 +55,9 @@ impl Facts for DynamicObject {
     }
 }
 
-/// The one that owns the field: a change takes it from all others. Several own it if they agree on the value; then the
-/// one that scaled counts, whose entry has no time. Through a scale nothing else can be written, wherever its field is.
+/// The writer is the owner of the field: a change takes it from all others. There are several if they agree on the
+/// value; then the one that used the scale subresource counts, whose entry has no time. Through a scale nothing else
+/// can be written, wherever the field is.
 fn writer(object: &DynamicObject) -> Writer {
     let entries = object.metadata.managed_fields.as_ref().into_iter().flatten();
     let owners = entries.filter(|entry| {

@@ -1,4 +1,4 @@
-//! The Job as an object.
+//! The Job's manifest.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,17 +18,17 @@ use k8s_openapi::{
 
 use super::LoadRequest;
 
-/// Of the Job, its pods and their container, in `app.kubernetes.io/name`. No label says that they are of a release of
-/// our chart: its network policies deny its own pods what a client needs, and are not about others.
+/// The name of the Job, its pods and their container, in `app.kubernetes.io/name`. They have no label of a release of
+/// our chart, because its network policies deny the release's own pods what a client needs, and do not apply to others.
 pub(crate) const NAME: &str = "playctl-load";
 /// The user of our images.
 const USER: i64 = 65_532;
 /// How long a finished Job is kept if nobody deletes it.
 const KEPT: Duration = Duration::from_mins(10);
-/// What a worker may take to end its connections and tell its result.
+/// How long a worker may take to close its connections and report its result.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// An image with `playctl` in it.
+/// An image that contains `playctl`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Image {
     pub(super) reference: String,
@@ -41,7 +41,7 @@ impl Image {
         Self { reference: reference.to_owned(), pull_policy: None, pull_secrets: Vec::new() }
     }
 
-    /// Of a container that serves.
+    /// The image of a serving container.
     pub(super) fn served_by(pod: &Pod) -> Option<Self> {
         let spec = pod.spec.as_ref()?;
         let serves = |container: &&Container| {
@@ -64,7 +64,7 @@ fn quantities(pairs: [(&str, &str); 2]) -> BTreeMap<String, Quantity> {
     pairs.map(|(name, value)| (name.to_owned(), Quantity(value.to_owned()))).into()
 }
 
-/// The Job of a load, whose pods may take `patience` until they run.
+/// The Job of a load, whose pods may take `patience` to start.
 pub(super) fn describe(
     name: &str,
     namespace: &str,
@@ -90,7 +90,7 @@ pub(super) fn describe(
             completion_mode: Some("Indexed".to_owned()),
             completions: Some(workers),
             parallelism: Some(workers),
-            // A worker that comes late is none: its share would start over.
+            // A late worker is useless: its share of the load would start from scratch.
             backoff_limit: Some(0),
             active_deadline_seconds: Some(seconds(at_most)),
             ttl_seconds_after_finished: Some(i32::try_from(KEPT.as_secs()).unwrap_or(i32::MAX)),
@@ -140,7 +140,7 @@ fn container(image: &Image) -> Container {
         image_pull_policy: image.pull_policy.clone(),
         args: Some(vec!["load-worker".to_owned(), "--away".to_owned()]),
         stdin: Some(true),
-        // It stays open when its writer is cut off.
+        // The input stays open when its writer is disconnected.
         stdin_once: Some(false),
         resources: Some(ResourceRequirements {
             requests: Some(quantities([("cpu", "100m"), ("memory", "64Mi")])),

@@ -1,4 +1,4 @@
-//! Talking with one worker: its log, and its standard input.
+//! Communication with one worker: its log, and its standard input.
 
 use std::time::Duration;
 
@@ -21,16 +21,16 @@ use crate::{
     timeouts::ANSWER,
 };
 
-/// Between two tries to follow a log, or to attach.
+/// The pause between two attempts to follow a log, or to attach.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How often a pod that cannot be asked about is asked about again before it counts as lost.
+/// How many requests for a pod's state may fail before the pod counts as lost.
 const ASKS: u32 = 20;
-/// How often a line is written again to an input that breaks.
+/// How often a line is rewritten to an input that breaks.
 const WRITES: u32 = 5;
-/// A log is followed again from a little before its last line: the API takes whole seconds.
+/// A log is followed again from shortly before its last line: the API accepts whole seconds only.
 const OVERLAP: SignedDuration = SignedDuration::from_secs(2);
 
-/// Sends the lines of a pod's log, and in the end why it has ended. Lines may come twice.
+/// Sends the lines of a pod's log, and finally why the pod has ended. Lines may come twice.
 pub(super) async fn listen(cluster: Cluster, pod: String, worker: u32, heard: mpsc::Sender<(u32, Heard)>) {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut last: Option<Timestamp> = None;
@@ -49,7 +49,7 @@ pub(super) async fn listen(cluster: Cluster, pod: String, worker: u32, heard: mp
                 }
             }
         }
-        // The log is at its end, or the connection is.
+        // The log has ended, or the connection has.
         let ended = match cluster.try_ask(api.get(&pod)).await {
             Ok(pod) => match pod.facts() {
                 Object::Pod(facts) => how_it_ended(&facts),
@@ -63,7 +63,7 @@ pub(super) async fn listen(cluster: Cluster, pod: String, worker: u32, heard: mp
             }
         };
         if let Some(why) = ended {
-            // The log of a pod that has ended is complete only when read again after its end.
+            // The log of a pod that has ended is complete only when it is read again after the end.
             rest(&api, &pod, last, worker, &heard).await;
             let _ = heard.send((worker, Heard::Ended(why))).await;
             return;
@@ -91,7 +91,7 @@ async fn rest(
     }
 }
 
-/// `None`: it runs.
+/// Why the pod has ended; `None`: it is running.
 pub(super) fn how_it_ended(pod: &PodFacts) -> Option<String> {
     let ended = pod.containers.iter().find(|container| container.running.is_none());
     let ended = ended.and_then(|container| container.ended.as_ref());
@@ -107,7 +107,7 @@ pub(super) fn how_it_ended(pod: &PodFacts) -> Option<String> {
     }
 }
 
-/// Writes lines to the standard input of a pod. An input that breaks is attached to again.
+/// Writes lines to a pod's standard input. If it breaks, it is attached again.
 pub(super) async fn tell(cluster: Cluster, pod: String, mut lines: mpsc::Receiver<String>) {
     let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
     let mut input: Option<Input> = None;
@@ -117,7 +117,7 @@ pub(super) async fn tell(cluster: Cluster, pod: String, mut lines: mpsc::Receive
             if input.as_mut().is_none_or(Input::has_ended) {
                 input = Input::attach(&api, &pod).await;
                 if let (Some(open), false) = (&mut input, is_first) {
-                    // What may have been cut off ends here. A failure shows in the next write.
+                    // Terminates a line that may have been cut off. A failure shows in the next write.
                     open.write("\n").await;
                 }
             }
@@ -133,10 +133,10 @@ pub(super) async fn tell(cluster: Cluster, pod: String, mut lines: mpsc::Receive
     }
 }
 
-/// The standard input of a container, while it is attached to.
+/// A container's standard input while attached.
 struct Input {
     writer: WriteHalf<SimplexStream>,
-    /// Its pipe does not tell whether anybody reads at the other end any more; this does.
+    /// The pipe does not show whether anyone still reads at the other end; this does.
     ended: BoxFuture<'static, Option<Status>>,
     _process: AttachedProcess,
 }
@@ -149,12 +149,12 @@ impl Input {
         Some(Self { writer: process.stdin()?, ended: process.take_status()?.boxed(), _process: process })
     }
 
-    /// Ask this before a write, and never again once it was true.
+    /// Ask this before each write, and never again once it was true.
     fn has_ended(&mut self) -> bool {
         (&mut self.ended).now_or_never().is_some()
     }
 
-    /// Returns whether it was taken.
+    /// Returns whether the text was accepted.
     async fn write(&mut self, text: &str) -> bool {
         tokio::select! {
             written = self.writer.write_all(text.as_bytes()) => written.is_ok(),

@@ -33,7 +33,7 @@ fn its_pods_have_no_privileges_and_are_of_no_release() {
     for volume in ["volumes", "hostNetwork", "hostPID", "serviceAccountName"] {
         assert_eq!(pod[volume], Value::Null, "{volume}");
     }
-    // The chart's policies deny by this label.
+    // The chart's policies select by this label.
     assert_eq!(template["metadata"]["labels"]["app.kubernetes.io/instance"], Value::Null);
     assert_eq!((&container["stdin"], &container["stdinOnce"]), (&json!(true), &json!(false)));
 }
@@ -43,7 +43,7 @@ fn it_ends_and_goes_by_itself() {
     let spec = &job()["spec"];
     assert_eq!((&spec["parallelism"], &spec["completions"]), (&json!(3), &json!(3)));
     assert_eq!((&spec["completionMode"], &spec["backoffLimit"]), (&json!("Indexed"), &json!(0)));
-    // The load, the wait for its pods, and the grace of 30 s.
+    // The load, the wait for its pods, and 30 s of grace.
     assert_eq!(spec["activeDeadlineSeconds"], 240 + 180 + 30);
     assert_eq!(spec["ttlSecondsAfterFinished"], 600);
     let request = LoadRequest { workers: 1, image: None, at_most: Duration::MAX };
@@ -90,7 +90,7 @@ fn how_a_worker_ended_is_told_in_words() {
 }
 
 #[test]
-fn an_image_that_will_never_be_there_is_waited_for_in_vain() {
+fn a_missing_image_is_waited_for_and_then_reported() {
     let waits = |reason: &str| {
         facts(
             json!({"metadata": {"name": "p"}, "status": {"phase": "Pending", "containerStatuses": [{"name": "c",

@@ -1,4 +1,4 @@
-//! One call of a program: run to its end, watched line by line, cancelled when nobody wants it any more.
+//! One call of a program: run to its end, read line by line, ended when cancelled.
 
 use std::{
     collections::VecDeque,
@@ -17,21 +17,22 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::shell::quoted;
 
-/// How often a caller that waits is asked whether to go on.
+/// How often a waiting caller can cancel.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// How long a program that was told to end may take before it is killed. minikube cleans up after an interrupt.
+/// How long an interrupted program may take before it is killed. minikube cleans up after an interrupt.
 const END: Duration = Duration::from_secs(20);
-/// How long its pipes may stay open once it has ended. What it said last may still be on its way; but a child of it, such as
+/// How long its pipes may stay open after its end. Its last output may still be on its way, but a child process, such
+/// as a daemon that it started, would keep them open forever.
 /// a daemon that it started, would keep them open for ever.
 const DRAIN: Duration = Duration::from_secs(5);
-/// A longer line is cut: the list of profiles is one line.
+/// A longer line is split: the list of profiles is one line.
 const LINE_BYTES_MAX: u64 = 4 << 20;
-/// Lines that wait for the reader; the program waits with them.
+/// Lines that wait for the reader; when the queue is full, the program waits too.
 const LINES_MAX: usize = 256;
-/// Of what it said on stderr, as many of the last lines are kept.
+/// The number of last stderr lines that are kept.
 const LAST_LINES: usize = 8;
 
-/// What is run, and with what.
+/// A program with its arguments and environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
     pub(crate) program: PathBuf,
@@ -50,7 +51,7 @@ impl Call {
     }
 }
 
-/// As somebody would type it.
+/// As typed in a shell.
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.program.file_name().unwrap_or(self.program.as_os_str());
@@ -59,12 +60,12 @@ impl fmt::Display for Call {
     }
 }
 
-/// What a program that runs lets its caller know.
+/// What a running program reports to its caller.
 #[derive(Debug)]
 pub(crate) enum Heard<'a> {
     Out(&'a str),
     Err(&'a str),
-    /// Nothing for a while.
+    /// No output for a while.
     Waiting,
 }
 
@@ -76,14 +77,14 @@ pub(crate) struct Ended {
     pub(crate) last_words: Vec<String>,
 }
 
-/// Why a program did not end by itself, or never ran.
+/// Why a program did not end normally, or never started.
 #[derive(Debug)]
 pub(crate) enum Broken {
     NotFound,
     Io(io::Error),
-    /// It took longer than it may.
+    /// It exceeded its time limit.
     Silent(Duration),
-    /// The caller did not want to wait any longer; it was ended.
+    /// The caller cancelled; the program was ended.
     Interrupted,
 }
 
@@ -92,7 +93,7 @@ enum Pipe {
     Err(String),
 }
 
-/// Runs `call` to its end. `hear` may break off: then the program is told to end, as by Ctrl-C, and after [`END`] killed.
+/// Runs `call` to its end. `hear` can cancel: the program is then interrupted, as by Ctrl-C, and killed after [`END`].
 pub(crate) fn run(
     call: &Call,
     limit: Option<Duration>,
@@ -111,7 +112,7 @@ pub(crate) fn start(call: &Call, stdin: Stdio) -> Result<Child, Broken> {
     })
 }
 
-/// What [`run`] does once the program runs.
+/// The part of [`run`] after the program has started.
 pub(crate) fn watch(
     mut child: Child,
     limit: Option<Duration>,
@@ -140,7 +141,7 @@ pub(crate) fn watch(
     }
 }
 
-/// The last words on stderr once both pipes are closed; `None`: broken off.
+/// The last stderr lines once both pipes are closed; `None`: cancelled.
 fn follow(
     child: &mut Child,
     hear: &mut dyn FnMut(Heard<'_>) -> ControlFlow<()>,
@@ -185,7 +186,7 @@ fn follow(
     }
 }
 
-/// Reads lines on a thread of its own, which ends with the pipe.
+/// Reads lines on a separate thread, which ends with the pipe.
 fn read(
     pipe: impl Read + Send + 'static,
     lines: mpsc::SyncSender<Pipe>,
@@ -200,7 +201,7 @@ fn read(
             let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
             bytes.clear();
             if lines.send(of(line)).is_err() {
-                // Nobody listens, but its writer must not wait for that.
+                // Nobody reads, but the writer must not block on that.
                 let _ = io::copy(&mut pipe, &mut io::sink());
                 break;
             }
@@ -209,10 +210,10 @@ fn read(
     Ok(())
 }
 
-/// Ends a child that has not been waited for: so its pid is still its own.
+/// Ends a child process that has not been waited for, so that its pid is still its own.
 fn end(child: &mut Child) -> io::Result<()> {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // It may have ended just now, which is what is wanted.
+        // It may just have ended, which is fine.
         let _ = kill_process(pid, Signal::INT);
     }
     let deadline = clock::now() + END;
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_interrupted_as_by_ctrl_c() {
+    fn a_cancelled_program_is_interrupted_as_by_ctrl_c() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let script = format!(
             "trap 'echo interrupted >{}; exit 1' INT; echo up; while :; do sleep 0.05; done",

@@ -9,11 +9,11 @@ use super::{
     error::{INSTALL_DRIVER, INSTALL_MINIKUBE},
 };
 
-/// A program that has not said its version by then does not.
+/// How long a program may take to report its version.
 const ANSWER: Duration = Duration::from_secs(10);
 const INSTALL_HELM: &str = "install helm 3.13 or newer: https://helm.sh/docs/intro/install";
 
-/// What can run nodes, in the order in which minikube likes them: its name as a driver, and a call that succeeds if it
+/// Drivers that can run nodes, in minikube's order of preference: the driver's name, and a call that succeeds if it
 /// works.
 const DRIVERS: [(&str, &str, &[&str]); 6] = [
     ("docker", "docker", &["version", "--format", "{{.Server.Version}}"]),
@@ -34,7 +34,7 @@ pub struct Tools {
 enum Found {
     Version(String),
     Not,
-    /// It is there and does not work, for this reason.
+    /// It is installed but does not work, for this reason.
     Ill(String),
 }
 
@@ -63,7 +63,7 @@ impl Tools {
     }
 }
 
-/// Looks at everything and changes nothing.
+/// Checks everything and changes nothing.
 pub fn checks(tools: &Tools) -> Vec<Check> {
     let minikube = tools.ask("minikube", &["version", "--short"]);
     let helm = tools.ask("helm", &["version", "--short"]);
@@ -86,7 +86,7 @@ fn program(name: &str, found: Found, wanted_for: &str, install: &str) -> Check {
     }
 }
 
-/// Whatever works is enough; Docker that is installed and does not run is worth a word.
+/// One working driver is enough; Docker that is installed but not running is worth mentioning.
 fn drivers(tools: &Tools) -> Check {
     let name = "minikube driver";
     let (mut work, mut ill) = (Vec::new(), Vec::new());

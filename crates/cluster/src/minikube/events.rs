@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// One thing that minikube told.
+/// A message of minikube.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
-    /// A step of what it does.
+    /// A step of its work.
     Step {
         /// The steps are numbered from 0; not all of them happen.
         number: Option<u32>,
@@ -16,14 +16,14 @@ pub enum Told {
         name: String,
         message: String,
     },
-    /// It fetches something; `progress` from 0 to 1, once it is known.
+    /// A download; `progress` from 0 to 1, once known.
     Download {
         artifact: String,
         progress: Option<String>,
     },
     Warning(String),
     Info(String),
-    /// Why it is about to end.
+    /// Why it is about to exit.
     Error(Reason),
 }
 
@@ -34,9 +34,9 @@ pub struct Reason {
     /// empty.
     pub id: String,
     pub message: String,
-    /// What minikube would do about it; may be empty.
+    /// minikube's advice; may be empty.
     pub advice: String,
-    /// Where minikube says more; may be empty.
+    /// A page with more information; may be empty.
     pub url: String,
 }
 
@@ -49,7 +49,7 @@ struct CloudEvent {
 }
 
 const PREFIX: &str = "io.k8s.sigs.minikube.";
-/// What its error codes begin with.
+/// The prefixes of its error codes.
 const CODES: [&str; 14] = [
     "MK_",
     "RSRC_",
@@ -67,7 +67,7 @@ const CODES: [&str; 14] = [
     "TUNNEL_",
 ];
 
-/// A line of `--output json`; `None` if it is none.
+/// Parses a line of `--output json`; `None` if it is something else.
 pub(crate) fn event(line: &str) -> Option<Told> {
     let event: CloudEvent = serde_json::from_str(line).ok()?;
     let field = |name: &str| event.data.get(name).map(|text| text.trim().to_owned()).unwrap_or_default();
@@ -95,7 +95,7 @@ pub(crate) fn event(line: &str) -> Option<Told> {
     })
 }
 
-/// The reason in a line for people, such as `X Exiting due to DRV_NOT_FOUND: …`, in whatever language.
+/// Parses the reason in a line for people, such as `X Exiting due to DRV_NOT_FOUND: …`, in any language.
 pub(crate) fn reason(line: &str) -> Option<Reason> {
     let is_code = |word: &&str| {
         let code = word.trim_end_matches(':');
@@ -113,7 +113,7 @@ pub(crate) fn reason(line: &str) -> Option<Reason> {
 }
 
 impl Told {
-    /// In one line.
+    /// As one line of text.
     pub fn words(&self) -> String {
         match self {
             Self::Step { number: Some(number), of: Some(of), name, message } => {

@@ -1,10 +1,10 @@
-//! What has to keep running once `up` has ended: minikube's tunnel, and the proxy of its dashboard.
+//! What must keep running once `up` has ended: minikube's tunnel, and the proxy of its dashboard.
 //!
-//! A keeper, which is a process of ours, runs it and restarts it when it ends. Both can be ended later without ever
-//! signalling a process that merely got the same pid: each holds a lock on a file that contains its pid, the keeper by
-//! itself and minikube by its standard input, which is that file. The kernel releases a lock when its holder ends, for
-//! whatever reason. So a held lock vouches for the pid beside it, and a free one says that nothing is
-//! left.
+//! A keeper, which is a process of ours, runs the program and restarts it when it ends. Both can be ended later without
+//! ever signalling an unrelated process that got the same pid: each holds a lock on a file that contains its pid, the
+//! keeper directly and minikube through its standard input, which is that file. The kernel releases a lock when its
+//! holder ends, for whatever reason. So a held lock guarantees that the pid in the file is valid, and a free lock that
+//! nothing is left.
 
 use std::{
     fmt,
@@ -23,19 +23,19 @@ use super::{
     call::{self, Broken, Call, Heard, pause},
 };
 
-/// How long a keeper may take to hold its lock, and its child to be started.
+/// How long a keeper may take to lock its file and start its child.
 const BEGIN: Duration = Duration::from_secs(20);
-/// How long a keeper may take to end its child and itself, more than a child may.
+/// How long a keeper may take to end its child and itself: longer than the child alone.
 const END: Duration = Duration::from_secs(30);
-/// What was killed is gone by then.
+/// How long a killed process may take to disappear.
 const KILLED: Duration = Duration::from_secs(5);
-/// Before it is started again: at first, and at most.
+/// The first and the longest pause before a restart.
 const BACK_OFF: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-/// A child that ran this long had come up.
+/// A child that ran this long counts as started successfully.
 const WAS_UP: Duration = Duration::from_mins(1);
-/// A longer log starts from scratch.
+/// A longer log is truncated.
 const LOG_BYTES_MAX: u64 = 256 << 10;
-/// A process that was locked out by somebody's look at the lock tries again.
+/// How long to retry a lock, which someone may hold briefly to check it.
 const LOCK: Duration = Duration::from_secs(2);
 
 /// What is kept running.
@@ -71,7 +71,7 @@ impl fmt::Display for Keep {
     }
 }
 
-/// The place of what is kept for one profile.
+/// A program that is kept running for one profile, by its files.
 #[derive(Debug, Clone)]
 pub struct Kept {
     folder: PathBuf,
@@ -79,7 +79,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// In `folder`, which belongs to one profile alone.
+    /// `folder` belongs to this profile alone.
     pub fn new(folder: impl Into<PathBuf>, keep: Keep) -> Self {
         Self { folder: folder.into(), keep }
     }
@@ -96,18 +96,18 @@ impl Kept {
         Lock(self.file("child"))
     }
 
-    /// What it said.
+    /// The log of its output.
     pub fn log(&self) -> PathBuf {
         self.file("log")
     }
 
-    /// Whether it is kept running.
+    /// Whether it is being kept running.
     pub fn runs(&self) -> io::Result<bool> {
         self.keeper().is_held()
     }
 
-    /// Starts the keeper, which `keeper` is to run ([`keep`]), and waits until minikube runs under it. Nothing happens if
-    /// there is one already.
+    /// Starts the keeper with the command `keeper`, which calls [`keep`], and waits until minikube runs under it. Does
+    /// nothing if a keeper is already running.
     pub fn begin(&self, mut keeper: Command) -> Result<bool, MinikubeError> {
         let name = format!("{} {}", keeper.get_program().display(), self.keep);
         let io = |source| MinikubeError::Io { call: name.clone(), source };
@@ -115,10 +115,11 @@ impl Kept {
         if self.runs().map_err(io)? {
             return Ok(false);
         }
-        // What a killed keeper left would hold the addresses.
+        // The leftovers of a killed keeper would hold the addresses.
         self.end()?;
         let log = File::options().create(true).append(true).open(self.log()).map_err(io)?;
-        // A group of its own: the Ctrl-C of this terminal is not for it. It stays in the session, where sudo knows the user.
+        // Its own process group, because this terminal's Ctrl-C is not for it. It stays in the session, where sudo
+        // remembers the user.
         keeper.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let mut started = keeper.spawn().map_err(io)?;
         let deadline = clock::now() + BEGIN;
@@ -152,7 +153,7 @@ impl Kept {
         lines.iter().rev().take(5).rev().map(|line| line.trim().to_owned()).collect()
     }
 
-    /// The address that it printed, once it has.
+    /// The address that it printed, if it has.
     pub fn address(&self) -> Option<String> {
         let text = fs::read_to_string(self.log()).ok()?;
         text.lines().rev().find_map(|line| {
@@ -161,10 +162,10 @@ impl Kept {
         })
     }
 
-    /// Ends it. Returns whether anything ran; afterwards nothing does.
+    /// Ends it. Returns whether anything was running; afterwards nothing is.
     pub fn end(&self) -> Result<bool, MinikubeError> {
         let mut ran = false;
-        // The keeper ends minikube before itself. What is left without a keeper is told in the way it knows.
+        // The keeper ends minikube before itself. A process left without a keeper gets the signal that it expects.
         for (lock, signal) in [(self.keeper(), Signal::TERM), (self.child(), Signal::INT)] {
             ran |= lock.end(signal).map_err(|source| MinikubeError::Io {
                 call: format!("ending minikube's {} ({})", self.keep, lock.0.display()),
@@ -172,14 +173,14 @@ impl Kept {
             })?;
         }
         for file in ["keeper", "child", "log"] {
-            // Of one that never ran there is none.
+            // The file does not exist if it never ran.
             let _ = fs::remove_file(self.file(file));
         }
         Ok(ran)
     }
 }
 
-/// A file that its holder has locked, with the holder's pid in it.
+/// A file that contains its holder's pid and that the holder has locked.
 struct Lock(PathBuf);
 
 impl Lock {
@@ -187,7 +188,7 @@ impl Lock {
         File::options().read(true).write(true).create(true).truncate(false).open(&self.0)
     }
 
-    /// Takes it, for as long as the file is open, here or in a process that inherited it.
+    /// Locks the file as long as it is open, here or in a process that inherited it.
     fn take(&self) -> io::Result<Option<File>> {
         let file = self.open()?;
         let deadline = clock::now() + LOCK;
@@ -216,7 +217,7 @@ impl Lock {
         fs::read_to_string(&self.0).ok()?.trim().parse().ok().and_then(Pid::from_raw)
     }
 
-    /// Signals the holder and waits until it is gone; kills it if it does not go.
+    /// Signals the holder and waits until it is gone; kills it if necessary.
     fn end(&self, signal: Signal) -> io::Result<bool> {
         if !self.is_held()? {
             return Ok(false);
@@ -237,20 +238,20 @@ impl Lock {
         Err(io::Error::other("it runs on, though it was killed"))
     }
 
-    /// Signals `pid` only if it is still the holder's.
+    /// Signals `pid` only if it is still the lock's holder.
     #[cfg(target_os = "linux")]
     fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
         use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return Ok(()) };
-        // The lock's holder held it when the process was opened, so it is this process and none that came later.
+        // The lock was held when the process was opened, so the process is its holder and not a later one.
         if self.is_held()? && self.pid() == Some(pid) {
-            // It may have ended meanwhile.
+            // It may just have ended.
             let _ = pidfd_send_signal(&process, signal);
         }
         Ok(())
     }
 
-    /// Signals `pid` if the lock is held. This system has no handle on a process to hold between the look and the signal.
+    /// Signals `pid` if the lock is held. This system has no process handle to hold between the check and the signal.
     #[cfg(not(target_os = "linux"))]
     fn signal(&self, pid: Pid, signal: Signal) -> io::Result<()> {
         if self.is_held()? && self.pid() == Some(pid) {
@@ -267,7 +268,7 @@ fn note_pid(file: &mut File, pid: u32) -> io::Result<()> {
     file.flush()
 }
 
-/// Keeps minikube's tunnel or dashboard running until the profile's caller breaks off. This is the keeper's whole life.
+/// Keeps minikube's tunnel or dashboard running until the caller cancels. This is the keeper's whole life.
 pub fn keep(minikube: &Minikube, keep: Keep) -> Result<(), MinikubeError> {
     let kept = minikube.kept(keep);
     let call = keep.call(minikube);
@@ -309,7 +310,7 @@ fn once(minikube: &Minikube, kept: &Kept, call: &Call, log: &mut Log) -> Result<
     let stdin = Stdio::from(lock.try_clone().map_err(Broken::Io)?);
     let child = call::start(call, stdin)?;
     note_pid(&mut lock, child.id()).map_err(Broken::Io)?;
-    // From here on minikube alone holds it.
+    // From here on only minikube holds it.
     drop(lock);
     call::watch(child, None, &mut |heard| {
         match heard {
@@ -323,7 +324,7 @@ fn once(minikube: &Minikube, kept: &Kept, call: &Call, log: &mut Log) -> Result<
 struct Log(File);
 
 impl Log {
-    /// A log that cannot be written is no reason to end.
+    /// An unwritable log is no reason to end.
     fn line(&mut self, line: &str) {
         if self.0.metadata().is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
             let _ = self.0.set_len(0);
@@ -341,7 +342,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let lock = Lock(folder.path().join("tunnel.child"));
         assert!(!lock.end(Signal::INT).unwrap(), "there is no file");
-        // A pid that is somebody's: this process' own. With the lock free it is not touched, or this test would end here.
+        // A pid in use: this process's own. With the lock free it must not be signalled, or this test would end here.
         fs::write(&lock.0, format!("{}\n", std::process::id())).unwrap();
         assert!(!lock.end(Signal::KILL).unwrap());
         assert_eq!(lock.pid().map(|pid| pid.as_raw_nonzero().get() as u32), Some(std::process::id()));

@@ -1,4 +1,4 @@
-//! A node that joins or leaves, as Kubernetes sees it.
+//! A node that joins or leaves, from Kubernetes' point of view.
 
 use std::time::Duration;
 
@@ -15,20 +15,20 @@ use crate::{
     facts::{Facts as _, Object},
 };
 
-/// How long a node that minikube has added may take until what belongs on it runs: images are fetched for it.
+/// How long an added node may take until its `DaemonSet`s run: their images have to be pulled.
 pub(crate) const JOIN: Duration = Duration::from_mins(5);
-/// How long its pods may take to go elsewhere; disruption budgets let them go one after the other.
+/// How long its pods may take to move elsewhere; disruption budgets let them go one after another.
 pub(crate) const LEAVE: Duration = Duration::from_mins(10);
 
-/// What a node waits for.
+/// Whether a node has joined.
 #[derive(Debug)]
 pub(crate) enum Joined {
-    /// All of it is there; each `DaemonSet` that has a pod on it.
+    /// It is ready, with each `DaemonSet` that has a pod on it.
     Yes(Vec<String>),
     NotYet(String),
 }
 
-/// Whether a node is ready, and every DaemonSet with it.
+/// Whether a node is ready, including every DaemonSet on it.
 pub(crate) async fn joined(cluster: &Cluster, name: &str) -> Result<Joined, TargetError> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let found = cluster.ask(format!("node {name}"), nodes.get_opt(name)).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn joined(cluster: &Cluster, name: &str) -> Result<Joined, Targ
         let mut owners = pods.iter().flat_map(|pod| pod.metadata.owner_references.iter().flatten());
         owners.any(|owner| Some(&owner.uid) == set.metadata.uid.as_ref())
     };
-    // Its controller has not looked at this node yet.
+    // The DaemonSet's controller has not handled this node yet.
     if let Some(missing) = sets.iter().find(|set| belongs(set, &node) && !owned(set)) {
         let missing = missing.metadata.name.as_deref().unwrap_or_default();
         return Ok(Joined::NotYet(format!("{missing} has no pod there yet")));
@@ -68,7 +68,7 @@ pub(crate) async fn joined(cluster: &Cluster, name: &str) -> Result<Joined, Targ
     Ok(Joined::Yes(follows))
 }
 
-/// Whether a DaemonSet puts a pod on a node, as far as that is certain: rules of affinity are left to its controller.
+/// Whether a DaemonSet puts a pod on a node, as far as that is certain: affinity rules are left to its controller.
 fn belongs(set: &DaemonSet, node: &Node) -> bool {
     let Some(pod) = set.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()) else { return false };
     if set.metadata.deletion_timestamp.is_some() {
@@ -80,7 +80,7 @@ fn belongs(set: &DaemonSet, node: &Node) -> bool {
     let affine = pod.affinity.as_ref().is_none_or(|affinity| affinity.node_affinity.is_none());
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     let tolerations = pod.tolerations.as_deref().unwrap_or_default();
-    // What Kubernetes itself says of a node is tolerated by every pod of a DaemonSet.
+    // Every DaemonSet pod tolerates the taints that Kubernetes itself sets.
     let tolerated = |taint: &Taint| {
         taint.effect == "PreferNoSchedule"
             || taint.key.starts_with("node.kubernetes.io/")
@@ -99,7 +99,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
             || (key == taint.key && (exists || value == taint.value.as_deref().unwrap_or_default())))
 }
 
-/// A DaemonSet that is not ready on every node that it wants.
+/// A DaemonSet that is not ready on all of its nodes.
 fn late(set: &DaemonSet) -> Option<String> {
     let status = set.status.clone().unwrap_or_default();
     let name = set.metadata.name.as_deref().unwrap_or_default();
@@ -107,7 +107,7 @@ fn late(set: &DaemonSet) -> Option<String> {
         .then(|| format!("{name} ({} of {})", status.number_ready, status.desired_number_scheduled))
 }
 
-/// The pods that a drain would move and that are still on a node.
+/// The pods on a node that a drain would still have to move.
 pub(crate) async fn left_on(cluster: &Cluster, name: &str) -> Result<Vec<String>, TargetError> {
     let pods = pods_on(cluster, name).await?;
     let movable = pods.iter().filter(|pod| !stays(pod)).filter_map(|pod| match pod.facts() {
@@ -125,13 +125,13 @@ async fn pods_on(cluster: &Cluster, name: &str) -> Result<Vec<Pod>, TargetError>
     Ok(cluster.ask(format!("the pods of node {name}"), everywhere.list(&here)).await?.items)
 }
 
-/// Whether it ever joined.
+/// Whether the node ever joined.
 pub(crate) async fn exists(cluster: &Cluster, name: &str) -> Result<bool, TargetError> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     Ok(cluster.ask(format!("node {name}"), nodes.get_opt(name)).await?.is_some())
 }
 
-/// How many nodes there are.
+/// The number of nodes.
 pub(crate) async fn count(cluster: &Cluster) -> Result<u32, TargetError> {
     let nodes: Api<Node> = Api::all(cluster.client.clone());
     let nodes = cluster.ask("the nodes", nodes.list_metadata(&ListParams::default())).await?;

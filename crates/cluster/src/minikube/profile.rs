@@ -1,4 +1,4 @@
-//! What `minikube profile list --output json` says of a profile.
+//! The output of `minikube profile list --output json`.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub(crate) struct Profiles {
     #[serde(default, deserialize_with = "or_none")]
     pub(crate) valid: Vec<Profile>,
-    /// Those whose files are broken.
+    /// Profiles with broken files.
     #[serde(default, deserialize_with = "or_none")]
     pub(crate) invalid: Vec<Profile>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct Config {
     #[serde(rename = "CPUs")]
     pub(crate) cpus: u32,
     pub(crate) driver: String,
-    /// It was made with more than one node.
+    /// It was created with more than one node.
     pub(crate) multi_node_requested: bool,
     #[serde(rename = "KubernetesConfig")]
     pub(crate) kubernetes: KubernetesConfig,
@@ -64,7 +64,7 @@ pub(crate) struct ExtraOption {
 #[serde(rename_all = "PascalCase", default)]
 #[derive(Default)]
 pub(crate) struct Node {
-    /// `m02`; of the first one empty, or its whole name.
+    /// `m02`; for the first node empty, or its whole name.
     pub(crate) name: String,
     pub(crate) control_plane: bool,
 }
@@ -75,21 +75,21 @@ fn or_none<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(from
 }
 
 impl ExtraOption {
-    /// As it is given: `kubelet.v=4`.
+    /// As on the command line: `kubelet.v=4`.
     pub(crate) fn words(&self) -> String {
         format!("{}.{}={}", self.component, self.key, self.value)
     }
 }
 
-/// How a profile fares.
+/// The state of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     Running,
     Stopped,
     Paused,
-    /// Somebody is at it.
+    /// Another process is working on it.
     Changing,
-    /// minikube cannot say, or says that it is broken.
+    /// Unknown to minikube, or broken according to it.
     Broken,
 }
 
@@ -112,7 +112,7 @@ impl Profile {
         self.config.clone().unwrap_or_default()
     }
 
-    /// The names that Kubernetes knows the nodes by: `playground`, `playground-m02`.
+    /// The nodes with their names in Kubernetes: `playground`, `playground-m02`.
     pub(crate) fn nodes(&self) -> Vec<(String, Node)> {
         let named = |node: &Node| {
             if node.name.is_empty() || node.name == self.name {
@@ -131,8 +131,8 @@ impl Profile {
 pub(crate) mod tests {
     use super::*;
 
-    /// As one of <https://github.com/kubernetes/minikube/pull/9996> and
-    /// <https://github.com/kubernetes/minikube/issues/9970>, without the keys that nobody reads here.
+    /// Like those of <https://github.com/kubernetes/minikube/pull/9996> and
+    /// <https://github.com/kubernetes/minikube/issues/9970>, without unused keys.
     pub(crate) const LIST: &str = r#"{"invalid":[],"valid":[{"Name":"playground","Status":"OK","Config":{"Name":"playground","Memory":4096,"CPUs":4,"Driver":"docker","InsecureRegistry":null,"KubernetesConfig":{"KubernetesVersion":"v1.34.0","ClusterName":"playground","CNI":"calico","ExtraOptions":[{"Component":"kubelet","Key":"v","Value":"4"}]},"Nodes":[{"Name":"","IP":"192.168.49.2","Port":8443,"KubernetesVersion":"v1.34.0","ControlPlane":true,"Worker":true},{"Name":"m02","IP":"192.168.49.3","Port":8443,"ControlPlane":false,"Worker":true}],"Addons":{"metrics-server":true,"dashboard":false}}}]}"#;
 
     #[test]

@@ -1,26 +1,26 @@
-//! A profile's requested state, its actual state, and what minikube cannot change about that.
+//! A profile's requested state, its actual state, and the differences that minikube cannot change.
 
 use super::profile::{Config, Profile};
 
-/// What is asked of a profile. What is `None` gets this module's default on a new profile, and stays as it is on one
-/// that exists.
+/// The requested settings of a profile. `None` means this module's default for a new profile, and no change for an
+/// existing one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     pub nodes: Option<u32>,
-    /// A number, `max` or `no-limit`, as minikube takes it; of each node.
+    /// A number, `max` or `no-limit`, as minikube accepts them; for each node.
     pub cpus: Option<String>,
-    /// MiB, or with a unit, as minikube takes it; of each node.
+    /// MiB, or with a unit, as minikube accepts them; for each node.
     pub memory: Option<String>,
     pub driver: Option<String>,
     pub cni: Option<String>,
     pub addons: Vec<String>,
     /// `COMPONENT.KEY=VALUE`
     pub extra_config: Vec<String>,
-    /// The stream system takes more.
+    /// The stream system needs more.
     pub large: bool,
 }
 
-/// What this machine has, as far as it says so.
+/// This machine's resources, as far as known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Machine {
     pub cores: u32,
@@ -31,12 +31,12 @@ const CPUS: u32 = 4;
 const CPUS_LARGE: u32 = 10;
 const MEMORY_MIB: u64 = 4096;
 const MEMORY_MIB_LARGE: u64 = 8192;
-/// Left to the machine itself.
+/// Memory left to the machine itself.
 const MEMORY_MIB_KEPT: u64 = 1024;
-/// minikube refuses less.
+/// minikube's minimum.
 const CPUS_MIN: u32 = 2;
 const CNI: &str = "calico";
-/// The autoscalers take CPU and memory from it.
+/// The autoscalers get CPU and memory from it.
 pub(crate) const ADDON: &str = "metrics-server";
 const NODES: u32 = platform::target::NODES;
 
@@ -54,7 +54,7 @@ fn total_mib(meminfo: &str) -> Option<u64> {
 }
 
 impl Settings {
-    /// The arguments of `minikube start` that make a profile, and what is worth a word about them.
+    /// The arguments of `minikube start` that create a profile, and notes for the user.
     pub(crate) fn flags(&self, machine: Machine) -> (Vec<String>, Vec<String>) {
         let mut notes = Vec::new();
         let (cpus, memory) = if self.large { (CPUS_LARGE, MEMORY_MIB_LARGE) } else { (CPUS, MEMORY_MIB) };
@@ -86,13 +86,13 @@ impl Settings {
         (flags, notes)
     }
 
-    /// Those that every profile gets, and those that were asked for.
+    /// The default addons, and the requested ones.
     pub(crate) fn addons(&self) -> impl Iterator<Item = &str> {
         let more = self.addons.iter().map(String::as_str).filter(|addon| *addon != ADDON);
         std::iter::once(ADDON).chain(more)
     }
 
-    /// In what an existing profile differs from what was asked for and minikube cannot change.
+    /// Settings of an existing profile that differ from the requested ones and that minikube cannot change.
     pub(crate) fn differences(&self, profile: &Profile) -> Vec<String> {
         let Config { memory, cpus, driver, kubernetes, .. } = profile.config();
         let mut different = Vec::new();
@@ -128,7 +128,7 @@ impl Settings {
     }
 }
 
-/// `4096`, `4096mb`, `4g` and the like, as minikube reads them; `None` for `max`, `no-limit` and what it does not read.
+/// Parses `4096`, `4096mb`, `4g` and the like as minikube does; `None` for `max`, `no-limit` and unknown formats.
 fn mib(text: &str) -> Option<u64> {
     let text = text.to_ascii_lowercase();
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());

@@ -1,7 +1,7 @@
 //! What autoscalers do, according to their status and events.
 //!
-//! A status has averages, targets and conditions, but no text about what each metric asked for. That comes from our
-//! engine, given the averages of the status. The controller's own words are always reported beside it.
+//! A status has averages, targets and conditions, but no text about each metric's proposal. Our engine provides it,
+//! given the averages of the status. The controller's own words are always reported beside it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::facts::HpaFacts;
 
-/// How often controllers look, unless they are told otherwise.
+/// The controller's default sync period.
 const SYNC_MS: u64 = 15_000;
-/// The controller's own window for scaling down, unless it is told otherwise.
+/// The controller's default stabilization window for scaling down.
 const DOWN_WINDOW_S: i64 = 300;
-/// The longest window there is.
+/// The maximum stabilization window.
 const LONGEST_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// One autoscaler, and what has been told of it.
+/// One autoscaler, and what has been reported of it.
 #[derive(Debug)]
 pub(super) struct Watched {
     pub(super) facts: HpaFacts,
@@ -34,19 +34,19 @@ pub(super) struct Watched {
     pub(super) metrics: Vec<MetricProposal>,
     /// When the status last changed, ms since the run began.
     synced_ms: u64,
-    /// What the metrics ask for.
+    /// The number of replicas that the metrics propose.
     proposal: Option<u32>,
-    /// Until when this many were requested.
+    /// Until when each number of replicas counts as recommended.
     asked: BTreeMap<u32, Timestamp>,
-    /// The scale-down that was last said to be held.
+    /// The held scale-down that was last reported.
     held: Option<(u32, u32)>,
-    /// Metrics whose average is above target and tolerance.
+    /// Whether each metric's average is above target and tolerance.
     above: BTreeMap<String, bool>,
-    /// When a look of ours last found it not above, ms since the run began.
+    /// When our own poll last found the metric not above, ms since the run began.
     below_ms: BTreeMap<String, u64>,
-    /// Metrics above the line by what the controller found, and not yet by a look of ours.
+    /// Metrics that the controller found above the line, but no poll of ours has yet.
     unseen: BTreeSet<String>,
-    /// Why it does not work, as last told.
+    /// Why it does not work, as last reported.
     trouble: Option<String>,
 }
 
@@ -80,7 +80,7 @@ impl Watched {
         })
     }
 
-    /// A scale-down that a higher recommendation holds: what would do, what is held, and until when at the latest.
+    /// A scale-down that a higher recommendation holds: the proposal, the held number, and until when at the latest.
     fn held_down(&self, now: Now) -> Option<(u32, u32, Timestamp)> {
         let able = self.facts.condition("AbleToScale")?;
         let (recommended, held_at) = (self.proposal?, self.facts.desired);
@@ -95,8 +95,8 @@ impl Watched {
     }
 }
 
-/// The decision that our engine takes by the averages in an autoscaler's status, from `replicas` on; `None`: it has no
-/// status yet, or our engine does not read its spec.
+/// Our engine's decision by the averages in an autoscaler's status, starting from `replicas`; `None`: it has no status
+/// yet, or our engine cannot read its spec.
 fn decision(hpa: &HpaFacts, replicas: u32, now: Timestamp) -> Option<(Autoscaler, Decision)> {
     let mut manifest = hpa.manifest().ok()?;
     let status = manifest.status.as_mut()?.as_object_mut()?;
@@ -113,7 +113,7 @@ fn decision(hpa: &HpaFacts, replicas: u32, now: Timestamp) -> Option<(Autoscaler
 /// Of a metric that is not in the status.
 const NO_VALUE: &str = "no value";
 
-/// What the metrics of an autoscaler ask for by its status; nothing if the controller did not get to them.
+/// The proposals of an autoscaler's metrics according to its status.
 pub(crate) fn proposals(hpa: &HpaFacts, now: Timestamp) -> Vec<MetricProposal> {
     let has_no_scale = hpa.condition("AbleToScale").is_some_and(|able| able.reason == "FailedGetScale");
     if hpa.conditions.is_empty() || has_no_scale {
@@ -129,7 +129,7 @@ pub(crate) fn proposals(hpa: &HpaFacts, now: Timestamp) -> Vec<MetricProposal> {
     proposals
 }
 
-/// Our words for a change of the replicas: which metric, and what limited it.
+/// Our explanation of a change of the replicas: which metric caused it, and what limited it.
 fn explanation(hpa: &HpaFacts, from: u32, to: u32, now: Timestamp) -> Option<String> {
     let (_, decision) = decision(hpa, from, now)?;
     if decision.scaled_to == i32::try_from(to).ok() {
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// Tells what an autoscaler's new status says.
+    /// Reports an autoscaler's new status.
     pub(super) fn synced(&mut self, now: Now, name: &str) {
         let Some(service) = self.service_of_hpa(name) else { return };
         let Some(watched) = self.hpas.get_mut(name) else { return };
@@ -224,7 +224,7 @@ impl World {
         }
     }
 
-    /// Decides who changed replicas and why, as far as that can be known by now.
+    /// Decides who changed replicas and why, as far as that is known by now.
     pub(super) fn settle(&mut self, now: Now) {
         let broken = !self.broken.is_empty();
         let mut told = Vec::new();
@@ -252,7 +252,8 @@ impl World {
         }
     }
 
-    /// What a controller that adds replicas must have seen, if our own look at the metrics has not come to it yet.
+    /// Reports the crossings that must have preceded the controller's scale-up, if our own polls have not found them
+    /// yet.
     fn crossed_before(&mut self, service: &str, t_ms: u64, event: &EventKind, now: Now) -> Vec<EventKind> {
         let EventKind::DesiredChanged { from, to, metrics, .. } = event else { return Vec::new() };
         let hpa = self.services.get(service).and_then(|service| service.hpa.clone());
@@ -286,7 +287,7 @@ impl World {
         crossed
     }
 
-    /// Values of the pods of a service, as the metrics API has them.
+    /// Processes values of a service's pods from the metrics API.
     pub(crate) fn scraped(
         &mut self,
         now: Now,
@@ -307,7 +308,7 @@ impl World {
         let Some(target_milli) = of_pods.and_then(metric::average_target) else { return };
         let Some((engine, _)) = decision(&watched.facts, 1, now.wall) else { return };
         let above = average_milli as f64 / target_milli as f64 > 1.0 + engine.tolerances().up;
-        // As long as the controller's status says otherwise, our look is older.
+        // While the controller's status says otherwise, our poll is older.
         if !above && watched.unseen.contains(metric_name) && watched.status_above(metric_name, &engine) {
             return;
         }

@@ -1,7 +1,8 @@
 //! Who changed the number of replicas, and why.
 //!
-//! The workload says what was set and, by its managed fields, by whom. The controller's event says why. They arrive through
-//! different watches, in any order; after a lost connection several changes arrive as one, and the events say which.
+//! The workload shows the new number and, in its managed fields, who set it. The controller's event says why. They
+//! arrive through different watches, in any order; after a lost connection several changes arrive as one, and the
+//! events tell them apart.
 
 use std::collections::VecDeque;
 
@@ -10,31 +11,31 @@ use jiff::Timestamp;
 use super::Now;
 use crate::facts::Writer;
 
-/// How long to wait for the rest of the status that tells of a change.
+/// How long to wait for the rest of the status that belongs to a change.
 const SETTLES_MS: u64 = 250;
 /// How long a change waits for the controller's event, which may never come: controllers limit their events.
 const WAIT_MS: u64 = 3_000;
-/// The same while the connection that brings it is lost.
+/// The same while the connection that delivers it is lost.
 const WAIT_BROKEN_MS: u64 = 45_000;
-/// The same for a minute after that: the API server may have been away for the controller too, which tries to send its
-/// events again every 10 s.
+/// The same for a minute after that: the controller may have lost the API server too, and resends its events every 10
+/// s.
 const WAIT_MENDED_MS: u64 = 12_000;
 const MENDED_MS: u64 = 60_000;
-/// More than this many changes at once cannot be told apart any more.
+/// More simultaneous changes than this cannot be told apart.
 const ANNOUNCED_MAX: usize = 64;
 
 /// The changes of one service that wait for their reasons.
 #[derive(Debug, Default)]
 pub(super) struct Desired {
-    /// As last told.
+    /// The number last reported.
     known: Option<u32>,
-    /// When the autoscaler had last scaled, at that time.
+    /// When the autoscaler had last scaled at that time.
     scaled: Option<Timestamp>,
     set: VecDeque<Set>,
     announced: VecDeque<Announced>,
 }
 
-/// The workload has another number of replicas.
+/// A change of the workload's number of replicas.
 #[derive(Debug)]
 struct Set {
     to: u32,
@@ -42,7 +43,7 @@ struct Set {
     by: Writer,
 }
 
-/// The controller said that it set a number.
+/// The controller's event about a number that it set.
 #[derive(Debug)]
 struct Announced {
     to: u32,
@@ -52,7 +53,7 @@ struct Announced {
     seen: Now,
 }
 
-/// A change that can be told.
+/// A change that can be reported.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decided {
     pub(super) from: u32,
@@ -63,33 +64,33 @@ pub(super) struct Decided {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum By {
-    /// With its event's message, if that came.
+    /// With the event's message, if it arrived.
     Controller(Option<String>),
-    /// By somebody else, by name if that is known.
+    /// By someone else, with the name if it is known.
     Hand(Option<String>),
 }
 
-/// What else is known.
+/// Other known facts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Facts {
     pub(super) autoscaled: bool,
-    /// The watch of the workload will not say anything.
+    /// The workload cannot be watched.
     pub(super) blind: bool,
     /// A watch is being restored.
     pub(super) broken: bool,
     /// When the watches were last restored, ms since the run began: what they bring comes after that.
     pub(super) mended_ms: u64,
-    /// When the autoscaler last scaled, and to what.
+    /// When the autoscaler last scaled, and to which number.
     pub(super) last_scale: Option<(Timestamp, u32)>,
 }
 
 impl Desired {
-    /// The autoscaler last scaled at this time, before anything is told.
+    /// Sets when the autoscaler last scaled, before anything is reported.
     pub(super) fn begin(&mut self, scaled: Option<Timestamp>) {
         self.scaled = scaled;
     }
 
-    /// The workload has `to` where it had `from`.
+    /// The workload's number changed from `from` to `to`.
     pub(super) fn set(&mut self, at: Now, from: u32, to: u32, by: Writer) {
         self.known.get_or_insert(from);
         if self.set.back().map(|set| set.to).or(self.known) != Some(to) {
@@ -110,7 +111,7 @@ impl Desired {
         self.set.front().map(|set| set.at.t_ms)
     }
 
-    /// What can be told by now.
+    /// The changes that can be reported by now.
     pub(super) fn decide(&mut self, now: Now, facts: Facts) -> Vec<Decided> {
         let mut decided = Vec::new();
         let is_fresh = facts.mended_ms > 0 && now.t_ms.saturating_sub(facts.mended_ms) < MENDED_MS;
@@ -154,7 +155,7 @@ impl Desired {
         decided
     }
 
-    /// Tells the announced changes up to the one at `place`: those before it were never seen at the workload.
+    /// Reports the announced changes up to the one at `place`: the earlier ones were never seen on the workload.
     fn told(&mut self, place: usize, t_ms: u64, decided: &mut Vec<Decided>) {
         for Announced { to, message, .. } in self.announced.drain(..=place) {
             let from = self.known.replace(to).unwrap_or(to);
@@ -164,7 +165,7 @@ impl Desired {
         }
     }
 
-    /// Announcements that no change waits for: of changes told already, or of a workload that cannot be watched.
+    /// Announcements without a waiting change: of changes reported already, or of a workload that cannot be watched.
     fn leftover(&mut self, now: Now, facts: Facts, patience_ms: u64, decided: &mut Vec<Decided>) {
         while self.set.is_empty()
             && let Some(first) = self.announced.front()

@@ -1,7 +1,8 @@
-//! Events on their way out, put in order.
+//! Orders events before they are reported.
 //!
-//! Objects arrive by several watches, so an effect may be seen a moment before its cause: pods that start before the
-//! change of replicas they start for. Events wait a moment here, and a change goes before its effects.
+//! Objects arrive through several watches, so an effect may be seen shortly before its cause: pods that start before
+//! the change of replicas for which they start. Events wait here for a moment, and a change is placed before its
+//! effects.
 
 use std::collections::VecDeque;
 
@@ -9,7 +10,7 @@ use platform::EventKind;
 
 /// How long an event waits for its cause.
 const MOMENT_MS: u64 = 250;
-/// Never hold back more than this; the oldest then go out as they came.
+/// The maximum number of events held back; beyond it, the oldest are released in their order of arrival.
 const HELD_MAX: usize = 20_000;
 
 #[derive(Debug, Default)]
@@ -22,8 +23,7 @@ impl Outbox {
         self.held.push_back((t_ms, event));
     }
 
-    /// Puts a change of `service` that was seen at `t_ms` where it belongs: before what came after it, and before its
-    /// effects.
+    /// Inserts a change of `service` that was seen at `t_ms` in its place: before later events, and before its effects.
     pub(super) fn insert(&mut self, t_ms: u64, service: &str, change: EventKind) {
         let is_later = |(at, event): &(u64, EventKind)| *at > t_ms || is_effect(event, service);
         let place = self.held.iter().position(is_later).unwrap_or(self.held.len());
@@ -31,10 +31,10 @@ impl Outbox {
         self.held.insert(place, (t_ms, change));
     }
 
-    /// What has waited long enough. `pending`: since when a change has been waiting for its reason.
+    /// Events that have waited long enough. `pending`: since when a change has been waiting for its reason.
     pub(super) fn due(&mut self, now_ms: u64, pending: Option<u64>) -> Vec<(u64, EventKind)> {
         let until_ms = now_ms.saturating_sub(MOMENT_MS);
-        // A little before it too: that is where its effects may be.
+        // Its effects may be a little before it, too.
         let until_ms = pending.map_or(until_ms, |since| until_ms.min(since.saturating_sub(MOMENT_MS)));
         let due = self.held.iter().take_while(|(at, _)| *at <= until_ms).count();
         let due = due.max(self.held.len().saturating_sub(HELD_MAX));

@@ -5,33 +5,33 @@ use platform::{EventKind, target::Traffic};
 use super::{Now, World};
 use crate::facts::PodFacts;
 
-/// A pod, and what has been told of it.
+/// A pod, and what has been reported of it.
 #[derive(Debug)]
 pub(super) struct PodState {
     pub(super) facts: PodFacts,
     pub(super) service: Option<String>,
     /// Its start was reported with this many restarts.
     started: Option<u32>,
-    /// When that was seen, ms since the run began; absent: before.
+    /// When that was seen, ms since the run began; absent: before the run.
     started_ms: Option<u64>,
     ready: bool,
     traffic: Traffic,
     draining: Option<Draining>,
-    /// Ends of its containers that were told.
+    /// The ends of its containers that were reported.
     ends: Vec<String>,
     over: bool,
-    /// No node took it, and that was told.
+    /// Whether it was reported as unschedulable.
     unschedulable: bool,
-    /// What the kubelet last said of its readiness probe.
+    /// The kubelet's last message about its readiness probe.
     pub(super) probe: Option<String>,
 }
 
-/// It was told to end.
+/// It is terminating.
 #[derive(Debug, Clone, Copy)]
 struct Draining {
-    /// When that was seen, ms since the run began; absent: before.
+    /// When that was seen, ms since the run began; absent: before the run.
     since_ms: Option<u64>,
-    /// Without any grace.
+    /// Without a grace period.
     killed: bool,
 }
 
@@ -59,7 +59,7 @@ impl PodState {
         }
     }
 
-    /// What the present state says counts as told.
+    /// Marks the present state as reported.
     fn seen_before(mut self) -> Self {
         let facts = &self.facts;
         self.started = facts.node.is_some().then(|| facts.restarts());
@@ -80,7 +80,7 @@ fn ends(facts: &PodFacts) -> impl Iterator<Item = (&str, &str)> {
 impl World {
     pub(super) fn pod_is(&mut self, now: Now, facts: PodFacts) {
         let name = facts.name.clone();
-        // Of the same name and yet another: one of a StatefulSet, replaced while nobody looked.
+        // A new pod of the same name: one of a StatefulSet, replaced while the connection was lost.
         if self.pods.get(&name).is_some_and(|known| known.facts.uid != facts.uid) {
             self.pod_gone(now, &name, None);
         }
@@ -101,7 +101,7 @@ impl World {
         for event in events.into_iter().flatten() {
             self.tell(now, event);
         }
-        // Its endpoint may have been seen before it.
+        // Its endpoint may have been seen earlier.
         if let Some(service) = service {
             self.endpoints_of(now, &service);
         }
@@ -120,7 +120,7 @@ impl World {
                 let new_end = ends(last).any(|(id, _)| !state.ends.iter().any(|known| known == id));
                 (now.t_ms.saturating_sub(since_ms.unwrap_or(0)), was_killed || (new_end && killed(last)))
             }
-            // It went while nobody looked.
+            // It was deleted while the connection was lost.
             None => (0, false),
         };
         self.tell(
@@ -131,7 +131,7 @@ impl World {
     }
 }
 
-/// What happened to a pod since it was last looked at.
+/// The pod's changes since the last call.
 fn news(state: &mut PodState, service: &str, now: Now) -> Vec<EventKind> {
     let mut events = Vec::new();
     let (service, pod) = (service.to_owned(), state.facts.name.clone());
@@ -153,7 +153,7 @@ fn news(state: &mut PodState, service: &str, now: Now) -> Vec<EventKind> {
         .filter(|(id, _)| !state.ends.iter().any(|known| known == id))
         .map(|(id, words)| (id.to_owned(), words.to_owned()))
         .collect();
-    // Ends during a drain are told with the pod's own.
+    // Ends during a drain are reported with the pod's own.
     if !is_deleting {
         for (_, exit) in &new_ends {
             state.ready = false;
@@ -210,7 +210,7 @@ fn news(state: &mut PodState, service: &str, now: Now) -> Vec<EventKind> {
     events
 }
 
-/// From its start to its readiness, by the API server's whole seconds.
+/// The time from its start to its readiness, in the API server's whole seconds.
 fn took_ms(facts: &PodFacts) -> u64 {
     let ready = facts.ready.as_ref().and_then(|ready| ready.since);
     let took =
@@ -218,7 +218,7 @@ fn took_ms(facts: &PodFacts) -> u64 {
     took.and_then(|took| u64::try_from(took.as_millis()).ok()).unwrap_or(0)
 }
 
-/// When a container that ended is started again; absent: never.
+/// When an ended container is restarted; absent: never.
 fn restart_in_ms(facts: &PodFacts) -> Option<u64> {
     if facts.is_over() {
         return None;

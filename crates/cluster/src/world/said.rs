@@ -1,4 +1,4 @@
-//! What controllers report by Events, each reported once.
+//! Events of controllers, each reported once.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,18 @@ use platform::{
 use super::{Now, World};
 use crate::{balance::told::told, facts::EventFacts};
 
-/// What is worth a line; the rest is said better by the objects themselves.
+/// Reasons worth reporting; the objects themselves show the rest better.
 const WORTH_A_LINE: [&str; 6] =
     ["FailedCreate", "FailedMount", "FailedAttachVolume", "Failed", "Evicted", "FailedCreatePodSandBox"];
 
-/// Which events were seen how often. Bounded by what the API server keeps of them, an hour by default.
+/// How often each event was seen. Bounded by what the API server keeps of them, an hour by default.
 #[derive(Debug, Default)]
 pub(super) struct Said {
     counts: BTreeMap<String, i32>,
 }
 
 impl Said {
-    /// Whether it is news.
+    /// Whether the event is new.
     fn is_new(&mut self, event: &EventFacts) -> bool {
         self.counts.insert(event.name.clone(), event.count).is_none_or(|count| count < event.count)
     }
@@ -86,7 +86,7 @@ impl World {
         let is_workload = |name: &str| self.services.values().any(|service| service.workload.1 == name);
         match event.kind.as_str() {
             "Pod" => self.pods.get(&event.about).is_some_and(|pod| pod.service.is_some()),
-            // Of a Deployment: its name, a hyphen, and a hash.
+            // A Deployment's: its name, a hyphen, and a hash.
             "ReplicaSet" => {
                 event.about.rsplit_once('-').is_some_and(|(deployment, _)| is_workload(deployment))
                     || is_workload(&event.about)

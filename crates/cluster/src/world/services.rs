@@ -1,4 +1,4 @@
-//! Which pods belong to what, which get traffic, and how many replicas are desired.
+//! Which pods belong to which service, which pods get traffic, and how many replicas are desired.
 
 use platform::EventKind;
 
@@ -47,9 +47,9 @@ impl World {
         services.find(|(_, service)| service.hpa.as_deref() == Some(hpa)).map(|(name, _)| name.clone())
     }
 
-    /// Names what can be scaled: workloads by their own names, as far as these are unique, with the autoscaler of each.
+    /// Names the scalable workloads by their own names, as far as these are unique, with the autoscaler of each.
     ///
-    /// While the present state is being read this is left for its [end](World::complete).
+    /// While the present state is being read, this is left to [`complete`](World::complete).
     pub(super) fn name_services(&mut self) {
         if self.complete {
             self.name_all();
@@ -82,7 +82,7 @@ impl World {
         self.services.clear();
         for service in services {
             let (kind, name) = &service.workload;
-            // Two kinds of the same name, or two autoscalers of one workload: rare, and told apart.
+            // Two kinds with the same name, or two autoscalers of one workload, are rare but distinguished.
             let free = |name: &String| !self.services.contains_key(name);
             let by_hpa = service.hpa.clone().filter(free);
             let name = Some(name.clone()).filter(free).or(by_hpa);
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Tells which pods of a service get traffic, if that has changed.
+    /// Reports which pods of a service get traffic, if that has changed.
     pub(super) fn endpoints_of(&mut self, now: Now, service: &str) {
         if !self.live {
             return;

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::facts::{ContainerFacts, Ended, EndpointFacts, EventFacts, Object, Readiness, Selector, Writer};
 
-/// Long after everything that was held back.
+/// Long after every held-back event is due.
 const SETTLED_MS: u64 = 100_000;
 
 fn at(t_ms: u64) -> Now {
@@ -58,7 +58,7 @@ enum Life {
     Started,
     Ready,
     Draining,
-    /// Not an object any more.
+    /// The object is gone.
     Gone,
 }
 
@@ -74,7 +74,7 @@ fn workloads() -> Stream {
     Stream::Workloads("Deployment".to_owned())
 }
 
-/// Two nodes, a Deployment of one pod, and its autoscaler, before anything happens.
+/// Two nodes, a Deployment with one pod, and its autoscaler, before anything happens.
 fn world() -> World {
     let mut world = World::new(Scope::default());
     let start = at(0);
@@ -138,7 +138,7 @@ fn a_scale_up_is_told_with_the_controllers_reason_before_the_pods_it_starts() {
     let mut world = world();
     let _ = world.events(at(SETTLED_MS));
     let began_ms = SETTLED_MS + 1_000;
-    // The pod's watch was quicker than the others.
+    // The pod's watch was faster than the others.
     let started = Object::Pod(Box::new(pod("web-1", Life::Started)));
     world.take(at(began_ms), &Stream::Pods, Change::Is(started));
     world.take(at(began_ms + 20), &workloads(), Change::Is(deployment(3, Writer::Autoscaler)));
@@ -150,7 +150,7 @@ fn a_scale_up_is_told_with_the_controllers_reason_before_the_pods_it_starts() {
     let [(crossed_ms, crossed), (first_ms, first), (_, second), (_, third)] = events.as_slice() else {
         panic!("{events:?}")
     };
-    // The controller saw it before our own look at the metrics came to it.
+    // The controller noticed it before our own poll did.
     let EventKind::MetricCrossed { metric, average_milli, target_milli, above: true, not_before_ms, .. } =
         crossed
     else {
@@ -186,7 +186,7 @@ fn hpa_at(average: &str) -> Object {
 }
 
 #[test]
-fn a_crossing_that_the_controller_saw_first_lies_after_our_last_look_below_the_line() {
+fn a_crossing_seen_first_by_the_controller_is_dated_after_our_last_poll_below_the_line() {
     let mut world = world();
     let _ = world.events(at(SETTLED_MS));
     let looked_ms = SETTLED_MS + 1_000;
@@ -206,7 +206,7 @@ fn a_crossing_that_the_controller_saw_first_lies_after_our_last_look_below_the_l
 }
 
 #[test]
-fn a_look_older_than_the_controllers_own_does_not_undo_what_the_controller_saw() {
+fn an_outdated_poll_does_not_undo_what_the_controller_saw() {
     let mut world = world();
     let _ = world.events(at(SETTLED_MS));
     let began_ms = SETTLED_MS + 1_000;
@@ -222,10 +222,10 @@ fn a_look_older_than_the_controllers_own_does_not_undo_what_the_controller_saw()
         crossings.collect()
     };
     let _ = told(&mut world, began_ms + 5_000);
-    // What our look finds is from before the load, and only then what the controller found.
+    // Our poll's values are from before the load at first, and only then what the controller found.
     assert_eq!(crossings(&mut world, began_ms + 6_000, 10_000), [false; 0]);
     assert_eq!(crossings(&mut world, began_ms + 7_000, 250_000), [false; 0]);
-    // From now on both have seen it, and what falls is told.
+    // From now on both have seen it, and a fall is reported.
     assert_eq!(crossings(&mut world, began_ms + 8_000, 10_000), [false]);
     assert_eq!(crossings(&mut world, began_ms + 9_000, 250_000), [true]);
 
@@ -250,7 +250,7 @@ fn a_namespace_with_nothing_to_follow_is_said_to_lack_only_what_was_read() {
     assert_eq!(nothing(&world), lacks("Deployment"));
     world.deny(workloads());
     assert_eq!(nothing(&world), None);
-    // Asked again, it may be read by now.
+    // It may have become readable.
     world.take(at(0), &workloads(), Change::Is(deployment(1, Writer::Unknown)));
     assert!(!world.is_denied("Deployment"));
 }
@@ -342,7 +342,7 @@ fn a_pod_that_is_deleted_without_grace_is_killed_and_does_not_drain() {
             Object::Pod(Box::new(facts))
         };
         world.take(at(SETTLED_MS), &Stream::Pods, Change::Is(facts(grace)));
-        // The kubelet's own deletion, in the end, has none.
+        // The kubelet's final deletion has no grace period.
         world.take(at(SETTLED_MS + 700), &Stream::Pods, Change::Is(facts(0)));
         world.take(at(SETTLED_MS + 700), &Stream::Pods, Change::Gone(facts(0)));
         told(&mut world, SETTLED_MS * 2).into_iter().map(|(_, event)| event).collect::<Vec<_>>()
@@ -441,7 +441,7 @@ fn nodes_come_fail_are_cordoned_and_go() {
 }
 
 #[test]
-fn what_a_balancer_does_to_pods_and_says_of_it_is_told() {
+fn a_balancers_changes_and_decisions_are_reported() {
     let mut world = world();
     let _ = world.events(at(SETTLED_MS));
     let inactive = PodFacts { traffic: Traffic::Inactive, ..pod("web-0", Life::Ready) };
@@ -501,19 +501,19 @@ fn an_autoscaler_alone_has_one_service() {
     assert_eq!(world.services().count(), 0);
 }
 
-/// What a watch says of a pod's life from `seen` to `life`: all of it, or only the outcome by a list.
+/// What a watch shows of a pod's life from `seen` to `life`: all of it, or only the result in a list.
 fn lives() -> impl Strategy<Value = Vec<(usize, bool)>> {
     proptest::collection::vec((0..4_usize, any::<bool>()), 1..60)
 }
 
 proptest! {
-    /// Whatever a watch misses and a list makes good: each pod starts, is ready and is gone at most once, in this
-    /// order, and what is there in the end has been told.
+    /// Whatever a watch misses and a list makes up for: each pod starts, becomes ready and disappears at most once, in
+    /// this order, and everything that exists in the end has been reported.
     #[test]
     fn nothing_is_told_twice_or_forgotten_however_the_watch_breaks(steps in lives()) {
         let mut world = world();
         let _ = world.events(at(SETTLED_MS));
-        // Each slot holds one pod after another.
+        // Each slot has one pod after another.
         let mut slots = [(0_usize, Life::Pending); 4];
         let name = |slot: usize, of: usize| format!("pod-{slot}-{of}");
         let mut present = BTreeMap::from([("web-0".to_owned(), pod("web-0", Life::Ready))]);
@@ -572,7 +572,7 @@ proptest! {
             let last = told.get(&name(slot, *of)).and_then(|lives| lives.last());
             match life {
                 Life::Pending => prop_assert_eq!(last, None),
-                // Gone before anybody saw it.
+                // Gone before anyone saw it.
                 Life::Gone => prop_assert!(last.is_none_or(|last| *last == Life::Gone)),
                 life => prop_assert_eq!(last, Some(life)),
             }

@@ -123,7 +123,7 @@ fn a_profile_that_is_as_it_should_be_is_left_alone() {
 }
 
 #[test]
-fn what_minikube_cannot_change_is_said_and_what_it_can_is_done() {
+fn possible_changes_are_made_and_impossible_ones_reported() {
     let without_addon = || {
         list(|profile| {
             profile["Status"] = "Stopped".into();
@@ -194,7 +194,7 @@ fn a_profile_that_is_paused_changing_or_broken_is_explained() {
 }
 
 #[test]
-fn what_a_failed_start_left_is_made_anew() {
+fn leftovers_of_a_failed_start_are_recreated() {
     let invalid = Answer::out(include_str!("recorded/invalid-profile.json"));
     let flags = ["--nodes=2", "--cpus=4", "--memory=4096", "--cni=calico", "--addons=metrics-server"];
     let stand_in = StandIn::new([

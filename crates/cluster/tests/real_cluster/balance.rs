@@ -108,7 +108,7 @@ fn a_pod_that_is_inactive_leaves_the_endpoints_and_stays_ready_and_the_cheapest_
 }
 
 #[test]
-fn what_the_autoscaler_asks_for_is_read_from_its_own_status() {
+fn proposals_are_read_from_the_autoscalers_own_status() {
     let namespace = Namespace::new("asks");
     namespace.application("chat", 1);
     namespace.autoscaler("chat", 1, 3);

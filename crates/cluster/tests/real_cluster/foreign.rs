@@ -152,7 +152,7 @@ fn rooms() -> Value {
 }
 
 #[test]
-fn what_an_operator_scales_is_followed_by_its_scale() {
+fn a_custom_resource_is_followed_by_its_scale() {
     let namespace = Namespace::new("operator");
     namespace.put_for_all(&rooms());
     until("the kind to be served", || {

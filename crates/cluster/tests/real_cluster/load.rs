@@ -47,7 +47,7 @@ fn a_loads_pods_are_let_into_a_restricted_namespace_and_leave_nothing_when_they_
 }
 
 #[test]
-fn what_a_load_may_not_do_is_named_before_anything_is_made() {
+fn permissions_that_a_load_lacks_are_named_before_anything_is_created() {
     let namespace = Namespace::new("denied");
     let target = Arc::new(namespace.account("reader", &reading(), false));
     let refused = LoadJob::start(&target, &request(), &|_| {}).unwrap_err().to_string();

@@ -155,7 +155,7 @@ fn explained(target: &ClusterTarget, namespace: &Namespace, replicas: i32) {
 }
 
 #[test]
-fn what_an_account_may_not_read_is_named_and_the_rest_goes_on() {
+fn missing_read_permissions_are_named_and_the_rest_works() {
     let namespace = Namespace::new("partial");
     namespace.application("chat", 1);
     namespace.autoscaler("chat", 1, 4);
@@ -191,7 +191,7 @@ fn what_an_account_may_not_read_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn what_happens_while_the_network_is_away_is_told_afterwards_once() {
+fn changes_during_a_network_outage_are_reported_once_afterwards() {
     let namespace = Namespace::new("away");
     namespace.application("chat", 2);
     let (target, cut) = namespace.through_a_cut("away", &reading());

@@ -2,14 +2,14 @@ use std::{fs, os::unix::fs::symlink};
 
 use super::*;
 
-/// A root with this machine's loader and C library, and libraries that are copies of others under new names.
+/// A root with this machine's loader and C library, and copies of libraries under new names.
 struct System {
     root: tempfile::TempDir,
     program: Elf,
 }
 
 impl System {
-    /// Takes the real loader and libraries of this test, so that formats are the real ones.
+    /// Uses the real loader and libraries of this test, so that the formats are real.
     fn new() -> Self {
         let path = std::env::current_exe().unwrap();
         let program = Elf::parse(&fs::read(&path).unwrap(), &path).unwrap();
@@ -34,7 +34,7 @@ impl System {
         linked.libraries.into_iter().find(|(path, _)| path.ends_with("libc.so.6")).unwrap().1
     }
 
-    /// What a program in /opt/app/bin links that needs these too.
+    /// Resolves a program in /opt/app/bin that needs these libraries too.
     fn resolve(&self, needed: &[&str], run_path: &[&str]) -> Result<Linked, Error> {
         let mut program = self.program.clone();
         program.needed.extend(needed.iter().map(ToString::to_string));
@@ -98,7 +98,7 @@ fn a_library_that_is_missing_is_named_with_who_needs_it_and_where_it_was_not() {
     for part in
         ["/opt/app/bin/program needs the ", "libnowhere.so.9", "/opt/own, ", "/usr/lib, ", "--root DIR"]
     {
-        // The last folder of the list has no comma behind it.
+        // No comma follows the last folder of the list.
         assert!(error.contains(part.trim_end_matches(", ")), "{part}: {error}");
     }
 }
@@ -107,7 +107,7 @@ fn a_library_that_is_missing_is_named_with_who_needs_it_and_where_it_was_not() {
 fn libraries_of_another_machine_are_passed_over() {
     let system = System::new();
     let mut foreign = system.libc();
-    // e_machine: whichever of the two this machine is not.
+    // e_machine: the architecture that this machine is not.
     foreign[18] = if foreign[18] == 62 { 183 } else { 62 };
     system.put(Path::new("/opt/foreign/libtwo.so.1"), &foreign);
     system.put(Path::new("/opt/native/libtwo.so.1"), &system.libc());

@@ -214,7 +214,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_missing_or_damaged_is_counted_and_the_rest_comes(
+        fn missing_or_damaged_entries_are_counted_and_the_rest_is_returned(
             all in prop::collection::vec(text(), 2..6),
             at in any::<prop::sample::Index>(),
             damage in any::<bool>(),

@@ -181,7 +181,7 @@ fn a_worker_that_its_platform_ends_tells_its_result_and_is_missed_all_the_same()
 }
 
 #[test]
-fn what_keeps_a_worker_from_starting_is_told() {
+fn reasons_why_a_worker_cannot_start_are_reported() {
     let pods = Pods::new(2, &[], None);
     let (result, _) = load(&pods, vec!["nobody.invalid:1".to_owned()], &Control::new());
     let error = result.unwrap_err().to_string();

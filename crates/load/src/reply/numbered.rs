@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_is_wrong() {
+    fn anything_but_the_answer_is_wrong() {
         for stream in [&b"error: no"[..], b"deadbeef0000001fho", b"DEADBEEF", b"reconfigure"] {
             let (tags, seen, wrong) = feed(b"msg:hi", &[stream]);
             assert!(tags.is_empty() && wrong && !seen.notice, "{stream:?}");

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_chunk_is_broken() {
+    fn an_invalid_chunk_is_an_error() {
         let endless = format!("5;{}", "x".repeat(5000));
         for bytes in ["\r\n", "x\r\n", "5\r\nhello!", "fffffffffffffffff\r\n", "-1\r\n", endless.as_str()] {
             assert_eq!(read(Body::chunked(), bytes.as_bytes(), 7), Err(Broken), "{bytes}");
@@ -185,7 +185,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_sent_in_chunks_comes_out(
+        fn chunked_bodies_are_decoded(
             parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..8),
             piece in 1usize..50,
         ) {

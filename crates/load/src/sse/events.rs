@@ -234,7 +234,7 @@ data:{"host":"a-host-name-of-sixty-three-characters-which-is-the-longest-dns-has
 
     proptest! {
         #[test]
-        fn however_it_is_cut_the_same_is_said(text in "((id|data|retry|x)?:? ?[0-9a-z]{0,3}(\r|\n|\r\n)){0,12}", piece in 1usize..9) {
+        fn the_result_does_not_depend_on_how_input_is_split(text in "((id|data|retry|x)?:? ?[0-9a-z]{0,3}(\r|\n|\r\n)){0,12}", piece in 1usize..9) {
             let (whole, reader) = all(text.as_bytes(), text.len().max(1));
             let (cut, other) = all(text.as_bytes(), piece);
             prop_assert_eq!((whole, reader.last_id()), (cut, other.last_id()));

@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_protocol_does_not_allow_is_named() {
+    fn protocol_violations_are_named() {
         for (bytes, violation) in [
             (frame(FIN | 0x40 | TEXT, b""), Violation::Reserved),
             (frame(FIN | 0x3, b""), Violation::Opcode(3)),

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_websocket_server_is_told_apart() {
+    fn servers_without_websockets_are_recognised() {
         for (head, words) in [
             ("SSH-2.0-x\r\n", "is no HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
             ("GET / HTTP/1.1\r\n", "is no HTTP: `GET / HTTP/1.1"),

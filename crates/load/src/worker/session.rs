@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_crossed_is_sent_again_with_its_number() {
+    fn messages_that_crossed_a_notice_are_resent_with_their_numbers() {
         let mut session = Session::default();
         assert_eq!(session.take_number(), 0);
         session.repeats = true;

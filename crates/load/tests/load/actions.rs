@@ -167,7 +167,7 @@ fn a_broadcast_that_is_refused_is_missed_by_nobody() {
 }
 
 #[test]
-fn what_a_client_is_answered_is_told_and_is_no_message() {
+fn answers_to_a_client_are_reported_but_are_not_messages() {
     let server = Server::start(|mut stream, _| {
         while let Some(request) = receive(&mut stream) {
             let answer: &[u8] = match request.as_slice() {
@@ -453,7 +453,7 @@ fn what_was_stopped_is_started_again_however_the_run_ends() {
 }
 
 #[test]
-fn what_a_platform_cannot_do_is_told_with_its_reason() {
+fn unsupported_actions_are_reported_with_the_reason() {
     let mut stage = Stage::new("[{ at: 1s, do: stop, what: kafka, for: 30s }]", false);
     stage.director.act(1_000);
     let (action, outcome, failed) = stage.hears(1_001);

@@ -117,7 +117,7 @@ fn all_is_answered_by_a_server_that_does() {
 }
 
 #[test]
-fn what_is_not_answered_is_lost() {
+fn unanswered_messages_are_lost() {
     let dropped = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&dropped);
     let server = Server::start(move |number, datagram, _, answer| {
@@ -200,7 +200,7 @@ fn an_answer_after_its_time_out_is_overdue() {
 }
 
 #[test]
-fn what_answers_nothing_is_stray_and_other_bytes_are_wrong() {
+fn unrequested_answers_are_stray_and_other_bytes_are_wrong() {
     let server = Server::start(|number, datagram, _, answer| match number {
         1 => answer(b"error: who are you?"),
         2 => answer(&datagram[4..datagram.len() - 1]),
@@ -299,7 +299,7 @@ phases:
 }
 
 #[test]
-fn nobody_there_is_said_and_all_is_lost() {
+fn an_unreachable_peer_is_reported_and_everything_is_lost() {
     let nobody = fixtures::nobody_for_datagrams();
     let server = Server::ours();
     let load = request(&server, 1)

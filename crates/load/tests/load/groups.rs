@@ -128,7 +128,7 @@ fn a_server_that_does_not_say_who_it_is_has_no_users_of_its_own() {
 }
 
 #[test]
-fn who_finds_no_room_and_gets_no_hint_is_counted() {
+fn clients_refused_without_a_hint_are_counted() {
     let closing = |reason: &'static str| {
         Server::start(move |stream, _| {
             let Ok(mut socket) = tungstenite::accept(stream) else { return };

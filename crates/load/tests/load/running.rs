@@ -82,7 +82,7 @@ fn a_stop_closes_in_order_and_still_gives_a_summary() {
 
 /// The server never answers and the time-out is an hour: neither the end nor a stop waits that long.
 #[test]
-fn what_is_outstanding_at_the_end_is_cut_off_and_counted() {
+fn messages_outstanding_at_the_end_are_cut_off_and_counted() {
     for stop in [false, true] {
         let server = Server::start(|mut stream, _| wait_for_end(&mut stream));
         let load = request(server.address(), 5).with(|scenario| {
@@ -105,7 +105,7 @@ fn what_is_outstanding_at_the_end_is_cut_off_and_counted() {
 
 /// A connect that is undecided at the end is counted as such: no connection is in no number.
 #[test]
-fn what_is_still_connecting_at_the_end_is_counted() {
+fn connections_still_being_opened_at_the_end_are_counted() {
     // A queue of one that nobody empties: further connects stay undecided.
     let full =
         rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();

@@ -58,7 +58,7 @@ fn numbers_go_on_over_the_connections_of_a_session() {
 }
 
 #[test]
-fn what_the_end_of_a_connection_takes_with_it_is_lost() {
+fn messages_outstanding_when_a_connection_ends_are_lost() {
     let server = Server::start(|mut stream, _| {
         for _ in 0..3 {
             let Some(message) = receive(&mut stream) else { return };
@@ -72,7 +72,7 @@ fn what_the_end_of_a_connection_takes_with_it_is_lost() {
 }
 
 #[test]
-fn what_crosses_a_notice_is_sent_again() {
+fn messages_that_cross_a_notice_are_resent() {
     let server = Server::start(|mut stream, number| {
         while let Some(message) = receive(&mut stream) {
             if number % 2 == 0 {

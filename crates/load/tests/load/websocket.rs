@@ -103,7 +103,7 @@ fn our_own_service_echoes_says_who_it_is_and_lists_the_users() {
 }
 
 #[test]
-fn who_finds_no_room_is_told_so_and_comes_back_when_there_is() {
+fn refused_clients_are_told_and_return_when_there_is_room() {
     let redis = Redis::start();
     let replica = service(&redis, &[("MAX_CONNECTIONS_PER_HOST", "5"), ("RETRY_AFTER", "20ms")]);
     let load = request(replica.address, 8).with(|scenario| {

@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_never_completed_a_request_goes_first_and_then_the_longest_idle() {
+    async fn connections_without_a_complete_request_go_first_then_the_longest_idle() {
         let room = room(2, 100);
         let (useful, _) = Guest::enter(&room);
         useful.served();
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_bound_on_bytes_the_one_goes_that_waits_longest_and_who_needs_them_waits_for_it() {
+    async fn at_the_byte_limit_the_longest_waiting_is_dropped_and_the_new_one_waits() {
         let room = room(10, 100);
         let (idle, _) = Guest::enter(&room);
         let (first, told) = Guest::enter(&room);
@@ -312,7 +312,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_held_is_bounded_and_adds_up(
+        fn held_bytes_are_bounded_and_add_up(
             steps in proptest::collection::vec((0_usize..6, 0_usize..60, any::<bool>()), 0..200),
         ) {
             let room = room(4, 100);

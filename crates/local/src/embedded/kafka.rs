@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_request_ends_its_connection_and_no_other() {
+    fn an_invalid_request_ends_only_its_own_connection() {
         let broker = Broker::start(&["t"]).unwrap();
         for bad in [
             &[0xff; 4][..],

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_prints_no_version_says_so() {
+    fn a_program_without_a_version_is_reported_as_such() {
         let told = told(Path::new("/bin/echo"), "hello").unwrap_err();
         assert!(told.contains("\"hello\""), "{told}");
         assert!(super::told(Path::new("/no/such/program"), "-V").is_err());

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_went_wrong_is_said_in_its_own_words() {
+    fn errors_keep_their_original_words() {
         for (status, body, expected) in [
             (
                 400,

@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_answer_is_not_healthy() {
+    async fn a_server_that_does_not_answer_is_not_healthy() {
         let (_held, free) = nobody();
         let free = free.to_string();
         let there = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

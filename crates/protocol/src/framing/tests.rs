@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a connection got, in order.
+/// What a connection received, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Got {
     Unit(Vec<u8>),
@@ -124,7 +124,7 @@ fn a_line_above_the_limit_is_refused_once_and_before_it_ends() {
     assert_eq!(connection.kept, b"abc");
 }
 
-/// A plain implementation of line mode.
+/// A simple implementation of line mode.
 fn lines_of(stream: &[u8], limit: usize) -> Vec<Got> {
     let mut got = Vec::new();
     let mut lines: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
@@ -161,8 +161,8 @@ proptest! {
             connection.read(piece);
             rest = after;
         }
-        // An unfinished line of the limit, a carriage return and more may be recognised as too long one piece
-        // earlier or later; the final result is the same.
+        // A line at the limit followed by a carriage return and more may be recognised as too long one chunk earlier or
+        // later; the final result is the same.
         prop_assert_eq!(connection.got, lines_of(&stream, 8));
     }
 

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_of_which_no_look_is_known_is_one_too_and_there_are_never_too_many() {
+    fn a_window_without_known_polls_counts_too_and_windows_are_bounded() {
         let mut holds = Holds::default();
         holds.until(5, 1, 3, 50);
         assert_eq!((holds.0[0].from_ms, holds.0[0].until_ms), (5, Some(50)));

@@ -244,7 +244,7 @@ fn a_crossing_that_nobody_observed_says_so() {
 }
 
 #[test]
-fn who_set_the_replicas_is_said() {
+fn the_writer_of_the_replicas_is_reported() {
     let mut timeline = Timeline::new(Style { color: false, width: 80 });
     let set = |timeline: &mut Timeline, from, to| {
         feed(timeline, 0, EventKind::ReplicasSet { service: tcp(), from, to })

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_kept_of_a_reply_is_bounded() {
+    async fn the_kept_part_of_a_reply_is_bounded() {
         let endless = vec![b'x'; 1 << 20];
         assert_eq!(reply(&endless).await, Err("a reply line longer than 1024 bytes".into()));
         for length in ["4097", "1073741824"] {

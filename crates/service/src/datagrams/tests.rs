@@ -53,7 +53,7 @@ fn batches_of_any_size_come_and_go() {
 }
 
 #[test]
-fn what_is_too_long_is_cut_and_said_to_be() {
+fn too_long_packets_are_cut_and_marked_as_cut() {
     let (ours, theirs) = pair("127.0.0.1");
     let mut inbound = Inbound::<SocketAddrV4>::new(4);
     for bytes in [&b""[..], b"1234", b"12345"] {

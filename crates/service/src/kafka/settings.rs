@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_work_is_refused() {
+    fn impossible_settings_are_refused() {
         let named = |pairs: &[(&str, &str)]| read(pairs).unwrap_err().0[0].variable;
         assert_eq!(named(&[("KAFKA_BROKERS", "a:port")]), "KAFKA_BROKERS");
         assert_eq!(named(&[("KAFKA_BROKERS", "a:1,,b:2")]), "KAFKA_BROKERS");

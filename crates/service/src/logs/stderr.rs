@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fails_is_not_written_and_ends_nothing() {
+    fn failed_writes_store_nothing_and_do_not_end_the_process() {
         let torn = AtomicBool::new(false);
         let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         assert!(!write_line(&mut full, b"line\n", &torn));

@@ -88,7 +88,7 @@ fn nobody_orders_without_the_token() {
 }
 
 #[test]
-fn what_is_no_order_is_refused() {
+fn an_invalid_order_is_refused() {
     let (admin, left) = start(Some(SECRET));
     let long = format!(r#"{{"id":"{}","count":1}}"#, "x".repeat(65));
     let huge = format!(r#"{{"id":"a","count":1{}}}"#, " ".repeat(BODY_BYTES_MAX));
@@ -113,7 +113,7 @@ fn what_is_no_order_is_refused() {
 }
 
 #[test]
-fn those_who_never_finish_an_order_hold_nobody_up() {
+fn unfinished_orders_block_nobody() {
     let (admin, left) = start(Some(SECRET));
     let crowd: Vec<TcpStream> = (0..300)
         .map(|_| {

@@ -296,6 +296,6 @@ fn of_twenty_scale_downs_by_sessions_the_emptiest_go_with_few_moves_and_two_writ
 /// The metric counts a moved connection on both replicas for a minute, so it asks for more meanwhile. The tolerance is
 /// so large that only the scale-down moves clients.
 #[test]
-fn nor_does_a_metric_of_a_minute_make_them_come_and_go() {
+fn a_metric_averaged_over_a_minute_does_not_make_them_flap() {
     twenty(60_000, ExcessRules { tolerance_percent: 1_000, ..ExcessRules::default() });
 }

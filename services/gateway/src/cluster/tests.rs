@@ -154,7 +154,7 @@ fn the_last_one_is_never_ejected() {
 }
 
 #[test]
-fn what_the_gateway_lacks_is_not_the_backends_fault() {
+fn local_shortages_are_not_counted_as_backend_failures() {
     let cluster = cluster();
     cluster.take_over(1, &[endpoint(0), endpoint(1)]);
     check(&cluster, 0, true);

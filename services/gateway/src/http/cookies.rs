@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_is_found_again() {
+    fn stored_values_are_found_again() {
         let mut answer = HeaderMap::new();
         set(&mut answer, "route", &[A, B]);
         let cookie = answer[SET_COOKIE].to_str().unwrap();

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_an_error_at_the_next_packet() {
+    fn an_unreachable_peer_is_an_error_at_the_next_packet() {
         let address = peer().local_addr().unwrap();
         let socket = open(address, None).unwrap();
         let packet = [IoSlice::new(b"x")];

@@ -50,7 +50,7 @@ fn if_nobody_can_be_reached_the_client_is_told_at_once() {
 }
 
 #[test]
-fn what_keeps_clients_out_is_said_in_readyz_and_counted_by_its_reason() {
+fn reasons_for_refusing_clients_are_in_readyz_and_counted() {
     let dead = nobody();
     // A documentation address, which no machine has.
     let elsewhere: [(&str, &str); 1] = [("UPSTREAM_BIND", "192.0.2.1")];

@@ -257,7 +257,7 @@ fn a_session_over_udp_leaves_a_replica_that_vanished() {
 }
 
 #[test]
-fn what_is_found_by_dns_is_reached_over_ipv6_too() {
+fn replicas_found_by_dns_are_reached_over_ipv6_too() {
     let v6: IpAddr = "::1".parse().unwrap();
     // Where IPv6 is off there is nothing to reach.
     let Ok(listener) = TcpListener::bind((v6, 0)) else { return };

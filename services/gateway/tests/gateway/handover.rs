@@ -14,7 +14,7 @@ fn listener() -> (TcpListener, SocketAddr) {
 }
 
 #[test]
-fn what_a_killed_gateway_left_in_the_queue_is_served_by_its_successor() {
+fn a_killed_gateways_queue_is_served_by_its_successor() {
     let replica = Replica::echo();
     let file = EndpointsFile::new(&[endpoint("tcp-0", replica.address)]);
     let (listener, address) = listener();

@@ -6,7 +6,7 @@ use crate::elasticsearch::{Elasticsearch, Fault};
 use crate::support::{Kafka, Logger, header};
 
 #[test]
-fn what_fails_is_sent_again_and_nothing_is_written_twice() {
+fn failed_documents_are_resent_and_none_is_written_twice() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     let busy = Fault::Document { text: "second", status: 429, kind: "es_rejected_execution_exception" };
     elasticsearch.fail([Fault::Status(500), Fault::Status(429), Fault::WrittenWithoutAnswer, busy]);
@@ -112,7 +112,7 @@ fn while_it_is_away_consuming_pauses_and_everything_waits_in_kafka() {
 }
 
 #[test]
-fn what_a_drain_cannot_deliver_is_not_committed() {
+fn records_that_a_drain_cannot_deliver_are_not_committed() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     let logger = Logger::start(&kafka, &elasticsearch, &[("DRAIN_TIMEOUT", "200ms")]);
     kafka.publish_line(0, "first");

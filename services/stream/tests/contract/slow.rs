@@ -46,7 +46,7 @@ fn those_who_do_not_read_hold_a_bounded_memory() {
 }
 
 #[test]
-fn one_that_is_told_to_go_and_does_not_read_that_is_cut_off_and_its_pair_is_free() {
+fn a_client_that_ignores_the_notice_is_cut_off_and_frees_its_pair() {
     const TOKEN: &str = "correct-horse-battery";
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("SHED_TOKEN", TOKEN), ("DRAIN_GRACE", "200ms")]);
@@ -67,7 +67,7 @@ fn one_that_is_told_to_go_and_does_not_read_that_is_cut_off_and_its_pair_is_free
 }
 
 #[test]
-fn who_closes_its_side_is_gone_and_holds_nothing() {
+fn a_client_that_closes_its_side_is_gone_and_holds_nothing() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     // At once, and after the stream was opened.

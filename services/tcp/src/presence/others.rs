@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_counted_and_named() {
+    fn ignored_entries_are_counted_and_named() {
         let chunk_key = format!("{SERVERS}a/0");
         let foreign = format!("{SERVERS}a/b\u{1b}[2J");
         let rubbish = || {

@@ -121,7 +121,7 @@ fn a_lease_that_is_lost_is_replaced() {
 }
 
 #[test]
-fn what_others_delete_or_overwrite_is_put_right() {
+fn entries_deleted_or_overwritten_by_others_are_restored() {
     let etcd = Etcd::start(1);
     let servers = [start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER)];
     let mut clients = [servers[0].client(), servers[1].client()];

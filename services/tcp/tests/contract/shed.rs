@@ -34,7 +34,7 @@ fn shed(admin: SocketAddr, id: &str, count: u64) -> u64 {
 }
 
 #[test]
-fn those_that_were_silent_longest_are_told_and_then_closed() {
+fn the_longest_silent_are_notified_and_then_closed() {
     let server = with_token(tcp::Settings { drain_grace: Duration::from_secs(2), ..settings() });
     let mut clients: Vec<Client> = (0..5).map(|_| server.client()).collect();
     for client in &mut clients {

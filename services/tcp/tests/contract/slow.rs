@@ -13,7 +13,7 @@ const BROADCAST_BYTES: usize = 4096;
 const BROADCASTS: u64 = 1000;
 
 #[test]
-fn what_waits_for_slow_readers_is_bounded_and_the_rest_is_dropped_and_counted() {
+fn queues_for_slow_readers_are_bounded_and_excess_is_dropped_and_counted() {
     const CLIENTS: u64 = 10;
     let kafka = Kafka::start();
     let server = start(tcp::Settings {

@@ -64,7 +64,7 @@ fn both_families_are_served() {
 }
 
 #[test]
-fn what_the_kernel_drops_is_counted() {
+fn packets_dropped_by_the_kernel_are_counted() {
     let shutdown = Shutdown::new();
     let server =
         Server::bind(udp::Settings { receive_buffer: 4096, ..settings() }, shutdown.clone()).unwrap();

@@ -26,7 +26,7 @@ fn one_datagram_is_one_packet() {
 }
 
 #[test]
-fn what_is_no_command_of_this_service_is_not_answered() {
+fn commands_of_other_services_are_not_answered() {
     let server = start(settings());
     let peer = server.peer();
     let token = "0".repeat(36);

@@ -37,7 +37,7 @@ fn pages_of_any_origin_may_ask_even_from_a_public_address() {
 }
 
 #[test]
-fn what_is_no_session_is_refused_with_a_reason() {
+fn an_invalid_session_is_refused_with_a_reason() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     // No upgrade.

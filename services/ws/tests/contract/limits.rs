@@ -20,7 +20,7 @@ fn beyond_the_limit_a_client_is_accepted_and_closed_with_1013() {
 }
 
 #[test]
-fn who_asks_for_it_is_told_when_to_come_back() {
+fn clients_that_ask_for_it_are_told_when_to_come_back() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("MAX_CONNECTIONS_PER_HOST", "1"), ("RETRY_AFTER", "4")]);
     let _first = ws.open("1");

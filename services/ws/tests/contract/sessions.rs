@@ -3,7 +3,7 @@ use fixtures::{Redis, eventually, settles};
 use crate::support::Ws;
 
 #[test]
-fn text_is_echoed_and_the_session_is_listed_everywhere_while_it_lasts() {
+fn text_is_echoed_and_an_open_session_is_listed_everywhere() {
     let redis = Redis::start();
     let (one, two) =
         (Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]), Ws::start(&redis, &[("HOST_ID", "10.0.0.2")]));

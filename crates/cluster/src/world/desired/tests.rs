@@ -37,7 +37,7 @@ fn whatever_comes_first_a_change_is_told_once_with_its_reason() {
 #[test]
 fn changes_that_nobody_saw_are_told_from_what_the_controller_said() {
     let mut desired = Desired::default();
-    // One after another while the connection was lost: the workload shows only the last.
+    // One after another while the connection was lost: the workload shows only the last number.
     desired.set(now(5_000), 1, 4, Writer::Autoscaler);
     for (to, second) in [(4, 40), (2, 10), (3, 20)] {
         let said = now(0).wall.checked_add(jiff::SignedDuration::from_secs(second)).unwrap();

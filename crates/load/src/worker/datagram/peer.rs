@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn the_memory_of_past_entries_is_bounded() {
         let mut peer = Peer::new();
         for number in 0..2 * REMEMBERED as u32 {
             peer.was_sent(0, true);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn invalid_input_is_refused() {
         for (body, reason) in [
             (json!({"aggs": {}}), "aggs: not understood"),
             (json!({"size": 10_001}), "expected 0 to 10000"),

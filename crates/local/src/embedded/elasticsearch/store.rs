@@ -239,7 +239,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         /// Others can read every accepted document, and a refused document changes nothing.
         #[test]
-        fn what_is_taken_can_be_read(documents in prop::collection::vec(json_text(), 1..8)) {
+        fn accepted_input_can_be_read_back(documents in prop::collection::vec(json_text(), 1..8)) {
             let directory = tempfile::tempdir().unwrap();
             let mut store = Store::create(directory.path().join("documents"), 100_000).unwrap();
             let mut taken = 0;
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_skipped_and_counted() {
+    fn unreadable_entries_are_skipped_and_counted() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("documents");
         let mut store = Store::create(file.clone(), 100_000).unwrap();
@@ -303,7 +303,7 @@ mod tests {
 
     /// `/dev/full` stands for a full disk.
     #[test]
-    fn what_a_full_disk_does_not_take_is_an_error_and_can_be_written_later() {
+    fn a_full_disk_is_an_error_and_the_write_can_be_repeated_later() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::create(directory.path().join("documents"), 100_000).unwrap();
         store.journal.swap_file("/dev/full");

@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_read_is_let_go() {
+    async fn a_client_that_does_not_read_is_disconnected() {
         let (mut channels, room) = (Channels::default(), room());
         let (slow, told) = enter(&mut channels, &room);
         let (quick, _) = enter(&mut channels, &room);

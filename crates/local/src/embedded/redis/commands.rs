@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_cost_too_much_is_refused_before_it_is_done() {
+    fn too_expensive_commands_are_refused_in_advance() {
         let (mut store, now) = (Store::new(64 << 20), clock::now());
         let value = "v".repeat(1 << 20);
         say(&mut store, now, &[&format!("set k {value}")]);

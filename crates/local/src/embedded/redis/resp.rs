@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_said_before_much_has_come() {
+    fn unreadable_input_is_reported_early() {
         for bad in [
             &b"*x\r\n"[..],
             b"*99999999\r\n",
@@ -178,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_and_every_beginning_is_incomplete(
+        fn written_frames_are_read_back_and_every_prefix_is_incomplete(
             words in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 1..6),
         ) {
             let mut bytes = Vec::new();

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_expired_is_gone_and_a_new_value_lives_anew() {
+    fn an_expired_value_is_gone_and_a_new_one_starts_afresh() {
         let (mut store, start) = (Store::new(1 << 20), clock::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         store.put(b"a", b"1", Some(at(1))).unwrap();

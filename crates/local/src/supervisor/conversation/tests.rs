@@ -111,7 +111,7 @@ async fn events_come_from_where_they_are_wanted_and_end_with_the_platform() {
 }
 
 #[tokio::test]
-async fn who_begins_now_is_told_what_there_is_not_what_there_was() {
+async fn new_readers_get_the_present_state_and_not_the_past() {
     on_stage(async |mut stage| {
         let service = ServiceInfo {
             name: "tcp".to_owned(),

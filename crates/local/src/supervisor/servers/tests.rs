@@ -122,7 +122,7 @@ fn a_private_file_is_nobody_elses() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_is_not_ready() {
+async fn a_server_that_does_not_answer_is_not_ready() {
     let base = tempfile::tempdir().unwrap();
     let nobody =
         Spec { ip: "127.76.250.250".parse().unwrap(), port: 9, ..spec(Program::Memcached, base.path()) };

@@ -158,7 +158,7 @@ fn what_was_said_before_the_flow_began_comes_first() {
 }
 
 #[test]
-fn what_a_full_sink_does_not_take_at_the_beginning_is_kept() {
+fn bytes_that_a_full_sink_refuses_at_the_start_are_kept() {
     let ((source, sender), (sink, receiver)) = (pair(), pair());
     let mut shared = Shared::new(0, None);
     let filler = vec![7; 1 << 20];

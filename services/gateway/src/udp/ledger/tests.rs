@@ -37,7 +37,7 @@ fn neighbours(count: usize) -> Vec<Visitor> {
 }
 
 #[test]
-fn what_one_gateway_wrote_another_one_reads() {
+fn gateways_read_each_others_records() {
     let group = Group::new();
     let (mut one, mut other) = (group.gateway(), group.gateway());
     assert_eq!(other.recall(visitor(1)), None);

@@ -93,7 +93,7 @@ fn at_the_deadline_an_answer_is_cut_and_seen_to_be() {
 }
 
 #[test]
-fn who_waits_when_the_drain_begins_is_still_served() {
+fn clients_waiting_when_the_drain_starts_are_still_served() {
     let (replica, _end) = replica();
     let running = one(&replica, &[]);
     let mut clients: Vec<Client> = (0..100).map(|_| Client::new(running.address)).collect();

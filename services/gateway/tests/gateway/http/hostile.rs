@@ -23,7 +23,7 @@ fn recording() -> (Replica, Arc<Mutex<Vec<Message>>>) {
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[test]
-fn what_parsers_could_read_differently_is_refused() {
+fn ambiguous_requests_are_refused() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     let chunks = format!("0\r\n\r\n{HIDDEN}");
@@ -175,7 +175,7 @@ fn ten_thousand_half_requests_leave_nothing_behind() {
 }
 
 #[test]
-fn who_never_finishes_a_head_gives_the_place_back() {
+fn an_unfinished_head_frees_its_slot() {
     let (replica, _) = recording();
     let settings = [("MAX_CONNECTIONS", "100"), ("HEAD_TIMEOUT", "300ms")];
     let running = one(&replica, &settings);

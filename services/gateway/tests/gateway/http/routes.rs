@@ -41,7 +41,7 @@ fn a_path_decides_and_its_prefix_does_not_arrive() {
 }
 
 #[test]
-fn what_no_route_has_is_not_found() {
+fn paths_without_a_route_are_not_found() {
     let directory = mirror("directory");
     let endpoints = [endpoint("directory-0", directory.address)];
     let (running, _file) = gateway(&[("directory", &endpoints)], &[("ROUTES", "/main=directory")]);

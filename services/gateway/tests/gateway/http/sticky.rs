@@ -65,7 +65,7 @@ fn every_gateway_gives_a_client_the_same_replicas() {
 }
 
 #[test]
-fn what_names_no_replica_is_replaced() {
+fn a_cookie_without_a_valid_replica_is_replaced() {
     let (_streams, streams) = replicas(STREAMS);
     let (running, _file) = gateway(&[("stream", &streams), ("directory", &[])], &[]);
     let long = "0123456789abcdef.".repeat(200);

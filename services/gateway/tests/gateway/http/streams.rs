@@ -104,7 +104,7 @@ fn talkative() -> (Replica, Arc<AtomicU64>) {
 }
 
 #[test]
-fn who_does_not_read_holds_up_the_replica_and_nobody_else_and_stays() {
+fn a_client_that_does_not_read_blocks_only_its_replica_and_stays() {
     let (replica, taken) = talkative();
     let running = one(&replica, &[("STALL_TIMEOUT", "0")]);
     let mut slow = Client::new(running.address);

@@ -69,7 +69,7 @@ fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
 }
 
 #[test]
-fn of_equals_the_one_idle_for_longest_makes_room() {
+fn among_equals_the_longest_idle_makes_room() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "3")]);
     let clients = clients(3, running.address);
