@@ -187,7 +187,7 @@ fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_
     lab.create_namespace();
     lab.apply(&[json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tcp", "labels": {"of": "somebody"}}})]);
     lab.up(&[])
-        .failed(4, &["ServiceAccount", "/tcp is there already", "kubectl wrote it", "--take-ownership"]);
+        .failed(4, &["ServiceAccount", "/tcp exists already", "kubectl wrote it", "--take-ownership"]);
     assert_eq!(lab.status(), "", "nothing was changed");
     lab.up(&["--take-ownership"]).ok();
 
@@ -458,9 +458,9 @@ fn pods_that_do_not_become_ready_say_why() {
     );
     // Helm would take the claim away, which Kubernetes does not let it. That is said before anything is changed.
     let refused =
-        ["StatefulSet", "cannot become what the chart wants", "delete statefulset playground-kafka"];
+        ["StatefulSet", "cannot be changed to what the chart wants", "delete statefulset playground-kafka"];
     let dry = lab.up(&["--dry-run"]);
-    assert!(dry.out.contains("cannot become what is wanted"), "{dry:?}");
+    assert!(dry.out.contains("cannot be changed as requested"), "{dry:?}");
     dry.failed(4, &refused);
     lab.up(&[]).failed(4, &refused);
     assert_eq!(lab.status(), "deployed");

@@ -172,7 +172,7 @@ fn outcome(installed: &Installed) -> Vec<String> {
 fn in_words(plan: &Plan) -> Vec<String> {
     let action = match plan.action {
         // Why, comes as the failure. What is below is what can be told nevertheless.
-        _ if !plan.problems.is_empty() => "cannot become what is wanted",
+        _ if !plan.problems.is_empty() => "cannot be changed as requested",
         Action::Install => "would be installed",
         Action::Upgrade => "would be changed",
         Action::Repair => "was left unfinished, and would be continued",
@@ -248,8 +248,8 @@ mod tests {
             notes: Vec::new(),
         };
         assert!(in_words(&plan)[0].contains("is up to date"));
-        plan.problems.push(text("StatefulSet chat/kafka cannot become what the chart wants"));
-        assert!(in_words(&plan)[0].starts_with("blue in namespace chat cannot become what is wanted"));
+        plan.problems.push(text("StatefulSet chat/kafka cannot be changed to what the chart wants"));
+        assert!(in_words(&plan)[0].starts_with("blue in namespace chat cannot be changed as requested"));
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
              history {release}; if nobody is, run playctl up again"
         )
     } else if has(&["invalid ownership metadata", "cannot be imported into the current release"]) {
-        "An object of the chart is there already and is not this release's. Delete it, or hand it over: playctl up \
+        "An object of the chart exists already and is not part of this release. Delete it, or hand it over: playctl up \
          --take-ownership"
             .to_owned()
     } else if has(&["attempting to grant RBAC permissions not currently held"]) {
