@@ -186,8 +186,7 @@ fn fields_that_cannot_change_and_objects_of_others_are_named_before_anything_is_
     let lab = Lab::new("others");
     lab.create_namespace();
     lab.apply(&[json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tcp", "labels": {"of": "somebody"}}})]);
-    lab.up(&[])
-        .failed(4, &["ServiceAccount", "/tcp exists already", "kubectl wrote it", "--take-ownership"]);
+    lab.up(&[]).failed(4, &["ServiceAccount", "/tcp exists already", "kubectl wrote it", "--take-ownership"]);
     assert_eq!(lab.status(), "", "nothing was changed");
     lab.up(&["--take-ownership"]).ok();
 
