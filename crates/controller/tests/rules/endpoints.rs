@@ -89,7 +89,7 @@ fn only_services_whose_endpoints_changed_are_told() {
 
 /// The events of one write that has come to an end.
 fn told(bench: &mut Bench) -> Vec<String> {
-    let version = bench.writing.unwrap();
+    let version = bench.writing.expect("a write is under way");
     let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });
     let facts = effects.into_iter().filter_map(|effect| match effect {
         Effect::Emit(fact) => Some(format!("{:?}", fact.into_event())),
