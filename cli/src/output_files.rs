@@ -1,12 +1,13 @@
 //! Files that a command leaves beside what it prints.
 
-use crate::failure::Failure;
 use std::{
     fs::{self, OpenOptions, Permissions},
     io::{self, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
+
+use crate::failure::Failure;
 
 /// Whether they can be written, before work whose result could not be kept. What the command reads (`inputs`) must stay
 /// what it is, and two outputs cannot share a file.

@@ -7,10 +7,11 @@ use std::{
     path::Path,
 };
 
-use crate::failure::Failure;
 use platform::{Event, event::VERSION};
 use serde::Deserialize;
 use uuid::Uuid;
+
+use crate::failure::Failure;
 
 /// The longest line. An event of a platform with thousands of replicas has some hundred kilobytes.
 const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;

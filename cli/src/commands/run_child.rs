@@ -2,8 +2,9 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use crate::failure::{Failure, Outcome};
 use local::child::Wrapped;
+
+use crate::failure::{Failure, Outcome};
 
 /// Become another program that dies with the supervisor; used by the supervisor
 #[derive(Debug, clap::Args)]

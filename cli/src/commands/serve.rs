@@ -2,12 +2,13 @@
 
 mod balanced;
 
-use crate::failure::{Failure, Outcome};
 use clap::{Arg, ArgMatches, Command, FromArgMatches, Subcommand};
 use platform::{ServiceKind, exit};
 use service::listen::Refused;
 use service::settings::{Env, Variable, table};
 use service::{Shutdown, logs};
+
+use crate::failure::{Failure, Outcome};
 
 /// Run one service from its environment
 #[derive(Debug, clap::Args)]

@@ -1,7 +1,8 @@
 //! `playctl supervisor` (hidden): the background process behind `playctl up`.
 
-use crate::failure::{Failure, Outcome};
 use platform::exit;
+
+use crate::failure::{Failure, Outcome};
 
 /// Run the supervisor of a platform; started by `playctl up`
 #[derive(Debug, clap::Args)]

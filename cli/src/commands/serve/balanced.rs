@@ -2,10 +2,11 @@
 
 use std::{env, sync::Arc};
 
-use crate::failure::Failure;
 use balancer::{Environment, Platform, Settings, Turn};
 use cluster::{Balancing, ClusterTarget, Election, Options, Terms};
 use local::{BalancerTurn, LocalTarget};
+
+use crate::failure::Failure;
 
 /// A platform of this machine, a cluster, or none.
 pub(super) fn platform(settings: &Settings) -> Result<Platform, Failure> {
