@@ -295,3 +295,15 @@ impl fmt::Display for When {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_is_answered_with_a_line_or_without() {
+        let answered = |line: &str| ProbeFailure::Answered { status: 503, line: line.to_owned() }.to_string();
+        assert_eq!(answered("draining"), "it answered 503 draining");
+        assert_eq!(answered(""), "it answered 503");
+    }
+}

@@ -27,10 +27,12 @@ fn scrapes_and_syncs_begin_when_the_platform_is_up_and_keep_their_intervals() {
     bench.seconds(20);
     assert_eq!(bench.controller.counts().scrapes, 0);
     assert_eq!(bench.snapshot().next_sync, None);
+    assert!(!bench.controller.came_up());
     bench.sick.clear();
     bench.seconds(1);
     let up = bench.now;
     let first = bench.snapshot().next_sync.unwrap();
+    assert!(bench.controller.came_up());
     bench.lines();
     let mut scrapes = Vec::new();
     while bench.now.since(up) < Duration::from_secs(40) {
@@ -119,8 +121,11 @@ fn what_is_scraped_is_told_for_each_replica_that_there_is_a_value_of() {
     assert_eq!(bench.service("tcp").replicas[0].connections, Some(3));
     assert_eq!(bench.service("tcp").replicas[1].connections, None);
     // CPU is a rate, so the second scrape has it.
+    let used = Usage { cpu: Duration::from_millis(2_800), memory_bytes: 1_000_000 };
+    bench.samples.insert("tcp-0".to_owned(), Sample { usage: Some(used), ..sample(3) });
     bench.seconds(7);
-    assert!(bench.lines_with(&["MetricScraped"]).contains(&line("cpu", 0)));
+    assert!(bench.lines_with(&["MetricScraped"]).contains(&line("cpu", 400)));
+    assert_eq!(bench.service("tcp").replicas[0].cpu_cores, Some(0.4));
     // A replica that died has no values, until its next run is scraped.
     bench.samples.clear();
     bench.dies("tcp-0");

@@ -41,6 +41,8 @@ fn services_wait_for_their_parts_once() {
 #[test]
 fn a_part_that_dies_is_told_of_and_starts_again_as_a_replica_does() {
     let mut bench = Bench::up(&[TCP]);
+    let part = bench.part("kafka");
+    assert_eq!((part.address.as_deref(), part.detail.as_str()), (Some("kafka:1"), "made here"));
     bench.silent.insert("kafka".to_owned());
     bench.dies("kafka");
     bench.dies("kafka");
@@ -51,7 +53,8 @@ fn a_part_that_dies_is_told_of_and_starts_again_as_a_replica_does() {
     assert_eq!(bench.lines_with(&["start "]), Vec::<String>::new());
     bench.seconds(1);
     assert_eq!(bench.lines_with(&["start "]), ["start kafka"]);
-    assert_eq!(bench.part("kafka").restarts, 2);
+    let part = bench.part("kafka");
+    assert_eq!((part.restarts, part.detail.as_str()), (2, "made here, 2 restarts"));
 }
 
 #[test]
