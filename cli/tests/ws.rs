@@ -191,18 +191,26 @@ mod real {
         let own = ["--gateway", gateway, "--set", "ws.autoscaling=null,ws.replicas=3"];
         lab.up(&[&WS[..], &own].concat());
         let users = Users::of(&lab);
-        // The emptiest gets who comes, also one that the gateway's checks found healthy later than the others.
-        let mut count = 12;
-        loop {
+        // One user at a time: those who arrive together may all be given to the replica that was the emptiest before.
+        let mut count = 0;
+        let mut one_more = || {
+            count += 1;
             users.connect(count);
             users.expect(count);
-            let held = users.held().expect("replicas answer");
-            let fewest = held.values().min().filter(|_| held.len() == 3).copied().unwrap_or(0);
-            if held.values().all(|count| *count <= fewest + 2) {
-                break;
-            }
-            count += 3;
-            assert!(count <= 48, "never even: {held:?}");
+            users.held()
+        };
+        // The gateway's health checks may find some replicas later than others.
+        let mut held = eventually(SOON, || match one_more() {
+            Ok(held) if held.len() == 3 => Ok(held),
+            other => Err(other),
+        })
+        .expect("each replica has a session");
+        for _ in 0..9 {
+            let fewest = *held.values().min().expect("three replicas");
+            let after = one_more().expect("replicas answer");
+            let chosen = after.iter().find(|(replica, count)| held[*replica] < **count).expect("one has more");
+            assert_eq!(*chosen.1, fewest + 1, "one of the emptiest gets the next: {held:?}, {after:?}");
+            held = after;
         }
         lab.ok(&["drain", "ws/fullest"]);
         eventually(SOON, || {
