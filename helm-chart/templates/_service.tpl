@@ -149,11 +149,9 @@ spec:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-# Probes and scrapes come from outside the pod.
+# Probes and scrapes reach the pod's address, a forwarded port its loopback address.
 - name: ADMIN_HOST
-  valueFrom:
-    fieldRef:
-      fieldPath: status.podIP
+  value: "::"
 {{- end }}
 
 {{/* Prints a value like playctl: whole numbers, which Helm parses as floats, without exponent or fraction. */}}

@@ -36,6 +36,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     connect::{self, Cluster, Options},
+    gateways,
     target::{runtime, wait},
 };
 
@@ -102,6 +103,20 @@ impl ArgoCd {
             self.runtime.block_on(sync::end(&self.cluster, &name))?;
         }
         outcome
+    }
+
+    /// Waits until the platform's gateways know the ready replicas. Returns a note if they could not be asked.
+    pub fn gateways(
+        &self,
+        timeout: Duration,
+        on_step: &mut OnStep<'_>,
+    ) -> Result<Option<String>, TargetError> {
+        let cluster = self.cluster.in_namespace(&self.release_namespace);
+        let kubectl = format!("kubectl -n {}", self.release_namespace);
+        let work = async |tell: step::Tell| {
+            gateways::wait(&cluster, &kubectl, timeout, &mut |what| tell.doing_now(what)).await
+        };
+        self.runtime.block_on(step::attended(on_step, work))
     }
 
     /// The state of the applications.

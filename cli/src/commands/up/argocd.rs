@@ -58,6 +58,11 @@ pub(super) fn run(
         end_on_interrupt: false,
     };
     let synced = argocd.sync(&sync, &mut |step| show(context, step)).map_err(not_up)?;
+    let failure = synced.iter().find_map(|one| words::failure(one, sync.follow));
+    let note = match &failure {
+        Some(_) => None,
+        None => argocd.gateways(wanted.timeout, &mut |step| show(context, step)).map_err(not_up)?,
+    };
     context.printer.progress().clear();
     for line in words::registered(&registered).iter().take(1) {
         context.printer.line(line);
@@ -65,7 +70,9 @@ pub(super) fn run(
     for line in synced.iter().flat_map(words::synced) {
         context.printer.line(&line);
     }
-    let failure = synced.iter().find_map(|one| words::failure(one, sync.follow));
+    if let Some(note) = note {
+        context.printer.note(&note);
+    }
     context.printer.document(&results::UpArgocd { registered, synced });
     if let Some(failure) = failure {
         return Err(Failure::new(exit::BRING_UP_FAILED, failure));

@@ -57,6 +57,11 @@ impl Tell {
         self.step(Step::Doing { what: what.into() }).await;
     }
 
+    /// The same without waiting for a slow reader, who misses it.
+    pub(crate) fn doing_now(&self, what: String) {
+        let _ = self.0.try_send(Step::Doing { what });
+    }
+
     pub(crate) async fn note(&self, text: impl Into<String>) {
         self.step(Step::Note { text: text.into() }).await;
     }

@@ -3,28 +3,17 @@
 //! Inside the cluster, the pod's address is used directly. From outside, a port is forwarded through the API server,
 //! whose proxy would take the `Authorization` header for its own.
 
-use std::{net::IpAddr, time::Duration};
+use std::net::IpAddr;
 
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{body::Bytes, client::conn::http1};
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use platform::{TargetError, target::Shed};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
 
-use crate::{connect::Cluster, facts::PodFacts};
+use crate::{connect::Cluster, facts::PodFacts, pod_http};
 
-/// A metrics page is far shorter.
-const ANSWER_BYTES_MAX: usize = 4 << 20;
-/// How long the pod may take to answer.
-const ANSWER: Duration = Duration::from_secs(3);
 /// The pod's environment variable with its token.
 pub(super) const SHED_TOKEN: &str = "SHED_TOKEN";
 
@@ -81,48 +70,13 @@ async fn ask(
     body: String,
 ) -> Result<(StatusCode, Vec<u8>), String> {
     let port = pod.admin_port.ok_or("no container of it has a port of the name admin")?;
-    let asked = async {
-        match way {
-            Way::Inside => {
-                let ip: Option<IpAddr> = pod.ip.as_ref().and_then(|ip| ip.parse().ok());
-                let ip = ip.ok_or("it has no address yet")?;
-                let stream = TcpStream::connect((ip, port)).await;
-                let stream = stream.map_err(|error| format!("port {port} of {ip}: {error}"))?;
-                exchange(stream, request, body).await
-            }
-            Way::Outside => {
-                let api: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-                let opened = cluster.try_ask(api.portforward(&pod.name, &[port])).await;
-                let mut forwarder = opened.map_err(|call| call.words())?;
-                let stream = forwarder.take_stream(port).ok_or("its port is not forwarded")?;
-                exchange(stream, request, body).await
-            }
+    match way {
+        Way::Inside => {
+            let ip: Option<IpAddr> = pod.ip.as_ref().and_then(|ip| ip.parse().ok());
+            pod_http::directly(ip.ok_or("it has no address yet")?, port, request, body).await
         }
-    };
-    tokio::time::timeout(ANSWER, asked)
-        .await
-        .map_err(|_| format!("no answer from port {port} within {} s", ANSWER.as_secs()))?
-}
-
-/// Sends one request on its own connection.
-async fn exchange(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: http::request::Builder,
-    body: String,
-) -> Result<(StatusCode, Vec<u8>), String> {
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    // The connection ends with its sender and the body.
-    tokio::spawn(connection);
-    let request = request
-        .header(header::HOST, "pod")
-        .header(header::CONNECTION, "close")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = answer.status();
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    Ok((status, body.map_err(|error| error.to_string())?.to_bytes().to_vec()))
+        Way::Outside => pod_http::forwarded(cluster, &pod.name, port, request, body).await,
+    }
 }
 
 /// The sum of a metric's series on a page in Prometheus' text format.

@@ -12,12 +12,13 @@ use super::{
     AT_ONCE, OnProgress, Progress, Site, Wanted,
     helm::HelmError,
     lease::{self, Held},
-    manifest,
+    manifest::{self, Workload},
     plan::{self, Action, Plan, Planned},
     prepare,
     ready::{self, Watch},
     release::{self, Revision},
 };
+use crate::gateways;
 
 /// How long noting that helm ended early may take.
 const NOTES: Duration = Duration::from_secs(10);
@@ -77,19 +78,37 @@ pub(super) async fn up(
         changed?;
     }
     let workloads = manifest::workloads(&planned.objects);
-    let pods = match site.stop.or(watch.wait(site, &workloads, wanted.timeout, tell)).await {
+    let (pods, note) = match site.stop.or(serving(site, wanted, &workloads, &mut watch, tell)).await {
         Err(TargetError::Interrupted) => {
             tell(Progress::Said(interrupted(site, &planned).await));
             return Err(TargetError::Interrupted);
         }
-        pods => pods?,
+        serving => serving?,
     };
     if does_something {
         watch.ready(site, tell);
     }
     let outside = ready::outside(site, &planned.objects, &planned.catalog).await;
+    // Unless something changed, the gateways have had the time to find out.
+    let notes = note.filter(|_| does_something).into_iter().chain(outside.notes).collect();
     let Planned { plan, .. } = planned;
-    Ok(Installed { plan, pods, endpoints: outside.endpoints, notes: outside.notes, took: watch.took() })
+    Ok(Installed { plan, pods, endpoints: outside.endpoints, notes, took: watch.took() })
+}
+
+/// Waits until all pods are ready and the gateways know them. Returns the number of pods, and a note for the user.
+async fn serving(
+    site: &Site,
+    wanted: &Wanted,
+    workloads: &[Workload],
+    watch: &mut Watch,
+    tell: &mut OnProgress<'_>,
+) -> Result<(u64, Option<String>), TargetError> {
+    let began = clock::now();
+    let pods = watch.wait(site, workloads, wanted.timeout, tell).await?;
+    let kubectl = format!("{} -n {}", site.kubectl(), site.namespace());
+    let left = wanted.timeout.saturating_sub(began.elapsed());
+    let mut on_wait = |detail| tell(Progress::Doing { stage: "ready", detail });
+    Ok((pods, gateways::wait(&site.cluster, &kubectl, left, &mut on_wait).await?))
 }
 
 /// All writes happen here, under the Lease.

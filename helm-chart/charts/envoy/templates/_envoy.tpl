@@ -212,8 +212,9 @@ static_resources:
           explicit_http_config: {http_protocol_options: {}}
           common_http_protocol_options: {idle_timeout: 5s}
       {{- end }}
-      # Better no replica than one that is not ready.
-      common_lb_config: {healthy_panic_threshold: {value: 0}}
+      # Better no replica than one that is not ready. Workers follow health checks at once, not up to a second later, so
+      # that /clusters shows what they do.
+      common_lb_config: {healthy_panic_threshold: {value: 0}, update_merge_window: 0s}
       ignore_health_on_host_removal: true
       health_checks:
         - timeout: {{ include "seconds" $listener.health.timeout }}s

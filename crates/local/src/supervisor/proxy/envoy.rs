@@ -139,8 +139,9 @@ fn cluster(proxy: &Proxy, site: &Site, name: &str) -> Value {
             "max_connections": settings.max_connections,
             "max_pending_requests": settings.max_connections,
         }] },
-        // Better no replica than one that is not ready.
-        "common_lb_config": { "healthy_panic_threshold": { "value": 0 } },
+        // Better no replica than one that is not ready. A replica that becomes healthy gets connections at once, not up to
+        // a second later.
+        "common_lb_config": { "healthy_panic_threshold": { "value": 0 }, "update_merge_window": "0s" },
         // A removed replica is gone at once, whatever its last health check said.
         "ignore_health_on_host_removal": true,
         "upstream_bind_config": { "source_address": { "address": site.ip, "port_value": 0 } },
