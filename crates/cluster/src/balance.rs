@@ -194,7 +194,7 @@ impl Balancer {
         Ok(Snapshot {
             platform: cluster.namespace.clone(),
             target: "cluster".to_owned(),
-            since: now,
+            since: None,
             nodes: 0,
             node_list: Vec::new(),
             services: vec![service],

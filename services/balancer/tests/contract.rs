@@ -127,7 +127,7 @@ impl Target for Noted {
         Ok(Snapshot {
             platform: "p".into(),
             target: "local".into(),
-            since: Timestamp::UNIX_EPOCH,
+            since: Some(Timestamp::UNIX_EPOCH),
             nodes: 1,
             node_list: Vec::new(),
             services: vec![service],
