@@ -28,7 +28,9 @@ impl Machine {
     fn minikube(self, script: &str) -> Self {
         let path = self.programs.path().join("minikube");
         let noted = self.noted();
-        let script = format!("#!/bin/sh\necho \"$*\" >>{}\n{script}\n", noted.display());
+        // The tests may be run with SIGINT ignored, and a shell that inherits that never hears of it.
+        let shell = "/usr/bin/env -S --default-signal=INT sh";
+        let script = format!("#!{shell}\necho \"$*\" >>{}\n{script}\n", noted.display());
         fs::write(&path, script).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("executable");
         self

@@ -172,6 +172,26 @@ fn what_was_typed_cannot_break_it() {
 }
 
 #[test]
+fn a_login_program_that_prints_a_bad_token_is_named_in_one_line() {
+    let lab = Lab::new("login");
+    let kubeconfig = lab.home().join("kubeconfig");
+    let text = r#"
+        current-context: one
+        contexts: [{name: one, context: {cluster: c, user: u}}]
+        clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+        users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: echo,
+            args: ['{"status": {"token": "HUNTER2\n"}}']}}}]"#;
+    std::fs::write(&kubeconfig, text).expect("written");
+    let kubeconfig = kubeconfig.to_str().expect("UTF-8");
+    let output = lab.run(&["status", "--target", "cluster", "--kubeconfig", kubeconfig]);
+    let said = lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("(exec: echo) gives a token that cannot be sent"), "{said}");
+    assert!(!said.contains("panicked") && !both(&output).contains("HUNTER2"), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+#[test]
 fn completions_are_printed_for_the_shells() {
     let lab = Lab::new("completion");
     assert!(lab.ok(&["completion", "bash"]).contains("_playctl"));

@@ -38,8 +38,8 @@ pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
 /// The snapshot for people, in lines of at most `width` characters. `now` only dates ages.
 fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) -> Vec<String> {
     let nodes = nodes(snapshot);
-    let head =
-        format!("{} ({}, {nodes}), up for {}", snapshot.platform, snapshot.target, age(snapshot.since, now));
+    let up = snapshot.since.map_or_else(String::new, |since| format!(", up for {}", age(since, now)));
+    let head = format!("{} ({}, {nodes}){up}", snapshot.platform, snapshot.target);
     let mut lines = wrapped(&head, width);
     for problem in &snapshot.problems {
         lines.extend(wrapped(&format!("PROBLEM: {problem}"), width));
@@ -275,7 +275,7 @@ mod tests {
         Snapshot {
             platform: "blue".to_owned(),
             target: "local".to_owned(),
-            since,
+            since: Some(since),
             nodes: 2,
             node_list: Vec::new(),
             services: vec![ServiceSnapshot {
@@ -325,6 +325,16 @@ mod tests {
         for word in ["4194304", "117.7Mi", "250m", "127.77.2.1:40000", "1 d 3 h", "0.1.0", "set by hand"] {
             assert!(wide.contains(word), "{word} is missing in {wide}");
         }
+    }
+
+    #[test]
+    fn an_age_that_nobody_may_see_is_left_out() {
+        let now = Timestamp::from_second(100_000).unwrap();
+        let mut snapshot = snapshot();
+        let head = |snapshot: &Snapshot| render(snapshot, "", now, 200).remove(0);
+        assert_eq!(head(&snapshot), "blue (local, 2 nodes), up for 1 d 3 h");
+        snapshot.since = None;
+        assert_eq!(head(&snapshot), "blue (local, 2 nodes)");
     }
 
     #[test]

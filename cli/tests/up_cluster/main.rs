@@ -271,6 +271,10 @@ fn permissions_that_are_missing_are_named() {
         ],
     );
     assert_eq!(lab.status(), "");
+    let claims = ["--dry-run", "--set", "kafka.storage.size=1Gi"];
+    let dry = lab.up(&[&["--kubeconfig", file.to_str().unwrap()], &claims[..]].concat());
+    assert!(dry.out.contains("not allowed to list StorageClasses"), "{dry:?}");
+    assert!(!dry.failed(4, &[]).contains("StorageClass"), "what it may not see is no reason to refuse");
 }
 
 #[test]
@@ -444,15 +448,25 @@ fn a_namespace_that_does_not_end_is_explained() {
 #[test]
 fn pods_that_do_not_become_ready_say_why() {
     let lab = Lab::new("why");
-    let claim =
-        ["--set", "kafka.storage.size=1Gi,kafka.storage.storageClass=nobody-has-this", "--timeout", "8s"];
-    lab.run(&[&["up"], &SMALL[..2], &claim[..]].concat()).failed(
+    let class = format!("nobody-provides-{}", lab.namespace);
+    let storage = format!("kafka.storage.size=1Gi,kafka.storage.storageClass={class}");
+    let claim = ["--set", storage.as_str(), "--timeout", "8s"];
+    let up = [&["up"], &SMALL[..2], &claim[..]].concat();
+    // Nothing would ever make the volume: that is said before anything is changed.
+    let needs = format!("its claim data-playground-kafka-0 needs StorageClass {class}");
+    lab.run(&up).failed(4, &[&needs, "--set kafka.storage.size="]);
+    assert!(lab.get("namespace", &lab.namespace).is_none());
+    lab.apply(&[
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": class},
+        "provisioner": "example.com/nobody"}),
+    ]);
+    lab.run(&up).failed(
         4,
         &[
             "StatefulSet playground-kafka has 0 of 1",
             "playground-kafka-0: no node takes it",
             "PersistentVolumeClaim",
-            "nobody-has-this",
+            "claim data-playground-kafka-0: Pending",
         ],
     );
     // Helm would take the claim away, which Kubernetes does not let it. That is said before anything is changed.
@@ -466,7 +480,7 @@ fn pods_that_do_not_become_ready_say_why() {
     // Once there is a volume, the same `up` finds everything ready.
     let volume = format!("volume-{}", lab.namespace);
     lab.apply(&[json!({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": volume},
-        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": "nobody-has-this",
+        "spec": {"capacity": {"storage": "1Gi"}, "accessModes": ["ReadWriteOnce"], "storageClassName": class,
             "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": "/nowhere"},
             "claimRef": {"namespace": lab.namespace, "name": "data-playground-kafka-0"}}})]);
     let again = lab.run(&[&["up"], &SMALL[..2], &claim[..2], &SMALL[2..]].concat()).ok();
@@ -479,6 +493,7 @@ fn pods_that_do_not_become_ready_say_why() {
     );
     lab.run(&["down"]).failed(5, &["this is left", &format!("PersistentVolume {volume}"), "Retain"]);
     lab.kubectl(&["delete", "persistentvolume", &volume]).ok();
+    lab.kubectl(&["delete", "storageclass", &class]).ok();
     lab.run(&["down"]).ok();
     assert!(lab.get("namespace", &lab.namespace).is_none());
 }

@@ -41,7 +41,7 @@ use crate::{
     act::patching,
     connect::Cluster,
     facts::{DELETION_COST, Facts as _, HpaFacts, Object, PodFacts, Selector, TRAFFIC},
-    read,
+    kinds, read,
     snapshot::{self, Usage},
 };
 use admin::Way;
@@ -128,7 +128,8 @@ impl Balancer {
 
     async fn hpa(&self, cluster: &Cluster) -> Result<Option<HpaFacts>, TargetError> {
         let hpas = read::hpas(cluster).await?;
-        let is_its = |hpa: &HpaFacts| hpa.target.kind == KIND && hpa.target.name == self.own.service;
+        let is_its =
+            |hpa: &HpaFacts| kinds::id_of(&hpa.target) == KIND && hpa.target.name == self.own.service;
         Ok(hpas.into_iter().find(is_its))
     }
 
@@ -194,7 +195,7 @@ impl Balancer {
         Ok(Snapshot {
             platform: cluster.namespace.clone(),
             target: "cluster".to_owned(),
-            since: now,
+            since: None,
             nodes: 0,
             node_list: Vec::new(),
             services: vec![service],

@@ -8,6 +8,7 @@ use platform::TargetError;
 use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use crate::{
+    caught::caught,
     error::{Call, deepest, next, words},
     kubeconfig,
     patience::Patience,
@@ -152,13 +153,23 @@ pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
     config.default_retry = false;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     check_namespace(&namespace, &format!("of context {context} of {origin}"))?;
+    let server = kubeconfig::without_password(&config.cluster_url);
     let place = match &origin {
-        Origin::Pod => format!("{} ({origin})", config.cluster_url),
-        _ => format!("{} (context {context} of {origin})", config.cluster_url),
+        Origin::Pod => format!("{server} ({origin})"),
+        _ => format!("{server} (context {context} of {origin})"),
     };
-    let builder = ClientBuilder::try_from(config).map_err(|error| TargetError::Invalid {
-        message: format!("{place} cannot be used: {}", words(&error)),
+    let unusable = |why: String| TargetError::Invalid { message: format!("{place} cannot be used: {why}") };
+    if let Some(what) = kubeconfig::unsendable(&config.auth_info) {
+        return Err(unusable(format!("{what} has line breaks or other characters that cannot be sent")));
+    }
+    let giver = kubeconfig::giver(&config.auth_info);
+    // It panics at a token that cannot be sent, and only it asks a login program for one.
+    let built = caught(|| ClientBuilder::try_from(config)).ok_or_else(|| {
+        unusable(format!(
+            "{giver} gives a token that cannot be sent: does it have line breaks or other characters that no token has?"
+        ))
     })?;
+    let builder = built.map_err(|error| unusable(words(&error)))?;
     // A retry needs a service that can be cloned.
     let shared = builder.with_layer(&BufferLayer::new(QUEUED_REQUESTS_MAX));
     let client = shared.with_layer(&RetryLayer::new(Patience::default())).build();
@@ -203,7 +214,7 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
     if !has_scheme || config.cluster_url.authority().is_none() {
         return Err(invalid(format!(
             "context {context} of {origin}: server: {} is no address of an API server; expected https://HOST:PORT",
-            config.cluster_url
+            kubeconfig::without_password(&config.cluster_url)
         )));
     }
     Ok((config, context))
@@ -262,6 +273,10 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    use serde_json::{Value, json};
+    use tempfile::NamedTempFile;
+
     use super::*;
 
     fn environment(kubeconfig: Option<&str>, home: bool, in_pod: bool) -> Environment {
@@ -290,7 +305,8 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let options = Options { kubeconfig: Some(file.clone()), ..options.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let error = runtime.block_on(connect(&options)).unwrap_err().to_string();
+        let error = runtime.block_on(async { connect(&options).await?.version().await });
+        let error = error.unwrap_err().to_string();
         std::fs::remove_file(&file).unwrap();
         assert!(error.contains(&file.display().to_string()), "the file is named in: {error}");
         error
@@ -314,6 +330,127 @@ mod tests {
         for server in ["nonsense", "127.0.0.1:6443", "ftp://127.0.0.1", "/"] {
             let error = error(&TWO.replace("https://127.0.0.1:1", server), &context("one"));
             assert!(error.contains("server: ") && error.contains("https://HOST:PORT"), "{server}: {error}");
+        }
+    }
+
+    /// What connecting says about a kubeconfig with this of a cluster, which has nothing to show, and this user.
+    fn said(cluster: &Value, user: &Value) -> String {
+        let mut whole = json!({"server": "https://127.0.0.1:1", "certificate-authority-data": ""});
+        for (key, value) in cluster.as_object().unwrap() {
+            whole[key] = value.clone();
+        }
+        let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "one",
+            "clusters": [{"name": "c", "cluster": whole}], "users": [{"name": "u", "user": user}],
+            "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}]});
+        let said = error(&text.to_string(), &Options::default());
+        assert!(!said.contains("HUNTER2"), "{cluster} {user}: {said}");
+        assert!(!said.contains("worker closed"), "the client's task panicked at {cluster} {user}: {said}");
+        said
+    }
+
+    /// A login program that prints this.
+    fn login(status: &Value) -> (NamedTempFile, Value) {
+        let script = NamedTempFile::new().unwrap();
+        let credential = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status});
+        std::fs::write(script.path(), format!("cat <<'END'\n{credential}\nEND\n")).unwrap();
+        let user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/sh",
+            "args": [script.path().to_str().unwrap(), "HUNTER2"], "interactiveMode": "Never"}});
+        (script, user)
+    }
+
+    #[test]
+    fn a_token_that_cannot_be_sent_is_refused_with_whoever_gives_it() {
+        let later = "2999-01-01T00:00:00Z";
+        for token in ["HUNTER2\n", "HUNTER2\r\nx: y", "HUNTER2\u{1}"] {
+            let (_script, user) = login(&json!({"token": token}));
+            let words = said(&json!({}), &user);
+            assert!(
+                words.contains("(exec: /bin/sh) gives a token that cannot be sent"),
+                "{token:?}: {words}"
+            );
+            let (_script, user) = login(&json!({"token": token, "expirationTimestamp": later}));
+            let words = said(&json!({}), &user);
+            assert!(
+                words.contains("login program has line breaks") && words.contains("log in again"),
+                "{token:?}: {words}"
+            );
+            let user = json!({"auth-provider": {"name": "oidc", "config": {"id-token": token}}});
+            assert!(said(&json!({}), &user).contains("the auth-provider oidc gives a token"), "{token:?}");
+            assert!(
+                said(&json!({}), &json!({"token": token})).contains("token has line breaks"),
+                "{token:?}"
+            );
+            let file = NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), token).unwrap();
+            let path = file.path().to_str().unwrap();
+            let words = said(&json!({}), &json!({"tokenFile": path}));
+            assert!(
+                words.contains(&format!("the token in {path}, perhaps at its end,")),
+                "{token:?}: {words}"
+            );
+        }
+        let (_script, user) = login(&json!({"token": "t", "expirationTimestamp": "HUNTER2"}));
+        assert!(said(&json!({}), &user).contains("expirationTimestamp that is no time"));
+        let (_script, user) = login(&json!({"token": "HUNTER2", "expirationTimestamp": later}));
+        assert!(said(&json!({}), &user).contains("Connection refused"), "a good one is sent");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_kubeconfig_is_said_without_its_secrets() {
+        let nobody = json!({});
+        let proxy = json!({"proxy-url": "http://me:HUNTER2@127.0.0.1:2"});
+        assert!(said(&proxy, &nobody).contains("proxy-url or HTTPS_PROXY"));
+        let server = json!({"server": "https://me:HUNTER2@127.0.0.1:1/a"});
+        assert!(said(&server, &nobody).contains("https://127.0.0.1:1/a "));
+        assert!(
+            said(&json!({"server": "ftp://me:HUNTER2@127.0.0.1"}), &nobody)
+                .contains("server: ftp://127.0.0.1")
+        );
+        assert!(said(&json!({"tls-server-name": "a b"}), &nobody).contains("tls-server-name: "));
+        for (field, value) in [
+            ("as", json!("HUNTER2\n")),
+            ("as-uid", json!("HUNTER2\n")),
+            ("as-groups", json!(["fine", "HUNTER2\n"])),
+            ("as-user-extra", json!({"fine": ["HUNTER2\n"]})),
+        ] {
+            let words = said(&json!({}), &json!({field: value}));
+            assert!(words.contains(&format!("{field} has line breaks")), "{words}");
+        }
+        // As it is when the line breaks are lost.
+        let key = BASE64_STANDARD.encode("-----BEGIN PRIVATE KEY-----HUNTER2-----END PRIVATE KEY-----");
+        let words = said(&json!({}), &json!({"client-key-data": key, "client-certificate-data": key}));
+        assert!(words.contains("client-certificate, client-key: not in PEM"), "{words}");
+    }
+
+    #[test]
+    fn no_character_in_a_kubeconfig_makes_the_client_panic() {
+        for strange in ["\n", "\0", "\r\nx: y", "\u{7f}", "\u{e9}", "\u{1f600}", " ", "%", "@", ":", "\"", ""]
+        {
+            let text = format!("HUNTER2{strange}");
+            let here = format!("here{strange}");
+            let clusters = [("server", &here), ("tls-server-name", &here), ("proxy-url", &text)]
+                .map(|(field, text)| json!({field: text}));
+            let parts = ["https://127.0.0.1:1/", "https://", "http://me:HUNTER2@"]
+                .map(|begin| json!({"server": format!("{begin}{strange}")}));
+            for cluster in clusters.into_iter().chain(parts) {
+                said(&cluster, &json!({}));
+            }
+            for user in [
+                json!({"token": text}),
+                json!({"tokenFile": format!("gone{strange}")}),
+                json!({"username": text, "password": text}),
+                json!({"as": text, "as-uid": text, "as-groups": [text]}),
+                json!({"as": "me", "as-user-extra": {format!("a{strange}"): [text]}}),
+                json!({"client-certificate-data": text, "client-key-data": text}),
+                json!({"auth-provider": {"name": "gcp", "config": {"access-token": text, "expiry": text}}}),
+                json!({"auth-provider": {"name": "gcp", "config": {"cmd-path": "echo", "cmd-args": text}}}),
+                json!({"auth-provider": {"name": format!("a{strange}")}}),
+                json!({"exec": {"command": format!("/nowhere{strange}"), "args": [text]}}),
+                json!({"exec": {"command": "true", "args": [text],
+                    "env": [{"name": text, "value": text}, {"name": strange, "value": text}]}}),
+            ] {
+                said(&json!({}), &user);
+            }
         }
     }
 

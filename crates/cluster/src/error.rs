@@ -3,7 +3,7 @@
 use std::{error::Error, time::Duration};
 
 use kube::{
-    client::AuthError,
+    client::{AuthError, RustlsTlsError},
     config::{KubeconfigError, LoadDataError},
 };
 
@@ -68,13 +68,26 @@ pub(crate) fn words(error: &kube::Error) -> String {
         kube::Error::Api(status) => format!("HTTP status {} {}", status.code, status.reason),
         kube::Error::InferKubeconfig(error) => kubeconfig::words(error),
         kube::Error::SerdeError(error) => format!("its answer is not understood: {error}"),
+        // Its address may have a password.
+        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
+            "proxy-url or HTTPS_PROXY: playctl reaches API servers directly, without a proxy".to_owned()
+        }
+        kube::Error::RustlsTls(RustlsTlsError::InvalidServerName(error)) => {
+            format!("tls-server-name: {error}")
+        }
+        // The line that it shows may be the key.
+        kube::Error::RustlsTls(RustlsTlsError::InvalidIdentityPem(_)) => {
+            "client-certificate, client-key: not in PEM".to_owned()
+        }
         error => deepest(error),
     }
 }
 
 /// What to do about an API server that could not be asked.
 pub(crate) fn next(words: &str) -> &'static str {
-    if words.contains("certificate") {
+    if words.contains("the token of") || words.contains("(exec)") {
+        "log in again, or choose another --context or --kubeconfig"
+    } else if words.contains("certificate") {
         "does the kubeconfig's certificate-authority belong to this server, and the server's certificate to this address?"
     } else {
         "is the cluster running, and can it be reached from here?"
@@ -125,6 +138,15 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
         AuthError::ExecPluginFailed => {
             "the program by which the kubeconfig logs in (exec) printed no credential".to_owned()
         }
+        AuthError::InvalidBearerToken(_) => {
+            "the token of the kubeconfig's tokenFile or login program has line breaks or other characters that cannot \
+             be sent"
+                .to_owned()
+        }
+        // It shows what was printed.
+        AuthError::MalformedTokenExpirationDate(_) => {
+            "the program by which the kubeconfig logs in (exec) printed an expirationTimestamp that is no time".to_owned()
+        }
         AuthError::ReadTokenFile(error, path) => format!("token file {}: {error}", path.display()),
         _ => return None,
     })
@@ -169,6 +191,7 @@ mod tests {
     #[test]
     fn what_to_do_fits_what_happened() {
         assert!(next("invalid peer certificate: UnknownIssuer").contains("certificate-authority"));
+        assert!(next("the program by which the kubeconfig logs in (exec) failed").contains("log in again"));
         assert!(next("Connection refused (os error 111)").contains("is the cluster running"));
     }
 

@@ -12,6 +12,7 @@ pub(crate) use pod::{DELETION_COST, PodFacts, TRAFFIC};
 pub(crate) use selector::Selector;
 pub(crate) use workload::{WorkloadFacts, Writer};
 
+use autoscale::spec::ObjectReference;
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -20,6 +21,8 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
+
+use crate::kinds;
 
 /// An object's current state.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +138,7 @@ pub(crate) struct EventFacts {
     pub(crate) name: String,
     /// How often it was reported: equal events are counted, not repeated.
     pub(crate) count: i32,
+    /// The object's kind, as [`id`](crate::kinds::id) has it.
     pub(crate) kind: String,
     /// The object's name.
     pub(crate) about: String,
@@ -159,7 +163,11 @@ impl Facts for Event {
         Object::Event(EventFacts {
             name: name(&self.metadata),
             count: series.and_then(|series| series.count).or(self.count).unwrap_or(1),
-            kind: text(&self.involved_object.kind),
+            kind: kinds::id_of(&ObjectReference {
+                kind: text(&self.involved_object.kind),
+                api_version: self.involved_object.api_version.clone(),
+                ..ObjectReference::default()
+            }),
             about: text(&self.involved_object.name),
             reason: text(&self.reason),
             reporter: text(&self.reporting_component),

@@ -29,6 +29,7 @@ mod release;
 mod rights;
 pub(crate) mod secrets;
 mod up;
+mod volumes;
 pub(crate) mod why;
 mod words;
 

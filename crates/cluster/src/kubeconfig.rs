@@ -1,13 +1,14 @@
 //! Kubeconfig files. What is wrong with one is said with its place, and without what it holds: secrets, mostly.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
+use serde_json::Value;
 
 use crate::error::deepest;
 
@@ -73,12 +74,6 @@ fn parse(file: &Path, text: &str) -> Result<Kubeconfig, String> {
         {
             absolute(folder, &mut exec.command);
         }
-        if !fits_a_header(user) {
-            return Err(format!(
-                "the token of user {} has line breaks or other characters that none has",
-                named.name
-            ));
-        }
     }
     Ok(config)
 }
@@ -91,10 +86,49 @@ fn absolute(folder: &Path, path: &mut Option<String>) {
     }
 }
 
-/// The client panics at any other.
-fn fits_a_header(user: &AuthInfo) -> bool {
-    let user = serde_json::to_value(user).unwrap_or_default();
-    user["token"].as_str().is_none_or(|token| HeaderValue::from_str(token).is_ok())
+/// What of a user cannot be sent in a header. The client panics at some of it, and does not say which it is of the rest.
+pub(crate) fn unsendable(user: &AuthInfo) -> Option<String> {
+    let fields = serde_json::to_value(user).unwrap_or_default();
+    if let Some(field) = ["token", "as", "as-uid", "as-groups", "as-user-extra"]
+        .into_iter()
+        .find(|field| !all_fit_a_header(&fields[*field]))
+    {
+        return Some(field.to_owned());
+    }
+    // A token in the kubeconfig comes first, and what cannot be read is said by the client.
+    let path = user.token_file.as_ref().filter(|_| user.token.is_none())?;
+    let token = fs::read_to_string(path).ok()?;
+    (!fits_a_header(&token)).then(|| format!("the token in {path}, perhaps at its end,"))
+}
+
+fn all_fit_a_header(field: &Value) -> bool {
+    match field {
+        Value::String(text) => fits_a_header(text),
+        Value::Array(several) => several.iter().all(all_fit_a_header),
+        Value::Object(named) => named.values().all(all_fit_a_header),
+        _ => true,
+    }
+}
+
+fn fits_a_header(text: &str) -> bool {
+    HeaderValue::from_str(text).is_ok()
+}
+
+/// Who gives a user's token, if that is not the kubeconfig itself.
+pub(crate) fn giver(user: &AuthInfo) -> String {
+    let command = user.exec.as_ref().and_then(|exec| exec.command.as_ref());
+    match (&user.auth_provider, command) {
+        (Some(provider), _) => format!("the auth-provider {}", provider.name),
+        (None, Some(command)) => format!("the program by which the kubeconfig logs in (exec: {command})"),
+        (None, None) => "the kubeconfig".to_owned(),
+    }
+}
+
+/// An address without the password that it may have.
+pub(crate) fn without_password(address: &Uri) -> String {
+    let user = address.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
+    let address = address.to_string();
+    user.map_or(address.clone(), |(user, _)| address.replacen(&format!("{user}@"), "", 1))
 }
 
 /// What is wrong, without what the file has there.
@@ -139,8 +173,6 @@ pub(crate) fn without_excerpts(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn written(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {

@@ -14,6 +14,7 @@ mod act;
 pub mod argocd;
 mod balance;
 mod case;
+mod caught;
 mod connect;
 mod election;
 mod endpoint;

@@ -392,7 +392,7 @@ async fn kinds_in(
     let hpas = crate::read::hpas(cluster).await?;
     let is_wanted = |name: &String| scope.hpa.as_ref().is_none_or(|hpa| hpa == name);
     for hpa in hpas.iter().filter(|hpa| is_wanted(&hpa.name)) {
-        if !kinds.iter().any(|kind| kind.kind == hpa.target.kind) {
+        if !kinds::is_among(&kinds, &hpa.target) {
             // The kind may not be served any more: its autoscaler reports that itself.
             kinds.extend(kinds::find(cluster, &hpa.target).await);
         }

@@ -54,7 +54,7 @@ pub(crate) fn snapshot(
     Snapshot {
         platform: cluster.namespace.clone(),
         target: "cluster".to_owned(),
-        since: began.unwrap_or(now),
+        since: began,
         nodes: u32::try_from(world.nodes().count()).unwrap_or(u32::MAX),
         node_list: world.nodes().map(of_node).collect(),
         services,

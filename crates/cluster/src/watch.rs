@@ -31,7 +31,7 @@ use crate::{
     connect::Cluster,
     error,
     facts::{Facts, Object, WorkloadFacts},
-    kinds::is_usual,
+    kinds::{self, is_usual},
     read::Scaled,
     timeouts::ANSWER,
     world::{Change, Stream},
@@ -80,9 +80,10 @@ pub(crate) fn start(
         one(Api::<HorizontalPodAutoscaler>::namespaced(client(), namespace), stream, Facts::facts)
     });
     for kind in kinds {
-        add(&kind.group, &kind.plural, Stream::Workloads(kind.kind.clone()), &|stream| {
+        let id = kinds::id(&kind.group, &kind.kind);
+        add(&kind.group, &kind.plural, Stream::Workloads(id.clone()), &|stream| {
             let api = Api::<DynamicObject>::namespaced_with(client(), namespace, kind);
-            let of_kind = kind.kind.clone();
+            let of_kind = id.clone();
             // The items of a list do not repeat their kind.
             let watch = one(api.clone(), stream, move |object: &DynamicObject| match object.facts() {
                 Object::Workload(mut workload) => {

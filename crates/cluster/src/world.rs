@@ -38,7 +38,7 @@ pub(crate) struct Now {
 pub(crate) enum Stream {
     Hpas,
     Pods,
-    /// By the kind of the objects.
+    /// By the objects' kind, as [`id`](crate::kinds::id) has it.
     Workloads(String),
     Slices,
     Nodes,
@@ -69,7 +69,7 @@ pub(crate) struct Scope {
 /// A scalable workload, by its name in events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Service {
-    /// Kind and name of the workload.
+    /// Kind, as [`id`](crate::kinds::id) has it, and name of the workload.
     pub(crate) workload: (String, String),
     pub(crate) hpa: Option<String>,
 }

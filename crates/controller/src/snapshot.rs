@@ -62,7 +62,7 @@ impl Controller {
         Some(Snapshot {
             platform: self.platform.clone(),
             target: "local".to_owned(),
-            since: self.began,
+            since: Some(self.began),
             nodes: spec.nodes,
             node_list: (0..spec.nodes).map(|node| node_snapshot(node_name(node))).collect(),
             services: self.services.values().map(|one| self.service_snapshot(one, places)).collect(),

@@ -246,8 +246,8 @@ pub struct Snapshot {
     pub platform: String,
     /// `local`, `cluster` or `simulated`.
     pub target: String,
-    /// Since when it is up.
-    pub since: jiff::Timestamp,
+    /// Since when it is up; absent where that cannot be seen.
+    pub since: Option<jiff::Timestamp>,
     pub nodes: u32,
     /// The nodes one by one.
     #[serde(default)]

@@ -9,7 +9,7 @@ use std::{fs, path::Path, process::Command};
 
 use platform::values;
 
-use mistakes::{BETWEEN, MISTAKES, RIGHT};
+use mistakes::{BETWEEN, MISTAKES, RIGHT, SEVERAL};
 
 /// The chart with its schema and its rules alone: what else it renders has rules of its own.
 fn bare_chart() -> tempfile::TempDir {
@@ -46,6 +46,11 @@ fn helm_refuses_the_same_mistakes() {
             !accepted && said.contains("values don't meet the specifications") && is_named,
             "{set:?}: {said}"
         );
+    }
+    for (set, all) in SEVERAL {
+        let (accepted, said) = render(set);
+        let is_told = |at: &&str| said.contains(&format!("'/{}'", at.replace('.', "/")));
+        assert!(!accepted && all.iter().all(is_told), "{set:?}: {said}");
     }
     for (set, message) in BETWEEN {
         let (accepted, said) = render(set);

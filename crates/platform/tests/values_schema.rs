@@ -17,7 +17,7 @@ use platform::values::{self, Values, ValuesSource};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use mistakes::{BETWEEN, MISTAKES, RIGHT};
+use mistakes::{BETWEEN, MISTAKES, RIGHT, SEVERAL};
 
 fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm-chart")
@@ -76,6 +76,18 @@ fn every_mistake_is_refused_by_the_types_and_by_the_schema() {
         assert!(ours.contains(&key), "{set:?}: {ours}");
         let found = refused_at(&validator, &Value::Object(source.merged().unwrap()));
         assert!(found.iter().any(|path| path == at), "{set:?}: refused at {found:?}");
+    }
+    for (set, all) in SEVERAL {
+        let source = source(set);
+        let ours = Values::load(&source).expect_err(&format!("{set:?} is refused")).to_string();
+        let found = refused_at(&validator, &Value::Object(source.merged().unwrap()));
+        for at in *all {
+            let key = at.replace(".0", "[0]").replace(".1", "[1]");
+            let is_told = |line: &str| line.starts_with(&format!("{key}: "));
+            assert!(ours.lines().any(is_told), "{set:?}: {key} is missing in: {ours}");
+            assert!(found.iter().any(|path| path == at), "{set:?}: {at} is missing in {found:?}");
+        }
+        assert_eq!(ours.lines().count(), all.len(), "{set:?}: nothing is made up: {ours}");
     }
     for (set, message) in BETWEEN {
         let ours = Values::load(&source(set)).expect_err(&format!("{set:?} is refused")).to_string();

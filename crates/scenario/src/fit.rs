@@ -352,7 +352,7 @@ mod tests {
             problems: Vec::new(),
             platform: "playground".to_owned(),
             target: "local".to_owned(),
-            since: Timestamp::UNIX_EPOCH,
+            since: Some(Timestamp::UNIX_EPOCH),
             nodes: 2,
             node_list: ["node-0", "node-1"].map(node).to_vec(),
             services: vec![tcp],

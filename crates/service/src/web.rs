@@ -1,6 +1,8 @@
 //! The port of an HTTP service: accepts and serves with limits on connections, on a request's head, and on the time
 //! that a client takes to send head and body and to read the answer.
 
+mod bound;
+
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -26,6 +28,7 @@ use tracing::{debug, warn};
 
 use crate::listen;
 use crate::shutdown::{Phase, Shutdown};
+pub use bound::{Bound, Listeners};
 
 /// How long a client may take to send the head of a request, and of the next.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

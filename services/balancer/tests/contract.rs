@@ -127,7 +127,7 @@ impl Target for Noted {
         Ok(Snapshot {
             platform: "p".into(),
             target: "local".into(),
-            since: Timestamp::UNIX_EPOCH,
+            since: Some(Timestamp::UNIX_EPOCH),
             nodes: 1,
             node_list: Vec::new(),
             services: vec![service],
@@ -211,8 +211,8 @@ fn start(redis: &Redis, platform: Platform, variables: &[(&str, &str)]) -> Runni
     let env: Env = common.into_iter().chain(own).collect();
     let shutdown = Shutdown::new();
     let server = Server::bind(Settings::from_env(&env).unwrap(), platform, shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 fn acts_on(platform: &Arc<Noted>) -> Platform {

@@ -1,14 +1,12 @@
 //! Starts and runs the service.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use service::admin::{Admin, Pages};
+use service::admin::Pages;
 use service::logs::{self, LogLines};
 use service::web::{self, Port};
-use service::{Phase, Readiness, Shutdown, listen};
-use tokio::runtime::Runtime;
+use service::{Phase, Readiness, Shutdown};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -24,11 +22,7 @@ const CONNECTIONS_MAX: usize = 1024;
 
 /// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
-    address: SocketAddr,
-    admin: Admin,
-    readiness: Readiness,
-    runtime: Runtime,
-    listener: TcpListener,
+    bound: web::Bound,
     app: Arc<App>,
     settings: Settings,
     lines: LogLines,
@@ -41,17 +35,14 @@ impl Server {
     /// # Errors
     /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
-        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener =
-            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let listeners =
+            web::Listeners::bind((settings.host, settings.port), (settings.admin_host, settings.admin_port))?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("directory", &pod, None);
-        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
-        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let bound = listeners.start(readiness.clone(), pages, settings.workers.get())?;
         let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let url = &settings.profiles_url;
         let profiles =
@@ -60,7 +51,7 @@ impl Server {
         let profiles = Arc::new(profiles);
         let opened = Opened::new(settings.redis.clone(), Arc::clone(&metrics), readiness.clone());
         let testdata = Testdata::new(Arc::clone(&profiles), Arc::clone(&metrics));
-        info!(%pod, %address, admin = %admin.address(), profiles = %url, redis = %settings.redis, "started");
+        info!(%pod, address = %bound.address(), admin = %bound.admin_address(), profiles = %url, redis = %settings.redis, "started");
         let app = Arc::new(App {
             profiles,
             opened: Arc::new(opened),
@@ -69,22 +60,12 @@ impl Server {
             host_name: pod,
             destructive_gets: settings.destructive_gets,
         });
-        Ok(Self { address, admin, readiness, runtime, listener, app, settings, lines, shutdown })
+        Ok(Self { bound, app, settings, lines, shutdown })
     }
 
-    /// The address for requests, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of the admin port, with the real port.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.address()
-    }
-
-    /// The state that `/readyz` reports.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+    /// Its ports, and the state that `/readyz` reports.
+    pub fn bound(&self) -> &web::Bound {
+        &self.bound
     }
 
     /// Serves until the shutdown is complete. Aborts a run of test data.
@@ -92,12 +73,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, readiness, runtime, listener, app, settings, lines, shutdown, .. } = self;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
-        };
-        let work = async {
+        let Self { bound, app, settings, lines, shutdown } = self;
+        let readiness = bound.readiness().clone();
+        let work = async |listener| {
             let port = Port::open(listener, routes::router(Arc::clone(&app)), CONNECTIONS_MAX);
             let (profiles_answered, profiles_word) = oneshot::channel();
             let profiles = Arc::clone(&app.profiles);
@@ -119,9 +97,6 @@ impl Server {
                 warn!("ended and cut off requests");
             }
         };
-        runtime.block_on(lines.shipped_during(work));
-        runtime.shutdown_background();
-        drop(admin);
-        Ok(())
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }

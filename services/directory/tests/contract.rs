@@ -22,8 +22,8 @@ fn start_profiles(variables: &[(&str, &str)]) -> Running {
     let shutdown = Shutdown::new();
     let settings = profiles::Settings::from_env(&env).unwrap();
     let server = profiles::Server::bind(settings, shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 fn start(profiles: SocketAddr, redis: &Redis, variables: &[(&str, &str)]) -> Running {
@@ -34,8 +34,8 @@ fn start(profiles: SocketAddr, redis: &Redis, variables: &[(&str, &str)]) -> Run
     let shutdown = Shutdown::new();
     let settings = directory::Settings::from_env(&env).unwrap();
     let server = directory::Server::bind(settings, shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 /// Status, head and body.

@@ -13,8 +13,8 @@ fn start(variables: &[(&str, &str)]) -> Running {
     let env: Env = common.into_iter().chain(variables.iter().copied()).collect();
     let shutdown = Shutdown::new();
     let server = page::Server::bind(page::Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 /// Head and body.

@@ -1,15 +1,13 @@
 //! Starts and runs the service.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use axum::Router;
 use prometheus_client::registry::Registry;
-use service::admin::{Admin, Pages};
+use service::admin::Pages;
 use service::logs::{self, LogLines};
 use service::web::{self, Port};
-use service::{Phase, Readiness, Shutdown, listen};
-use tokio::runtime::Runtime;
+use service::{Phase, Readiness, Shutdown};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
@@ -26,11 +24,7 @@ const MEMORY: &str = "memory";
 
 /// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
-    address: SocketAddr,
-    admin: Admin,
-    readiness: Readiness,
-    runtime: Runtime,
-    listener: TcpListener,
+    bound: web::Bound,
     router: Router,
     cassandra: Option<Arc<Cassandra>>,
     settings: Settings,
@@ -44,17 +38,14 @@ impl Server {
     /// # Errors
     /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
-        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener =
-            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let listeners =
+            web::Listeners::bind((settings.host, settings.port), (settings.admin_host, settings.admin_port))?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("profiles", &pod, None);
-        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
-        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let bound = listeners.start(readiness.clone(), pages, settings.workers.get())?;
         let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let rules = Rules { allow_drop: settings.allow_drop, compat_404: settings.compat_404 };
         let cassandra = settings
@@ -70,34 +61,13 @@ impl Server {
             routes::router(Arc::new(App::new(memory, metrics, pod.clone(), rules)))
         };
         let data = settings.cassandra.as_ref().map_or(MEMORY.to_owned(), ToString::to_string);
-        info!(%pod, %address, admin = %admin.address(), %data, "started");
-        Ok(Self {
-            address,
-            admin,
-            readiness,
-            runtime,
-            listener,
-            router,
-            cassandra,
-            settings,
-            lines,
-            shutdown,
-        })
+        info!(%pod, address = %bound.address(), admin = %bound.admin_address(), %data, "started");
+        Ok(Self { bound, router, cassandra, settings, lines, shutdown })
     }
 
-    /// The address for requests, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of the admin port, with the real port.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.address()
-    }
-
-    /// The state that `/readyz` reports.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+    /// Its ports, and the state that `/readyz` reports.
+    pub fn bound(&self) -> &web::Bound {
+        &self.bound
     }
 
     /// Serves until the shutdown is complete: accepted requests are finished, unless they take too long.
@@ -105,14 +75,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self {
-            admin, readiness, runtime, listener, router, cassandra, settings, lines, shutdown, ..
-        } = self;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
-        };
-        let work = async {
+        let Self { bound, router, cassandra, settings, lines, shutdown } = self;
+        let readiness = bound.readiness().clone();
+        let work = async |listener| {
             let port = Port::open(listener, router, CONNECTIONS_MAX);
             let mut awaited = Vec::new();
             if let Some(cassandra) = cassandra {
@@ -133,9 +98,6 @@ impl Server {
                 warn!("ended and cut off requests");
             }
         };
-        runtime.block_on(lines.shipped_during(work));
-        runtime.shutdown_background();
-        drop(admin);
-        Ok(())
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }

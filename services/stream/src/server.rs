@@ -1,17 +1,15 @@
 //! Starts, runs and drains a server.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use prometheus_client::registry::Registry;
 use rand::seq::SliceRandom;
-use service::admin::{Admin, Pages};
+use service::admin::Pages;
 use service::logs::{self, LogLines};
 use service::sessions::{host_id, orders};
 use service::{Phase, Readiness, Shutdown, limits, listen, web};
-use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -40,11 +38,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(50);
 
 /// A bound server: clients can connect and wait for [`Server::run`] to serve them.
 pub struct Server {
-    address: SocketAddr,
-    admin: Admin,
-    readiness: Readiness,
-    runtime: Runtime,
-    listener: TcpListener,
+    bound: web::Bound,
     app: Arc<App>,
     host_id: String,
     settings: Settings,
@@ -59,11 +53,9 @@ impl Server {
     /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         limits::raise_open_files();
-        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
-        listen::bound_buffers_at(&listener, SEND_BUFFER_BYTES).map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener =
-            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let listeners =
+            web::Listeners::bind((settings.host, settings.port), (settings.admin_host, settings.admin_port))?;
+        listen::bound_buffers_at(listeners.clients(), SEND_BUFFER_BYTES).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();
@@ -77,11 +69,9 @@ impl Server {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             std::future::ready(shed_by.shed(count, clock::runtime_now()) as u64)
         });
-        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
-
-        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
+        let bound = listeners.start(readiness.clone(), pages, settings.workers.get())?;
         let host_id = host_id::resolve(settings.host_id.as_deref(), settings.host, &settings.redis);
-        let inside = runtime.enter();
+        let inside = bound.enter();
         let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         drop(inside);
         let terms = Terms {
@@ -98,7 +88,7 @@ impl Server {
             readiness.clone(),
         ));
         info!(
-            %pod, server = %server_id, %host_id, %address, admin = %admin.address(), redis = %settings.redis,
+            %pod, server = %server_id, %host_id, address = %bound.address(), admin = %bound.admin_address(), redis = %settings.redis,
             profiles = %settings.profiles, "started"
         );
         let profiles = Profiles::new(
@@ -111,22 +101,12 @@ impl Server {
         let parts = Parts { feed, streams, locks, metrics, retry_after: settings.retry_after };
         let places = Arc::new(Semaphore::new(settings.streams_max.get()));
         let app = Arc::new(App { host: pod, parts, profiles, places });
-        Ok(Self { address, admin, readiness, runtime, listener, app, host_id, settings, lines, shutdown })
+        Ok(Self { bound, app, host_id, settings, lines, shutdown })
     }
 
-    /// The address for clients, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of the admin port, with the real port.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.address()
-    }
-
-    /// The state that `/readyz` reports.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+    /// Its ports, and the state that `/readyz` reports.
+    pub fn bound(&self) -> &web::Bound {
+        &self.bound
     }
 
     /// Serves until the shutdown is complete.
@@ -134,12 +114,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, readiness, runtime, listener, app, host_id, settings, lines, shutdown, .. } = self;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
-        };
-        let work = async {
+        let Self { bound, app, host_id, settings, lines, shutdown } = self;
+        let readiness = bound.readiness().clone();
+        let work = async |listener| {
             let (end, ended) = tokio::sync::watch::channel(false);
             let connections_max = settings.streams_max.get().saturating_add(OTHER_CONNECTIONS_MAX);
             let accepting =
@@ -182,10 +159,7 @@ impl Server {
             let _ = end.send(true);
             let _ = keeper.await;
         };
-        runtime.block_on(lines.shipped_during(work));
-        runtime.shutdown_background();
-        drop(admin);
-        Ok(())
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }
 

@@ -1,12 +1,10 @@
 //! Starts and runs the service.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use service::admin::{Admin, Pages};
-use service::{Phase, Readiness, Shutdown, listen, logs, web};
-use tokio::runtime::Runtime;
+use service::admin::Pages;
+use service::{Phase, Readiness, Shutdown, logs, web};
 use tracing::info;
 
 use crate::metrics::Metrics;
@@ -19,11 +17,7 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// A bound server: requests wait for [`Server::run`] to serve them.
 pub struct Server {
-    address: SocketAddr,
-    admin: Admin,
-    readiness: Readiness,
-    runtime: Runtime,
-    listener: TcpListener,
+    bound: web::Bound,
     users: Arc<Users>,
     shutdown: Shutdown,
 }
@@ -35,37 +29,23 @@ impl Server {
     /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
         let Settings { host, port, server_host, server_port, .. } = settings;
-        let listener = listen::tcp(host, port).map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener =
-            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let listeners = web::Listeners::bind((host, port), (settings.admin_host, settings.admin_port))?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("ws-client", &pod, None);
-        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
-        let runtime = web::runtime(1).map_err(Error::Start)?;
+        let bound = listeners.start(readiness.clone(), pages, 1)?;
         let server = format!("{server_host}:{server_port}");
-        info!(%pod, %address, admin = %admin.address(), %server, "started");
+        info!(%pod, address = %bound.address(), admin = %bound.admin_address(), %server, "started");
         let rules = Rules { server, return_after: settings.return_after, metrics };
         let users = Arc::new(Users::new(settings.users_max.get(), settings.connect_every, rules));
-        Ok(Self { address, admin, readiness, runtime, listener, users, shutdown })
+        Ok(Self { bound, users, shutdown })
     }
 
-    /// The address for requests, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of the admin port, with the real port.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.address()
-    }
-
-    /// The state that `/readyz` reports.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+    /// Its ports, and the state that `/readyz` reports.
+    pub fn bound(&self) -> &web::Bound {
+        &self.bound
     }
 
     /// Serves until the shutdown is complete and all users have left.
@@ -73,12 +53,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, readiness, runtime, listener, users, shutdown, .. } = self;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
-        };
-        runtime.block_on(async {
+        let Self { bound, users, shutdown } = self;
+        let readiness = bound.readiness().clone();
+        bound.run(async |listener| {
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&users)), CONNECTIONS_MAX));
             readiness.ready();
@@ -91,9 +68,6 @@ impl Server {
                 () = shutdown.reached(Phase::Forced) => {}
             }
             info!("ended");
-        });
-        runtime.shutdown_background();
-        drop(admin);
-        Ok(())
+        })
     }
 }

@@ -24,8 +24,8 @@ fn start_ws(redis: &Redis, variables: &[(&str, &str)]) -> Running {
     let env: Env = common.into_iter().chain(variables.iter().copied()).collect();
     let shutdown = Shutdown::new();
     let server = ws::Server::bind(ws::Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 fn start_client(server: SocketAddr, variables: &[(&str, &str)]) -> Running {
@@ -43,8 +43,8 @@ fn start_client(server: SocketAddr, variables: &[(&str, &str)]) -> Running {
     let shutdown = Shutdown::new();
     let settings = ws_client::Settings::from_env(&env).unwrap();
     let server = ws_client::Server::bind(settings, shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 /// Status and body.

@@ -1,16 +1,14 @@
 //! Starts, runs and drains a server.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use rand::seq::SliceRandom;
-use service::admin::{Admin, Pages};
+use service::admin::Pages;
 use service::logs::{self, LogLines};
 use service::sessions::{host_id, orders};
 use service::{Phase, Readiness, Shutdown, listen, web};
-use tokio::runtime::Runtime;
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -35,11 +33,7 @@ const DRAIN_STEP: Duration = Duration::from_millis(50);
 
 /// A bound server: clients can connect and wait for [`Server::run`] to serve them.
 pub struct Server {
-    address: SocketAddr,
-    admin: Admin,
-    readiness: Readiness,
-    runtime: Runtime,
-    listener: TcpListener,
+    bound: web::Bound,
     app: Arc<App>,
     settings: Settings,
     lines: LogLines,
@@ -52,11 +46,9 @@ impl Server {
     /// # Errors
     /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
-        let listener = listen::tcp(settings.host, settings.port).map_err(Error::Listen)?;
-        listen::bound_buffers(&listener).map_err(Error::Listen)?;
-        let address = listener.local_addr().map_err(Error::Listen)?;
-        let admin_listener =
-            listen::admin(settings.admin_host, settings.admin_port).map_err(Error::Listen)?;
+        let listeners =
+            web::Listeners::bind((settings.host, settings.port), (settings.admin_host, settings.admin_port))?;
+        listen::bound_buffers(listeners.clients()).map_err(Error::Listen)?;
 
         let readiness = Readiness::new();
         let mut registry = Registry::default();
@@ -69,10 +61,8 @@ impl Server {
         let pages = pages.with_shed(settings.shed_token.clone(), move |count| {
             std::future::ready(shed_by.shed(usize::try_from(count).unwrap_or(usize::MAX)) as u64)
         });
-        let admin = Admin::start(admin_listener, pages).map_err(Error::Admin)?;
-
-        let runtime = web::runtime(settings.workers.get()).map_err(Error::Start)?;
-        let inside = runtime.enter();
+        let bound = listeners.start(readiness.clone(), pages, settings.workers.get())?;
+        let inside = bound.enter();
         let host_id = host_id::resolve(settings.host_id.as_deref(), settings.host, &settings.redis);
         let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let store = Arc::new(Store::new(
@@ -83,7 +73,7 @@ impl Server {
             Arc::clone(&metrics),
             readiness.clone(),
         ));
-        info!(%pod, server = %server_id, %host_id, %address, admin = %admin.address(), redis = %settings.redis, "started");
+        info!(%pod, server = %server_id, %host_id, address = %bound.address(), admin = %bound.admin_address(), redis = %settings.redis, "started");
         let rules = Rules { clock: Clock::start(), write_timeout: settings.write_timeout, retry_after: None };
         let app = Arc::new(App {
             host_id,
@@ -96,22 +86,12 @@ impl Server {
             metrics,
         });
         drop(inside);
-        Ok(Self { address, admin, readiness, runtime, listener, app, settings, lines, shutdown })
+        Ok(Self { bound, app, settings, lines, shutdown })
     }
 
-    /// The address for clients, with the real port.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The address of the admin port, with the real port.
-    pub fn admin_address(&self) -> SocketAddr {
-        self.admin.address()
-    }
-
-    /// The state that `/readyz` reports.
-    pub fn readiness(&self) -> &Readiness {
-        &self.readiness
+    /// Its ports, and the state that `/readyz` reports.
+    pub fn bound(&self) -> &web::Bound {
+        &self.bound
     }
 
     /// Serves until the shutdown is complete.
@@ -119,13 +99,10 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { admin, readiness, runtime, listener, app, settings, lines, shutdown, .. } = self;
-        let listener = {
-            let _inside = runtime.enter();
-            tokio::net::TcpListener::from_std(listener).map_err(Error::Start)?
-        };
+        let Self { bound, app, settings, lines, shutdown } = self;
+        let readiness = bound.readiness().clone();
         let connections_max = settings.sessions_max.get().saturating_add(OTHER_CONNECTIONS_MAX);
-        let work = async {
+        let work = async |listener| {
             let (end, ended) = tokio::sync::watch::channel(false);
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&app)), connections_max));
@@ -162,10 +139,7 @@ impl Server {
             let _ = end.send(true);
             let _ = mirror.await;
         };
-        runtime.block_on(lines.shipped_during(work));
-        runtime.shutdown_background();
-        drop(admin);
-        Ok(())
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }
 

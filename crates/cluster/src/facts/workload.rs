@@ -4,12 +4,14 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::{Facts, Object, Selector, name};
+use crate::kinds;
 
 /// The user agent of the autoscaler's controller.
 const CONTROLLER: &str = "kube-controller-manager";
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct WorkloadFacts {
+    /// As [`id`](crate::kinds::id) has it.
     pub(crate) kind: String,
     pub(crate) name: String,
     pub(crate) uid: String,
@@ -41,8 +43,9 @@ impl Facts for DynamicObject {
         let count = |value: &Value| value.as_u64().and_then(|count| u32::try_from(count).ok());
         let selector =
             Selector::read(&spec["selector"]).or_else(|| Selector::parse(status["selector"].as_str()?));
+        let kind = self.types.as_ref().map(|types| kinds::named(&types.api_version, &types.kind));
         Object::Workload(Box::new(WorkloadFacts {
-            kind: self.types.as_ref().map(|types| types.kind.clone()).unwrap_or_default(),
+            kind: kind.map(|kind| kinds::id(&kind.group, &kind.kind)).unwrap_or_default(),
             name: name(&self.metadata),
             uid: self.metadata.uid.clone().unwrap_or_default(),
             replicas: count(&spec["replicas"]).unwrap_or(1),

@@ -206,7 +206,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (program, began) = (folder.path().join("helm"), folder.path().join("began"));
         // A shell heeds the signal only when its command has ended, and that has our pipes.
-        let script = format!("#!/bin/sh\ntouch {}\nsleep 1000\n", began.display());
+        // The tests may be run with SIGINT ignored, and a shell that inherits that never hears of it.
+        let shell = "/usr/bin/env -S --default-signal=INT sh";
+        let script = format!("#!{shell}\ntouch {}\nsleep 1000\n", began.display());
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let helm = Helm { program, version: String::new(), selection: Vec::new() };

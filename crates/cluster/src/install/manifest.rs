@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use autoscale::Quantity;
+use autoscale::{Quantity, spec::ObjectReference};
 use platform::TargetError;
 use serde_json::Value;
 
 use super::catalog::Catalog;
+use crate::kinds;
 
 /// Which object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,14 +116,17 @@ impl WorkloadKind {
 
 /// The workloads of a manifest. An autoscaler's `minReplicas` counts where it owns the number.
 pub(super) fn workloads(objects: &[Object]) -> Vec<Workload> {
-    let least: BTreeMap<(Option<&str>, &str), u64> = objects
+    let least: BTreeMap<(Option<&str>, String, String), u64> = objects
         .iter()
-        .filter(|object| object.key.kind == "HorizontalPodAutoscaler")
+        .filter(|object| {
+            (object.key.group.as_str(), object.key.kind.as_str())
+                == ("autoscaling", "HorizontalPodAutoscaler")
+        })
         .filter_map(|object| {
             let spec = &object.value["spec"];
-            let target = spec["scaleTargetRef"]["name"].as_str()?;
+            let target: ObjectReference = serde_json::from_value(spec["scaleTargetRef"].clone()).ok()?;
             let least = spec["minReplicas"].as_u64().unwrap_or(1);
-            Some(((object.key.namespace.as_deref(), target), least))
+            Some(((object.key.namespace.as_deref(), kinds::id_of(&target), target.name), least))
         })
         .collect();
     let found = objects.iter().filter_map(|object| {
@@ -134,7 +138,8 @@ pub(super) fn workloads(objects: &[Object]) -> Vec<Workload> {
         };
         let spec = &object.value["spec"];
         let pod = spec["template"]["spec"].clone();
-        let owned = least.get(&(object.key.namespace.as_deref(), object.key.name.as_str()));
+        let owned =
+            least.get(&(object.key.namespace.as_deref(), kind.name().to_owned(), object.key.name.clone()));
         let replicas = owned.copied().or(spec["replicas"].as_u64()).unwrap_or(1);
         Some(Workload {
             kind,
@@ -245,7 +250,12 @@ spec:
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
 metadata: {name: scaler, namespace: here}
-spec: {minReplicas: 3, scaleTargetRef: {name: tcp}}
+spec: {minReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: tcp}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: other, namespace: here}
+spec: {minReplicas: 9, scaleTargetRef: {apiVersion: apps/v1, kind: StatefulSet, name: tcp}}
 ";
 
     #[test]

@@ -23,6 +23,7 @@ use super::{
     release::{self, Revision},
     rights,
     secrets::{self, NewSecret},
+    volumes,
 };
 
 /// A namespace that terminates for longer than this counts as stuck.
@@ -232,6 +233,7 @@ pub(super) async fn plan(
         problems.splice(0..0, rights::missing(site, &catalog, &objects, makes_namespace).await?);
     }
     let (requests, nodes) = room(site, wanted, &objects, action, &mut problems, &mut notes).await;
+    volumes(site, wanted, &objects, action, &mut problems, &mut notes).await;
     let plan = Plan {
         release: site.release.clone(),
         namespace: site.namespace().to_owned(),
@@ -358,6 +360,28 @@ async fn room(
         }
     }
     (capacity::requests(&workloads, &rooms), u32::try_from(rooms.len()).unwrap_or(u32::MAX))
+}
+
+/// Whether there is a volume for each claim.
+async fn volumes(
+    site: &Site,
+    wanted: &Wanted,
+    objects: &[Object],
+    action: Action,
+    problems: &mut Vec<String>,
+    notes: &mut Vec<String>,
+) {
+    if !matches!(action, Action::Install | Action::Upgrade | Action::Repair) {
+        return;
+    }
+    match volumes::lacking(site, objects, wanted.values.merged()).await {
+        Some(lacking) => problems.extend(lacking),
+        None => notes.push(
+            "not allowed to list StorageClasses, PersistentVolumes or their claims: cannot tell whether there is a volume \
+             for each claim"
+                .to_owned(),
+        ),
+    }
 }
 
 fn change(what: What, key: &Key, fields: Vec<FieldChange>) -> Change {

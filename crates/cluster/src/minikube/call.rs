@@ -237,8 +237,9 @@ pub(crate) fn pause() {
 mod tests {
     use super::*;
 
+    /// The tests may be run with SIGINT ignored, and a shell that inherits that never hears of it.
     fn shell(script: &str) -> Call {
-        Call::new("/bin/sh").args(["-c", script])
+        Call::new("/usr/bin/env").args(["--default-signal=INT", "/bin/sh", "-c", script])
     }
 
     #[test]

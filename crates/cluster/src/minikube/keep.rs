@@ -335,6 +335,8 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     #[test]
@@ -354,7 +356,11 @@ mod tests {
         let lock = Lock(folder.path().join("tunnel.child"));
         let mut held = lock.take().unwrap().unwrap();
         let stdin = Stdio::from(held.try_clone().unwrap());
-        let mut orphan = call::start(&Call::new("/bin/sleep").args(["600"]), stdin).unwrap();
+        // The tests may be run with SIGINT ignored; once there is a word, it is heeded.
+        let script = "echo up; exec sleep 600";
+        let sleep = Call::new("/usr/bin/env").args(["--default-signal=INT", "/bin/sh", "-c", script]);
+        let mut orphan = call::start(&sleep, stdin).unwrap();
+        orphan.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
         note_pid(&mut held, orphan.id()).unwrap();
         drop(held);
         assert!(lock.is_held().unwrap());

@@ -3,7 +3,10 @@
 use platform::EventKind;
 
 use super::{Desired, Now, Service, World};
-use crate::facts::{SliceFacts, WorkloadFacts};
+use crate::{
+    facts::{SliceFacts, WorkloadFacts},
+    kinds,
+};
 
 impl World {
     pub(super) fn workload_is(&mut self, now: Now, workload: WorkloadFacts) {
@@ -68,7 +71,7 @@ impl World {
             .values()
             .map(|watched| &watched.facts)
             .map(|hpa| Service {
-                workload: (hpa.target.kind.clone(), hpa.target.name.clone()),
+                workload: (kinds::id_of(&hpa.target), hpa.target.name.clone()),
                 hpa: Some(hpa.name.clone()),
             })
             .collect();

@@ -493,6 +493,21 @@ fn two_workloads_of_one_name_are_told_apart() {
 }
 
 #[test]
+fn an_autoscaler_of_another_groups_deployment_does_not_get_apps_one() {
+    let mut world = World::new(Scope::default());
+    let Object::Hpa(mut foreign) = hpa() else { unreachable!() };
+    foreign.target.api_version = Some("apps.example.com/v1".to_owned());
+    world.take(at(0), &workloads(), Change::Is(deployment(1, Writer::Unknown)));
+    world.take(at(0), &Stream::Hpas, Change::Is(Object::Hpa(foreign)));
+    world.complete();
+    let services: Vec<_> = world.services().collect();
+    let [(_, scaled), (_, other)] = services[..] else { panic!("{services:?}") };
+    assert_eq!(scaled.workload, ("Deployment.apps.example.com".to_owned(), "web".to_owned()));
+    assert!(scaled.hpa.is_some() && world.workload(scaled).is_none());
+    assert_eq!((other.workload.0.as_str(), &other.hpa), ("Deployment", &None));
+}
+
+#[test]
 fn an_autoscaler_alone_has_one_service() {
     let mut world = World::new(Scope { hpa: Some("other".to_owned()) });
     world.take(at(0), &workloads(), Change::Is(deployment(1, Writer::Unknown)));

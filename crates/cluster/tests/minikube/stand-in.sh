@@ -1,7 +1,8 @@
-#!/bin/sh
+#!/usr/bin/env -S --default-signal=INT sh
 # Stands in for minikube. The calls are numbered. Call N must have the arguments in N.args, one a line; it prints N.out and
 # N.err and ends with N.status. With N.stay it makes the file `stays` and runs until it is told to end, as a tunnel does.
-# What was not expected is noted in `wrong`, and fails.
+# What was not expected is noted in `wrong`, and fails. The tests may be run with SIGINT ignored, as a script ignores it
+# for what it runs in the background, and a shell that inherits that never hears of it.
 here=$(dirname "$0")
 n=$(cat "$here/next")
 echo $((n + 1)) >"$here/next"

@@ -165,7 +165,9 @@ fn missing_read_permissions_are_named_and_the_rest_works() {
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
     ]);
     let target = namespace.account("partial", &some, false);
-    let problems = target.snapshot().unwrap().problems.join("\n");
+    let snapshot = target.snapshot().unwrap();
+    assert!(snapshot.since.is_some(), "it sees the Deployment's age");
+    let problems = snapshot.problems.join("\n");
     for resource in [
         "statefulsets.apps in namespace",
         "endpointslices.discovery.k8s.io in namespace",
@@ -188,6 +190,10 @@ fn missing_read_permissions_are_named_and_the_rest_works() {
     watched.until_warned("load, a metric of autoscaler chat, cannot be read: pods.custom.metrics.k8s.io");
     let reported = target.reported("chat").unwrap().unwrap();
     assert!(reported.unread[0].starts_with("load: pods.custom.metrics.k8s.io"), "{:?}", reported.unread);
+
+    let less = json!([some[0], some[2]]);
+    let snapshot = namespace.account("blind", &less, false).snapshot().unwrap();
+    assert_eq!((snapshot.since, snapshot.services.len()), (None, 1), "it sees no workload, so no age");
 }
 
 #[test]

@@ -68,8 +68,9 @@ fn service(redis: &Redis, name: &str, variables: &[(&str, &str)]) -> Running {
     let shutdown = Shutdown::new();
     let server =
         ::stream::Server::bind(::stream::Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    let running = Running::start(addresses, server.readiness().clone(), shutdown, move || server.run());
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    let running =
+        Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run());
     running.expect_all_well();
     running
 }

@@ -77,8 +77,8 @@ fn service(redis: &Redis, variables: &[(&str, &str)]) -> Running {
     let env: Env = common.into_iter().chain(own).collect();
     let shutdown = Shutdown::new();
     let server = ::ws::Server::bind(::ws::Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 #[test]

@@ -83,19 +83,14 @@ impl Service {
         let has_clients = kind.row().has_clients;
         let enabled = values.bool("enabled", true);
         let replicas = values.integer("replicas", 0..=REPLICAS_MAX);
+        let is_autoscaled = values.get("autoscaling").is_some();
         let autoscaling = autoscaling::read(&mut values);
         let problems = values.problems();
-        if autoscaling.is_some() && replicas.is_some() {
+        if is_autoscaled && replicas.is_some() {
             let message = format!(
                 "the autoscaler owns the replicas; for a fixed number set {name}.autoscaling=null too"
             );
             problems.message(values.path_of("replicas"), replicas.map(Into::into).as_ref(), message);
-        }
-        if let Some(spec) =
-            autoscaling.as_ref().filter(|spec| i64::from(spec.max_replicas) > i64::from(REPLICAS_MAX))
-        {
-            let key = format!("{}.maxReplicas", values.path_of("autoscaling"));
-            problems.add(key, Some(&spec.max_replicas.into()), &format!("at most {REPLICAS_MAX}"));
         }
         if kind == ServiceKind::Balancer {
             chart::existing_secret(&mut values);

@@ -210,7 +210,29 @@ fn an_autoscaling_spec_is_checked_as_the_api_server_would() {
     let text = problems(&["tcp.replicas=3"]);
     assert!(text.starts_with("tcp.replicas: the autoscaler owns the replicas"), "{text}");
     let text = problems(&["tcp.autoscaling.metrics[0].pods.target.averageValue=lots"]);
-    assert!(text.starts_with("tcp.autoscaling.metrics[0].pods.target.averageValue: "), "{text}");
+    assert!(text.contains("tcp.autoscaling.metrics[0].pods.target.averageValue: "), "{text}");
+}
+
+#[test]
+fn what_follows_from_a_mistake_is_not_told_beside_it() {
+    let alone = |text: &str, at: &str| {
+        assert!(text.lines().count() == 1 && text.starts_with(&format!("{at}: ")), "{at}: {text}");
+    };
+    let metric = "tcp.autoscaling.metrics[0]";
+    let target = json!({"type": "AverageValue", "averageValue": 1});
+    let right = json!([{"type": "Pods", "pods": {"metric": {"name": "a"}, "target": target}}]);
+    for key in ["type", "pods", "pods.target", "pods.target.type", "pods.metric", "pods.metric.name"] {
+        let (list, wrong) = (format!("tcp.autoscaling.metrics={right}"), format!("{metric}.{key}=[]"));
+        let source = ValuesSource { set_json: vec![list, wrong], ..ValuesSource::default() };
+        alone(&Values::load(&source).unwrap_err().to_string(), &format!("{metric}.{key}"));
+    }
+    for key in ["metrics", "metrics[0]", "maxReplicas", "behavior", "behavior.scaleUp.policies[0]"] {
+        alone(&problems(&[&format!("tcp.autoscaling.{key}=x")]), &format!("tcp.autoscaling.{key}"));
+    }
+    // The name of a label may look like a path.
+    let labels = "tcp.autoscaling.metrics[0].pods.metric.selector.matchLabels";
+    let text = problems(&[&format!("{labels}.a\\.b/c[0]=1"), "tcp.autoscaling.minReplicas=x"]);
+    assert!(text.contains(&format!("{labels}.a.b/c: ")) && text.contains("minReplicas: "), "{text}");
 }
 
 #[test]

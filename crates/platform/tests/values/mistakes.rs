@@ -128,6 +128,36 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["frobnicate=1"], ""),
 ];
 
+/// Several mistakes at once, each of which is told.
+pub(crate) const SEVERAL: &[(&[&str], &[&str])] = &[
+    (
+        &["tcp.autoscaling.maxReplicas=x,tcp.autoscaling.minReplicas=-1"],
+        &["tcp.autoscaling.maxReplicas", "tcp.autoscaling.minReplicas"],
+    ),
+    (
+        &["tcp.autoscaling.maxReplicas=251,tcp.autoscaling.minReplicas=-1"],
+        &["tcp.autoscaling.maxReplicas", "tcp.autoscaling.minReplicas"],
+    ),
+    (
+        &["tcp.autoscaling.maxReplicas=x,tcp.autoscaling.minReplicas=y", SCALE_UP, "tcp.port=0"],
+        &[
+            "tcp.autoscaling.behavior.scaleUp.policies.0.type",
+            "tcp.autoscaling.behavior.scaleUp.policies.0.value",
+            "tcp.autoscaling.behavior.scaleUp.policies.1",
+            "tcp.autoscaling.behavior.scaleUp.selectPolicy",
+            "tcp.autoscaling.maxReplicas",
+            "tcp.autoscaling.minReplicas",
+            "tcp.port",
+        ],
+    ),
+    (&["tcp.autoscaling=x,tcp.replicas=251"], &["tcp.autoscaling", "tcp.replicas"]),
+];
+const SCALE_UP: &str = "tcp.autoscaling.behavior.scaleUp.selectPolicy=Most,\
+                        tcp.autoscaling.behavior.scaleUp.policies[0].type=Some,\
+                        tcp.autoscaling.behavior.scaleUp.policies[0].value=x,\
+                        tcp.autoscaling.behavior.scaleUp.policies[0].periodSeconds=1,\
+                        tcp.autoscaling.behavior.scaleUp.policies[1].value=1";
+
 const LISTENER: &str = "gateway.listeners[0].name=a,gateway.listeners[0].protocol=TCP,gateway.listeners[0].port=1,\
                         gateway.listeners[0].service=tcp";
 

@@ -39,8 +39,8 @@ pub(crate) fn start_alone(variables: &[(&str, &str)]) -> Running {
     let env: Env = common.into_iter().chain(variables.iter().copied()).collect();
     let shutdown = Shutdown::new();
     let server = Server::bind(Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-    let addresses = (server.address(), server.admin_address());
-    Running::start(addresses, server.readiness().clone(), shutdown, move || server.run())
+    let addresses = (server.bound().address(), server.bound().admin_address());
+    Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

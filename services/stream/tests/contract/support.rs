@@ -94,8 +94,8 @@ impl Replica {
         let env: Env = common.into_iter().chain(own).collect();
         let shutdown = Shutdown::new();
         let server = Server::bind(Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-        let addresses = (server.address(), server.admin_address());
-        Self(Running::start(addresses, server.readiness().clone(), shutdown, move || server.run()))
+        let addresses = (server.bound().address(), server.bound().admin_address());
+        Self(Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run()))
     }
 
     /// Asks for a stream and reads the head of the answer.

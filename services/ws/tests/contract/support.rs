@@ -44,8 +44,8 @@ impl Ws {
         let env: Env = common.into_iter().chain(own).collect();
         let shutdown = Shutdown::new();
         let server = Server::bind(Settings::from_env(&env).unwrap(), shutdown.clone()).unwrap();
-        let addresses = (server.address(), server.admin_address());
-        Self(Running::start(addresses, server.readiness().clone(), shutdown, move || server.run()))
+        let addresses = (server.bound().address(), server.bound().admin_address());
+        Self(Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run()))
     }
 
     /// Opens a session.

@@ -20,7 +20,7 @@ fn platform(name: &str, service: ServiceSnapshot, parts: Vec<PartSnapshot>) -> S
     Snapshot {
         platform: name.to_owned(),
         target: "local".to_owned(),
-        since: Timestamp::UNIX_EPOCH,
+        since: Some(Timestamp::UNIX_EPOCH),
         nodes: 1,
         node_list: Vec::new(),
         services: vec![service],
