@@ -85,7 +85,7 @@ fn unscheduled_because(pod: &Pod, message: &str) -> Why {
         let why = Why { claims: claims.collect(), ..why };
         return why.advice(
             "its claim has no volume: see kubectl get storageclass, whether one is the default; without storage: set \
-             kafka.storage.size, elasticsearch.storage.size and prometheus.storage.size to the empty string",
+             storage.size of its part, such as kafka.storage.size, to the empty string",
         );
     }
     if has("Insufficient") {
