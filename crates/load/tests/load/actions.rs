@@ -120,7 +120,7 @@ pub(crate) fn outcomes(events: &[EventKind]) -> Vec<(&str, bool)> {
 }
 
 #[test]
-fn each_broadcast_comes_to_everybody_exactly_once() {
+fn each_broadcast_reaches_every_client_exactly_once() {
     for workers in [None, Some(2)] {
         let server = server(Broadcasts::Once);
         let (summary, events) = directed(broadcasting(server.address()).options(|options| {
@@ -152,7 +152,7 @@ fn misses_and_duplicates_are_counted() {
 }
 
 #[test]
-fn a_broadcast_that_is_refused_is_missed_by_nobody() {
+fn a_refused_broadcast_does_not_count_as_missed() {
     let server = server(Broadcasts::Refused);
     let mut load = broadcasting(server.address());
     load.scenario.actions.truncate(1);
@@ -195,7 +195,7 @@ actions:
 
 /// However long what comes before it is, and in however many pieces it comes.
 #[test]
-fn an_answer_is_looked_for_to_its_end() {
+fn a_long_answer_is_searched_to_its_end() {
     let server = Server::start(|mut stream, _| {
         while let Some(request) = receive(&mut stream) {
             if request != b"WHO" {
@@ -385,7 +385,7 @@ impl Stage {
 }
 
 #[test]
-fn nodes_come_and_go() {
+fn nodes_are_added_and_removed() {
     let mut stage = Stage::new(
         "[{ at: 1s, do: add-node }, { at: 2s, do: remove-node }, { at: 3s, do: remove-node, node: node-1 }]",
         true,
@@ -403,7 +403,7 @@ fn nodes_come_and_go() {
 }
 
 #[test]
-fn a_platform_is_acted_upon_and_each_action_is_told() {
+fn actions_are_carried_out_and_reported() {
     let mut stage = Stage::new(
         "[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 2s, do: drain, what: tcp/tcp-0 },
             { at: 3s, do: scale, what: tcp, to: 3 },
@@ -434,7 +434,7 @@ fn a_platform_is_acted_upon_and_each_action_is_told() {
 }
 
 #[test]
-fn what_was_stopped_is_started_again_however_the_run_ends() {
+fn stopped_parts_start_again_however_the_run_ends() {
     // Asked to end, or dropped by a run that failed.
     for asked in [true, false] {
         let mut stage = Stage::new(
@@ -464,7 +464,7 @@ fn unsupported_actions_are_reported_with_the_reason() {
 
 /// An order before there is a run reaches nobody, and harms nothing.
 #[test]
-fn an_order_without_a_run_is_none() {
+fn an_order_without_a_run_is_ignored() {
     let verb = Verb::Send { from: 1, payload: "x".to_owned(), answer: None };
     Control::new().send(&Step { verb, because: String::new() }, None);
 }

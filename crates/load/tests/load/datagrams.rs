@@ -102,7 +102,7 @@ fn only(totals: &Counters, expected: &[(&str, u64)]) {
 }
 
 #[test]
-fn all_is_answered_by_a_server_that_does() {
+fn every_message_is_answered_by_our_server() {
     let server = Server::ours();
     let (summary, events) = run(request(&server, 8));
     let totals = summary.totals;
@@ -152,7 +152,7 @@ fn duplicates_are_counted_and_answer_nothing() {
 
 /// Of each pair of a peer's messages the second one is answered first.
 #[test]
-fn answers_that_overtake_make_the_others_reordered() {
+fn overtaken_answers_count_as_reordered() {
     let overtaken = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&overtaken);
     let mut waiting: HashMap<SocketAddr, Vec<u8>> = HashMap::new();
@@ -225,7 +225,7 @@ fn a_payload_without_numbers_is_answered_in_order() {
 }
 
 #[test]
-fn messages_that_nobody_answers_are_sent_all_the_same() {
+fn messages_without_expected_answers_are_still_sent() {
     let server = Server::start(|_, _, _, _| {});
     let totals = run(request(&server, 2).with(|scenario| scenario.messages.expect = Expect::None)).0.totals;
     only(&totals, &[]);
@@ -272,7 +272,7 @@ fn with_a_window_alone_answers_set_the_pace() {
 
 /// The stages of a profile say how many messages all peers send together, to the message.
 #[test]
-fn a_profile_is_kept_to_the_message() {
+fn a_profile_sends_exactly_its_messages() {
     let server = Server::ours();
     let text = "name: burst
 service: udp

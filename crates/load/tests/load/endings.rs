@@ -27,7 +27,7 @@ fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
 }
 
 #[test]
-fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
+fn connections_without_a_delay_return_while_the_others_wait() {
     // Nobody is told to come back before all are there, so that the first ten are everybody's first.
     let all = Arc::new(std::sync::Barrier::new(10));
     let server = Server::start(move |mut stream, number| {
@@ -59,7 +59,7 @@ fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
 }
 
 #[test]
-fn after_a_notice_the_outstanding_answer_is_waited_for() {
+fn an_outstanding_answer_is_awaited_after_a_notice() {
     let server = Server::start(|mut stream, number| {
         if number > 0 {
             while receive(&mut stream).is_some() {
@@ -139,7 +139,7 @@ fn an_end_without_notice_is_lost_and_comes_back() {
 }
 
 #[test]
-fn a_reset_is_told_from_an_end() {
+fn a_reset_is_told_from_a_close() {
     let server = Server::start(|mut stream, _| {
         receive(&mut stream).unwrap();
         // Closing with unread bytes waiting resets the connection; so does a linger of zero, always.

@@ -39,7 +39,7 @@ fn our_protocol_answers_with_the_second_field() {
 }
 
 #[test]
-fn an_answer_in_single_bytes_is_one_answer() {
+fn an_answer_sent_byte_by_byte_is_one_answer() {
     let server = Server::start(|mut stream, _| {
         stream.set_nodelay(true).unwrap();
         while receive(&mut stream).is_some() {

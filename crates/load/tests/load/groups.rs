@@ -91,7 +91,7 @@ fn groups_join_and_users_of_the_same_server_leave() {
 }
 
 #[test]
-fn a_load_may_consist_of_those_who_join() {
+fn a_load_may_consist_of_joining_users_only() {
     let servers = [named("a"), named("b")];
     let actions = "
       - { when: ramp done, do: join, users: 5, rate: 10ms }
@@ -104,7 +104,7 @@ fn a_load_may_consist_of_those_who_join() {
 }
 
 #[test]
-fn who_is_not_there_cannot_leave() {
+fn absent_users_cannot_leave() {
     let servers = [named("a"), named("b")];
     let actions = "
       - { when: ramp done, do: leave, users: 9, of: ws/b }
@@ -117,7 +117,7 @@ fn who_is_not_there_cannot_leave() {
 }
 
 #[test]
-fn a_server_that_does_not_say_who_it_is_has_no_users_of_its_own() {
+fn an_unidentified_server_has_no_users_to_leave() {
     let server = Server::echo();
     let actions =
         Scenario::parse("name: x\nactions: [{ when: ramp done, do: leave, users: 1, of: tcp/fullest }]", "x");

@@ -36,7 +36,7 @@ fn seen(totals: &Counters) -> [u64; 6] {
 }
 
 #[test]
-fn numbers_go_on_over_the_connections_of_a_session() {
+fn numbering_continues_over_the_connections_of_a_session() {
     // Each connection gets five answers and a notice with the sixth.
     let server = Server::start(|mut stream, _| {
         for answer in 0.. {
@@ -87,7 +87,7 @@ fn messages_that_cross_a_notice_are_resent() {
 }
 
 #[test]
-fn doubled_and_strange_answers_are_told_apart() {
+fn duplicate_and_stray_answers_are_told_apart() {
     for (is_double, expected) in [(true, 2), (false, 5)] {
         let server = Server::start(move |mut stream, _| {
             let mut count = 0;

@@ -75,7 +75,7 @@ fn service(redis: &Redis, name: &str, variables: &[(&str, &str)]) -> Running {
 }
 
 #[test]
-fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
+fn our_own_service_holds_streams_and_refused_locks_are_counted_separately() {
     let redis = Redis::start();
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &[]));
     let load = sse(replicas[0].address, 5)
@@ -103,7 +103,7 @@ fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
 }
 
 #[test]
-fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
+fn pairs_that_keep_changing_hands_have_one_holder_at_a_time() {
     let redis = Redis::start();
     let terms = [("LOCK_TTL", "2"), ("LOCK_REFRESH", "200ms")];
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &terms));
@@ -130,7 +130,7 @@ fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
 }
 
 #[test]
-fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belong_to() {
+fn a_pair_held_twice_is_counted_and_reported_across_workers() {
     let server = Server::start(|mut stream: TcpStream, number| {
         receive(&mut stream);
         send(&mut stream, HEAD);
@@ -161,7 +161,7 @@ fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belon
 }
 
 #[test]
-fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
+fn a_returning_client_sends_its_last_id_and_missed_events_are_counted() {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&requests);
     let server = Server::start(move |mut stream: TcpStream, number| {
@@ -193,7 +193,7 @@ fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
 }
 
 #[test]
-fn streams_that_just_end_are_lost_and_chunks_end_one_too() {
+fn streams_that_end_without_notice_are_lost_and_a_last_chunk_ends_one() {
     let server = Server::start(|mut stream: TcpStream, number| {
         receive(&mut stream);
         if number == 0 {
@@ -217,7 +217,7 @@ fn streams_that_just_end_are_lost_and_chunks_end_one_too() {
 }
 
 #[test]
-fn a_refusal_without_a_length_is_one_too() {
+fn a_refusal_without_a_length_is_recognised() {
     let server = Server::start(|mut stream: TcpStream, _| {
         receive(&mut stream);
         send(&mut stream, HEAD);
@@ -232,7 +232,7 @@ fn a_refusal_without_a_length_is_one_too() {
 }
 
 #[test]
-fn what_is_no_stream_is_told() {
+fn answers_that_are_not_streams_are_reported() {
     for (answer, words, refused) in [
         (&b"HTTP/1.1 404 Not Found\r\n\r\n"[..], "the stream at 127.0.0.1", true),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "not text/event-stream", false),
@@ -256,7 +256,7 @@ fn what_is_no_stream_is_told() {
 
 /// Streams that stay for less than the time to the first event would otherwise never be known.
 #[test]
-fn the_replica_is_known_from_the_answer_on() {
+fn the_replica_is_known_as_soon_as_it_answers() {
     let server = Server::start(|mut stream: TcpStream, _| {
         receive(&mut stream);
         send(

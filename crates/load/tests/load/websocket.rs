@@ -103,7 +103,7 @@ fn our_own_service_echoes_says_who_it_is_and_lists_the_users() {
 }
 
 #[test]
-fn refused_clients_are_told_and_return_when_there_is_room() {
+fn refused_clients_are_reported_and_return_when_there_is_room() {
     let redis = Redis::start();
     let replica = service(&redis, &[("MAX_CONNECTIONS_PER_HOST", "5"), ("RETRY_AFTER", "20ms")]);
     let load = request(replica.address, 8).with(|scenario| {
@@ -119,7 +119,7 @@ fn refused_clients_are_told_and_return_when_there_is_room() {
 }
 
 #[test]
-fn a_drain_asks_everybody_back() {
+fn a_drain_asks_every_client_to_reconnect() {
     let redis = Redis::start();
     let replica = service(&redis, &[]);
     let load = request(replica.address, 10)
@@ -137,7 +137,7 @@ fn a_drain_asks_everybody_back() {
 }
 
 #[test]
-fn more_than_the_accept_rate_is_refused_with_the_time_to_come_back() {
+fn clients_beyond_the_accept_rate_are_refused_with_a_time_to_return() {
     let redis = Redis::start();
     let replica = service(&redis, &[("ACCEPT_RATE", "1"), ("ACCEPT_WAIT", "0")]);
     let load = request(replica.address, 5).with(|scenario| scenario.protocol = Protocol::Ws);
@@ -151,7 +151,7 @@ fn more_than_the_accept_rate_is_refused_with_the_time_to_come_back() {
 }
 
 #[test]
-fn the_server_of_a_library_gets_masked_frames_and_a_close_in_order() {
+fn a_library_server_gets_masked_frames_and_a_proper_close() {
     let codes = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&codes);
     let server = library(move |mut socket, _| {
@@ -235,7 +235,7 @@ fn answers_in_fragments_with_pings_between_them_are_answers() {
 }
 
 #[test]
-fn ends_are_counted_by_their_code() {
+fn closes_are_counted_by_code() {
     let server = library(|mut socket, number| match number {
         0 => close_with(&mut socket, 4001, "Server Rebalancing; retry in 5 ms"),
         1 => close_with(&mut socket, 1000, "\x1b[2J"),
@@ -278,7 +278,7 @@ fn a_backoff_waits_longer_each_time() {
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_is_left_and_told_why() {
+fn a_server_that_breaks_the_protocol_is_left_with_a_reason() {
     for (bytes, words) in [
         (&b"\x81\x81\0\0\0\0a"[..], "a frame of the server is masked"),
         (b"\xc1\x00", "reserved bits"),
