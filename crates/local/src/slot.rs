@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_in_which_somebody_listens_is_left_alone() {
+    fn a_slot_with_a_listener_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let slot = Slot::take(directory.path(), "one").unwrap();
         let number = slot.number();

@@ -151,7 +151,7 @@ fn answers(address: SocketAddr, request: &[u8], expected: &str) {
 }
 
 #[test]
-fn half_sent_requests_cost_little_memory_and_keep_nobody_out() {
+fn half_sent_requests_cost_little_memory_and_block_no_client() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let filling = vec![b'x'; HALF];
 

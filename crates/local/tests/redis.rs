@@ -161,7 +161,7 @@ fn commands_answer_as_redis_does() {
 }
 
 #[test]
-fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
+fn a_transaction_is_atomic_unless_a_watched_key_has_changed() {
     let redis = Redis::start();
     let (mut client, mut other) = (redis.connect(), redis.connect());
     for (words, expected) in [
@@ -214,7 +214,7 @@ fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
 }
 
 #[test]
-fn a_watched_key_whose_time_is_over_has_changed() {
+fn an_expired_watched_key_has_changed() {
     let redis = Redis::start();
     let mut client = redis.connect();
     assert_eq!(client.say("set k v px 50"), "+OK");
@@ -265,7 +265,7 @@ fn a_scan_of_many_keys_gives_each() {
 }
 
 #[test]
-fn messages_reach_subscribers_and_only_some_commands_do_beside_them() {
+fn subscribers_get_messages_and_may_send_only_some_commands() {
     let redis = Redis::start();
     let (mut listener, mut speaker) = (redis.connect(), redis.connect());
     listener.send(&["subscribe", "c", "d"]);
@@ -311,7 +311,7 @@ fn unreadable_input_is_named_and_ends_the_connection() {
 
 /// Of the embedded one alone.
 #[test]
-fn what_it_does_not_have_is_named_with_what_to_do() {
+fn missing_commands_are_named_with_advice() {
     let redis = Redis::embedded();
     let answer = redis.connect().say("lpush k v");
     assert!(
@@ -322,7 +322,7 @@ fn what_it_does_not_have_is_named_with_what_to_do() {
 
 /// Of the embedded one alone.
 #[test]
-fn it_stops_and_starts_again_empty_at_its_address() {
+fn a_restart_keeps_the_address_and_drops_the_contents() {
     let mut redis = Redis::embedded();
     let mut client = redis.connect();
     assert_eq!(client.say("set k v"), "+OK");

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_visitor_starts_what_serves_and_so_does_the_first_after_its_end() {
+    async fn the_first_visitor_starts_the_server_and_restarts_it_after_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("page.json");
         let mut page = Page::open("127.76.7.1:0".parse().unwrap(), &file).unwrap();

@@ -182,7 +182,7 @@ mod tests {
     use crate::paths::Paths;
 
     #[test]
-    fn a_platform_that_somebody_brought_up_again_is_not_left_over() {
+    fn a_platform_brought_up_again_is_not_left_over() {
         let home = tempfile::tempdir().unwrap();
         let paths = Paths::below(home.path());
         paths.prepare().unwrap();
