@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_once_then_doubled_up_to_the_maximum_and_forgotten_after_a_long_run() {
+    fn restarts_wait_twice_as_long_up_to_the_maximum_and_a_long_run_resets_the_wait() {
         for (mut backoff, expected, long) in [
             (BackOff::kubelet(), [0, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000], 600),
             (BackOff::gateway(), [0, 250, 500, 1000, 2000, 4000, 8000, 10_000], 30),

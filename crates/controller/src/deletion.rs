@@ -166,7 +166,7 @@ mod tests {
     proptest! {
         /// `Less` is no order: of three replicas each can go before the next, in a circle. Sorting must bear it.
         #[test]
-        fn many_that_became_ready_in_few_moments_can_be_sorted(
+        fn many_pods_that_became_ready_together_can_be_sorted(
             pods in proptest::collection::vec((0_u64..4, 0_u32..4, 0_u64..4), 200..250),
         ) {
             let now = at(Time::ZERO, 1000);

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_free_ones_are_at_rest_the_longest_rested_serves() {
+    fn the_longest_rested_ordinal_is_used_when_all_rest() {
         let mut ordinals = Ordinals::new(12);
         for expected in 0..12 {
             assert_eq!(ordinals.take(seconds(0)), Some(expected));

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_answers_in_a_row_change_it() {
+    fn a_threshold_of_answers_in_a_row_changes_readiness() {
         let mut prober = Prober::idle(Time::ZERO);
         prober.begin(Time::ZERO);
         let mut answer = |success, at| {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_at_a_time_and_often_while_it_starts() {
+    fn probes_do_not_overlap_and_are_frequent_during_the_start() {
         let mut prober = Prober::idle(Time::ZERO);
         assert!(!prober.is_due(seconds(1)), "it has not begun");
         prober.begin(seconds(1));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_twice_counts_once() {
+    fn a_repeated_answer_counts_once() {
         let mut prober = Prober::idle(Time::ZERO);
         assert_eq!(prober.answered(true, SETTINGS, seconds(0)), None, "nothing was asked");
         assert_eq!(prober.next_due(), None);

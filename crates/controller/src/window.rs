@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn another_length_counts_from_the_next_look_on() {
+    fn a_new_length_applies_from_the_next_look() {
         let mut window = sampled(&[(0, 0), (10, 100), (20, 200)]);
         window.set_length(Duration::from_secs(15));
         assert_eq!(window.per_second(Time::ZERO + Duration::from_secs(20)), Some(10.0));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_fell_has_begun_anew() {
+    fn a_counter_that_fell_was_reset() {
         let steady: Vec<(u64, u64)> = (0..10).map(|number| (number * 10, 7_000 + number * 100)).collect();
         let restarted: Vec<(u64, u64)> =
             steady.iter().map(|(at, count)| (*at, if *at < 60 { *count } else { *at * 10 - 500 })).collect();

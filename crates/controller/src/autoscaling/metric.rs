@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_above_an_average_of_nothing() {
+    fn an_average_target_of_zero_cannot_be_crossed() {
         assert_eq!(average_target(&pods("5k")), Some(5_000_000));
         assert_eq!(average_target(&pods("1m")), Some(1));
         // No such spec is valid, but a cluster may hold one.

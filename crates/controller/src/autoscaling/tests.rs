@@ -118,7 +118,7 @@ fn replica(ordinal: u16) -> Instance {
 }
 
 #[test]
-fn a_crossing_is_told_once_in_each_direction() {
+fn a_crossing_is_reported_once_in_each_direction() {
     let mut bench = Bench::new();
     assert!(bench.scrape(7, &[5_500]).is_empty(), "5,500 is within the tolerance");
     let crossed = bench.scrape(14, &[5_501]);
@@ -176,7 +176,7 @@ fn more_connections_than_the_target_add_a_replica_and_the_event_says_why() {
 }
 
 #[test]
-fn a_scale_down_that_is_held_is_told_with_its_end() {
+fn a_held_scale_down_is_reported_with_its_end() {
     let mut bench = Bench::new();
     bench.replicas.push(replica(1));
     bench.scrape(0, &[4_000, 4_000]);
@@ -286,7 +286,7 @@ fn connections(events: &[EventKind]) -> MetricProposal {
 }
 
 #[test]
-fn prometheus_decides_and_not_what_the_kernel_counts() {
+fn values_from_prometheus_override_the_kernels_counts() {
     let mut bench = Bench::new();
     bench.scrape(0, &[9_000]);
     bench.scrape(7, &[9_000]);

@@ -15,7 +15,7 @@ fn obstructed(set: &[&str]) -> Request {
 }
 
 #[test]
-fn the_first_apply_brings_up_and_the_same_again_changes_nothing() {
+fn the_first_apply_brings_up_and_repeating_it_changes_nothing() {
     for (nodes, words) in [(1, "playground brought up on 1 node"), (2, "playground brought up on 2 nodes")] {
         let mut bench = Bench::new();
         assert_eq!(bench.controller.wanted(), None);
@@ -28,7 +28,7 @@ fn the_first_apply_brings_up_and_the_same_again_changes_nothing() {
 }
 
 #[test]
-fn every_change_is_said_in_words() {
+fn every_change_is_described() {
     let fixed = "tcp.autoscaling=null,tcp.replicas=2,kafka.enabled=false,memcached.enabled=false";
     let scaled = "kafka.enabled=false,memcached.enabled=false";
     let udp = "udp.enabled=true,udp.autoscaling=null,udp.replicas=1";
@@ -135,7 +135,7 @@ fn a_service_that_was_switched_off_goes_with_its_last_replica() {
 }
 
 #[test]
-fn what_this_target_cannot_do_is_said_before_anything_is_touched() {
+fn unsupported_settings_are_refused_before_any_change() {
     let mut bench = Bench::up(SMALL);
     assert_eq!(bench.apply(SMALL, 0), Err("0 nodes: expected 1 to 5".to_owned()));
     assert_eq!(bench.apply(SMALL, 6), Err("6 nodes: expected 1 to 5".to_owned()));
@@ -209,7 +209,7 @@ fn a_gateway_or_part_that_does_not_start_ends_the_bring_up() {
 }
 
 #[test]
-fn a_new_replica_that_dies_fails_the_change_and_what_runs_goes_on() {
+fn a_new_replica_that_dies_fails_the_change_and_the_old_ones_keep_running() {
     let mut bench = Bench::up(SMALL);
     bench.broken.insert("tcp-2".to_owned());
     let error = bench.apply(&[SMALL[0], "tcp.env.BUFF_SIZE=7"], 1).unwrap_err();
@@ -229,7 +229,7 @@ fn a_new_replica_that_dies_fails_the_change_and_what_runs_goes_on() {
 }
 
 #[test]
-fn the_death_of_what_ran_already_fails_no_change() {
+fn the_death_of_an_older_replica_fails_no_change() {
     let mut bench = Bench::up(SMALL);
     bench.silent.insert("tcp-2".to_owned());
     let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=3"], 1);
@@ -240,7 +240,7 @@ fn the_death_of_what_ran_already_fails_no_change() {
 }
 
 #[test]
-fn a_change_that_takes_too_long_names_what_it_waits_for() {
+fn a_change_that_times_out_names_what_it_waits_for() {
     let mut bench = Bench::up(SMALL);
     bench.sick.extend(["tcp-2".to_owned(), "tcp-3".to_owned()]);
     let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=4"], 1);
@@ -283,7 +283,7 @@ fn a_later_change_has_its_own_time() {
 }
 
 #[test]
-fn late_because_of_endpoints_gateways_or_replicas_that_cannot_be_replaced_is_said_too() {
+fn a_timeout_names_endpoints_gateways_and_irreplaceable_replicas_too() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Fail;
     let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=3"], 1);

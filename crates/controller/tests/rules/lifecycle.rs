@@ -14,7 +14,7 @@ fn milliseconds(milliseconds: u64) -> Duration {
 }
 
 #[test]
-fn three_failures_in_a_row_take_a_replica_out_and_one_success_takes_it_in_again() {
+fn three_failures_in_a_row_remove_a_replica_and_one_success_brings_it_back() {
     let mut bench = Bench::up(&[ONE]);
     bench.sick.insert("tcp-0".to_owned());
     bench.pass(milliseconds(2_900));
@@ -28,7 +28,7 @@ fn three_failures_in_a_row_take_a_replica_out_and_one_success_takes_it_in_again(
 }
 
 #[test]
-fn thresholds_are_those_of_the_values() {
+fn thresholds_come_from_the_values() {
     let probe = "tcp.probes.readiness.failureThreshold=2,tcp.probes.readiness.successThreshold=3";
     let mut bench = Bench::new();
     let id = bench.begin_apply(&[ONE, probe, "tcp.probes.readiness.periodSeconds=7"], 1);
@@ -46,7 +46,7 @@ fn thresholds_are_those_of_the_values() {
 }
 
 #[test]
-fn answers_of_a_run_that_is_over_count_for_nothing() {
+fn answers_of_an_earlier_run_are_ignored() {
     let mut bench = Bench::up(&[ONE]);
     let old = bench.run("tcp-0");
     bench.sick.insert("tcp-0".to_owned());
@@ -68,7 +68,7 @@ fn answers_of_a_run_that_is_over_count_for_nothing() {
 }
 
 #[test]
-fn dead_before_it_is_known_to_run_it_is_started_once() {
+fn a_replica_that_dies_before_its_start_is_confirmed_starts_once() {
     let mut bench = Bench::up(&[ONE]);
     bench.silent.insert("tcp-0".to_owned());
     bench.dies("tcp-0");
@@ -144,7 +144,7 @@ fn a_replica_that_died_comes_back_from_the_present_template() {
 }
 
 #[test]
-fn a_replica_is_out_of_the_endpoints_before_it_is_told_to_end() {
+fn a_replica_leaves_the_endpoints_before_it_is_told_to_end() {
     let mut bench = Bench::up(SMALL);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -153,7 +153,7 @@ fn a_replica_is_out_of_the_endpoints_before_it_is_told_to_end() {
 }
 
 #[test]
-fn while_older_endpoints_are_written_nobody_is_told_to_end() {
+fn no_replica_is_told_to_end_while_older_endpoints_are_written() {
     let mut bench = Bench::up(SMALL);
     bench.writes = crate::bench::Writes::Hang;
     bench.scale("tcp", 3).unwrap();
@@ -174,7 +174,7 @@ fn while_older_endpoints_are_written_nobody_is_told_to_end() {
 }
 
 #[test]
-fn what_does_not_end_within_its_grace_period_is_killed() {
+fn a_replica_that_outlives_its_grace_period_is_killed() {
     let mut bench = Bench::up(&[SMALL[0], "tcp.terminationGracePeriodSeconds=7"]);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -189,7 +189,7 @@ fn what_does_not_end_within_its_grace_period_is_killed() {
 }
 
 #[test]
-fn what_drains_is_killed_once_and_then_left_alone() {
+fn a_draining_replica_is_killed_once() {
     let mut bench = Bench::up(&[SMALL[0], "tcp.terminationGracePeriodSeconds=7"]);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();

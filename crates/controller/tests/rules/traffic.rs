@@ -85,7 +85,7 @@ fn the_lowest_deletion_cost_goes_first() {
 }
 
 #[test]
-fn a_replica_that_goes_anyway_is_not_marked() {
+fn a_replica_that_is_leaving_is_not_marked() {
     let mut bench = Bench::up(THREE);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -97,7 +97,7 @@ fn a_replica_that_goes_anyway_is_not_marked() {
 }
 
 #[test]
-fn a_decision_is_told_unless_it_is_too_long() {
+fn a_decision_is_reported_unless_it_is_too_long() {
     let mut bench = Bench::up(THREE);
     let mut tell = |orders: Vec<String>, reason: String| {
         let balanced = Balanced { orders, reason };
