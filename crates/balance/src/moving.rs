@@ -122,32 +122,32 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shed_counts_until_it_is_back() {
+    fn shed_sessions_count_until_they_return() {
         let of = |at_s: u64, first, second| (at_s * 1_000, fleet(&[first, second], 0), 0);
         let looks = [of(0, 9, 0), of(1, 9, 0), of(2, 5, 0), of(6, 5, 3), of(7, 5, 4), of(8, 5, 5)];
         assert_eq!(counted(&looks), [9, 9, 9, 9, 9, 10], "nobody left yet; away; back; and one more came");
     }
 
     #[test]
-    fn it_counts_for_15_seconds_at_most() {
+    fn shed_sessions_count_for_15_seconds_at_most() {
         let of = |at_ms: u64, first| (at_ms, fleet(&[first, 0], 0), 0);
         assert_eq!(counted(&[of(0, 9), of(14_999, 5), of(15_000, 5)]), [9, 9, 5]);
     }
 
     #[test]
-    fn those_who_leave_of_themselves_do_not_count() {
+    fn clients_that_leave_on_their_own_do_not_count() {
         assert_eq!(counted(&[(0, fleet(&[20], 0), 0), (1_000, fleet(&[10], 0), 0)]), [20, 14]);
     }
 
     #[test]
-    fn a_return_is_seen_although_others_leave_at_the_same_time() {
+    fn a_return_is_noticed_while_others_leave() {
         let looks =
             [(0, fleet(&[11, 7], 0), 0), (1_000, fleet(&[7, 10], 0), 0), (2_000, fleet(&[1, 11], 0), 0)];
         assert_eq!(counted(&looks), [18, 18, 12]);
     }
 
     #[test]
-    fn the_clients_of_a_server_that_goes_count_until_they_are_back() {
+    fn clients_of_a_removed_server_count_until_they_return() {
         let looks = [
             (0, fleet(&[9, 0, 7], 0), 0),
             (1_000, fleet(&[5, 4], 7), 0),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_a_server_that_is_gone_are_no_returns() {
+    fn sessions_of_a_vanished_server_are_not_returns() {
         let looks = [
             (0, fleet(&[9, 0, 7], 0), 0),
             (1_000, fleet(&[5, 0, 7], 0), 0),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_and_gets_in_is_no_return_and_who_has_to_wait_is_known_again() {
+    fn a_waiting_client_that_gets_in_is_not_a_return_and_a_shed_client_may_wait() {
         let gets_in =
             [(0, fleet(&[9, 0], 0), 2), (1_000, fleet(&[5, 0], 0), 2), (2_000, fleet(&[5, 2], 0), 0)];
         assert_eq!(counted(&gets_in), [11, 11, 11]);

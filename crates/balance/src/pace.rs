@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_come_quickly_do_not_put_each_other_off() {
+    fn frequent_orders_do_not_delay_each_other() {
         let mut random = Pcg32::seed_from_u64(1);
         let mut pace = Pace::default();
         let mut shed = 0;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_order_replaces_what_is_left_and_others_go_on() {
+    fn a_later_order_replaces_the_rest_of_its_own_and_leaves_others_alone() {
         let mut random = Pcg32::seed_from_u64(1);
         let mut pace = Pace::default();
         pace.begin(0, "a", 1_000, 100, &mut random);

@@ -93,7 +93,7 @@ fn a_scale_event_stops_it_and_the_resting_take_connections_again() {
 }
 
 #[test]
-fn nobody_rests_without_a_reason() {
+fn no_replica_rests_without_a_reason() {
     let mut policy = Excess::new(ExcessRules::default());
     let mut fleet = fleet(&[100, 100]);
     // A balancer before this one left them so.
@@ -107,7 +107,7 @@ fn nobody_rests_without_a_reason() {
 }
 
 #[test]
-fn without_room_at_the_others_it_sheds_what_they_take_and_takes_new_ones_itself() {
+fn shedding_is_limited_by_the_room_of_the_others_and_the_shedder_stays_active() {
     let rules = ExcessRules { capacity: Some(2_500), ..ExcessRules::default() };
     let mut policy = Excess::new(rules);
     let mut fleet = fleet(&[8_000, 2_000]);
@@ -164,7 +164,7 @@ fn all_victims_are_out_before_the_first_sheds_and_each_costs_two_writes() {
 }
 
 #[test]
-fn victims_that_shed_are_kept_while_what_they_shed_counts_twice() {
+fn victims_stay_while_their_shed_connections_count_twice() {
     let mut policy = Excess::new(ExcessRules::default());
     let mut fleet = fleet(&[900, 100, 800, 50, 850]);
     policy.look(0, &fleet);
