@@ -271,7 +271,7 @@ proptest! {
     }
 
     #[test]
-    fn if_nothing_is_named_nothing_comes_with_time(case in cases()) {
+    fn without_a_named_time_nothing_changes_by_waiting(case in cases()) {
         let explanation = explain(&case).expect("the spec is valid");
         if explanation.what_would_change.iter().any(|change| matches!(change, Counterfactual::Time { .. })) {
             return Ok(());

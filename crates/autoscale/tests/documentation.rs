@@ -139,7 +139,7 @@ fn expected(template: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_state_files_keys_are_those_that_are_read() {
+fn the_documented_state_keys_are_the_ones_that_are_read() {
     let page = page();
     // By key: its value and its default.
     let rows: BTreeMap<&str, (&str, &str)> = page
