@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scenario_needs_is_named_in_full() {
+    fn all_settings_a_scenario_needs_are_named() {
         let scenario = scenario("values: [tcp.autoscaling=null, tcp.replicas=3]");
         assert_eq!(scenario.check(&platform(3, false)), Ok(()));
         for platform in [platform(3, true), platform(2, false)] {
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_of_the_autoscaler_are_compared_and_variables_only_told() {
+    fn bounds_of_the_autoscaler_are_checked_and_variables_are_only_listed() {
         let scenario = scenario("values: [tcp.autoscaling.maxReplicas=5, tcp.env.BUFF_SIZE=900]");
         assert_eq!(scenario.check(&platform(1, true)), Ok(()));
         let missing = ["tcp.autoscaling.maxReplicas=5", "tcp.env.BUFF_SIZE=900"].map(str::to_owned).to_vec();
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn actions_that_this_platform_excludes_are_named() {
+    fn actions_impossible_on_this_platform_are_named() {
         let action = |text: &str| scenario(&format!("actions: [{text}]"));
         for (text, autoscaled, reason) in [
             (r#"{ when: "tcp 1 → 2", do: kill, what: tcp }"#, false, "tcp has no autoscaler"),
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_a_small_load_cannot_bring_about_are_left_out_and_named() {
+    fn changes_a_small_load_cannot_cause_are_dropped_and_named() {
         let info = ServiceInfo {
             name: "tcp".to_owned(),
             replicas: 1,

@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_shown_raw() {
+    fn terminal_control_bytes_are_escaped() {
         assert_eq!(escape(b"\x1b]0;title\x07\n\xff"), r"\x1b]0;title\x07\n\xff");
         assert_eq!(escape("\u{9b}31m".as_bytes()), r"\xc2\x9b31m");
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn shown_payloads_parse_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let payload = Payload::from(bytes);
             prop_assert_eq!(payload.to_string().parse::<Payload>().unwrap(), payload);
         }

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_and_frequencies_are_one_grammar() {
+    fn intervals_and_frequencies_share_one_grammar() {
         for (text, ns, printed) in [
             ("5ms", 5_000_000, "5ms"),
             ("200/s", 5_000_000, "200/s"),
@@ -136,14 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn no_rounding_adds_up() {
+    fn rounding_errors_do_not_add_up() {
         let rate: Rate = "3/s".parse().unwrap();
         assert_eq!(rate.due(3_000_000), Duration::from_secs(1_000_000));
         assert_eq!(rate.due(1), Duration::from_nanos(333_333_333));
     }
 
     #[test]
-    fn what_is_none_is_named() {
+    fn invalid_rates_are_explained() {
         for text in [
             "",
             "5",
@@ -167,7 +167,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_back(milli in 1_000..10_000_000_u64, ms in 1..1_000_u64) {
+        fn printed_rates_parse_back(milli in 1_000..10_000_000_u64, ms in 1..1_000_u64) {
             let rate = Rate { milli, per_ns: ms * 1_000_000 };
             prop_assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
         }

@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_to_a_worker_comes_back_as_it_was() {
+    fn a_scenario_sent_to_a_worker_is_unchanged() {
         for (name, _) in crate::names() {
             let mut scenario = crate::find(name).unwrap();
             scenario.messages.payload = r"\x00\n{}".parse().unwrap();
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_join_later_belong_to_the_load() {
+    fn users_that_join_later_belong_to_the_load() {
         let text = "name: x
 phases: { ramp: { connections: 7 } }
 actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at: 3s, do: join, users: 1 }]";
@@ -463,7 +463,7 @@ actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at:
     }
 
     #[test]
-    fn a_smaller_load_is_asked_for_less() {
+    fn a_smaller_load_has_smaller_expectations() {
         let mut whole = Scenario::default();
         whole.phases.ramp.connections = 10_000;
         whole.phases.hold.from_first_connect = Some(Duration::from_mins(4));

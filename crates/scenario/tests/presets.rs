@@ -32,7 +32,7 @@ fn every_preset_is_valid() {
 }
 
 #[test]
-fn every_scenario_has_a_preset_that_sets_what_it_asks_for() {
+fn every_scenario_has_a_preset_with_its_settings() {
     // kill-server runs on the preset socketz, which sets more than the scenario asks for; stream-churn on streams with values
     // of its own, which the command that brings its platform up sets.
     for (name, _) in scenario::names().filter(|(name, _)| !["kill-server", "stream-churn"].contains(name)) {

@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn events_set_off_what_waits_for_them_once() {
+    fn an_event_triggers_each_waiting_action_once() {
         let mut schedule = schedule(r#"[{ when: "tcp 1 → 2", after: 2s, do: kill, what: tcp/fullest }]"#);
         observe(&mut schedule, 0, started());
         observe(&mut schedule, 4_000, changed(2, 3));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_for_a_time_is_started_again() {
+    fn a_part_stopped_for_a_time_is_started_again() {
         let mut schedule = schedule("[{ at: 1s, do: stop, what: kafka, for: 30s }]");
         observe(&mut schedule, 0, started());
         assert_eq!(due(&mut schedule, 1_010), ["at 1s: stop kafka for 30s"]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_stopped_is_not_started() {
+    fn a_part_that_could_not_be_stopped_is_not_started() {
         let mut schedule = schedule("[{ at: 1s, do: stop, what: kafka, for: 30s }]");
         observe(&mut schedule, 0, started());
         let step = schedule.take_due(1_000).remove(0);

@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_prints_the_same() {
+    fn triggers_survive_parsing_and_printing() {
         for text in [
             "ramp done",
             "load closed",
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_named() {
+    fn invalid_triggers_are_explained() {
         for (text, reason) in [
             ("tpc 1 → 2", "did you mean `tcp`?"),
             ("tpc above target", "did you mean `tcp`?"),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_users_and_a_balancer_do_is_recognised() {
+    fn events_of_users_and_a_balancer_are_recognised() {
         let taken = |action: &str, failed| EventKind::ActionTaken {
             action: action.to_owned(),
             because: String::new(),

@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_where_the_table_has_their_names() {
+    fn constants_match_their_names_in_the_table() {
         for (constant, name) in [
             (Count::CONNECTED, "connected"),
             (Count::LOST, "lost"),

@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_prints_the_same() {
+    fn expectations_survive_parsing_and_printing() {
         for text in [
             "lost = 0",
             "refused <= 5",
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn mistakes_in_expectations_are_explained() {
         for (text, reason) in [
             ("lots = 0", "did you mean `lost`?"),
             ("lost = many", "`many` is not a whole number"),

@@ -57,7 +57,7 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn unknown_keys_are_errors_with_place_and_nearest() {
+fn unknown_keys_are_errors_with_line_and_nearest_key() {
     assert_eq!(
         message("name: x\nphases: {ramp: {conections: 5}}"),
         "my.yaml:2:17: phases.ramp.conections: unknown key; did you mean connections?, got 5"
@@ -74,7 +74,7 @@ fn unknown_keys_are_errors_with_place_and_nearest() {
 }
 
 #[test]
-fn wrong_values_are_errors_with_place_and_value() {
+fn wrong_values_are_errors_with_line_and_value() {
     for (text, expected) in [
         ("name: x\nphases: {ramp: {rate: fast}}", "phases.ramp.rate: `fast` is not a rate"),
         (

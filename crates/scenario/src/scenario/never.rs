@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_action_waits_for_in_vain_is_an_error_with_its_line() {
+    fn waiting_for_an_impossible_event_is_an_error_with_its_line() {
         for (actions, expected) in [
             ("  - { when: users joined, do: leave, users: 1 }", "an action before it by which users join"),
             ("  - { when: users joined, do: join, users: 1 }", "an action before it by which users join"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_users_are_found() {
+    fn user_counts_are_found() {
         let of = |name: &str| crate::find(name).unwrap().counts_on();
         assert_eq!(of("ws-hard-limit").as_deref(), Some("when balancer stopped: 40 users join"));
         assert_eq!(

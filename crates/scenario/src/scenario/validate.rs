@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broadcast_beside_numbered_messages_is_no_number() {
+    fn a_broadcast_beside_numbered_messages_must_not_look_like_a_number() {
         let with = |text: &str, sequence: bool| {
             let actions = vec![crate::Action::broadcasting(Duration::from_secs(1), 1, text)];
             let mut scenario = Scenario { actions, ..Scenario::default() };
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_load_does_not_count_is_no_expectation_of_it() {
+    fn expectations_must_be_of_counts_the_load_has() {
         for (expectation, expected) in [
             ("sequence-lost = 0", "messages: { sequence: true }"),
             ("broadcasts-missed = 0", "an action that sends a broadcast"),
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn broadcasts_must_be_told_apart() {
+    fn broadcasts_must_be_distinguishable() {
         let action = |text: &str| crate::Action::broadcasting(Duration::from_secs(1), 1, text);
         assert!(error(|s| s.actions = vec![action("hello"), action("hello 2")]).contains("`hello`"));
         let mut fine =
