@@ -32,7 +32,7 @@ fn source(set: &[&str]) -> ValuesSource {
 }
 
 #[test]
-fn the_file_is_what_the_types_say() {
+fn the_schema_file_matches_the_types() {
     let wanted = serde_json::to_string_pretty(&values::schema()).unwrap() + "\n";
     let file = chart().join("values.schema.json");
     if env::var_os("UPDATE_SCHEMA").is_some() {
