@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_sockets_arrive_as_such_and_nothing_else_does() {
+    fn a_handover_accepts_only_sockets_of_its_protocol() {
         let (supervisor, gateway) = UnixStream::pair().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();

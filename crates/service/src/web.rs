@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_trickles_without_end_gives_its_place_back() {
+    async fn an_endlessly_trickling_body_frees_its_slot() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", post(|body: String| async { body }));
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_closes_its_side_behind_its_request_is_answered() {
+    async fn a_client_that_half_closes_after_its_request_is_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_nothing_of_its_answer_gives_its_place_back() {
+    async fn a_client_that_does_not_read_its_answer_frees_its_slot() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router =
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_may_read_slowly_gets_all() {
+    async fn a_slow_reader_gets_the_whole_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answering = |Extension(reader): Extension<SlowReader>| async move {
@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_lets_answers_end_and_waits_for_none_that_are_idle() {
+    async fn closing_lets_answers_finish_and_closes_idle_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (go, going) = watch::channel(false);

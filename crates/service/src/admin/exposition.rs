@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_that_ask_at_once_share_a_page_and_one_that_asks_later_gets_its_own() {
+    async fn concurrent_requests_share_a_page_and_a_later_one_gets_its_own() {
         let mut metrics = Registry::default();
         let made = std::sync::Arc::new(AtomicU64::new(0));
         metrics.register_collector(Box::new(Costly(std::sync::Arc::clone(&made))));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_is_short_whatever_a_page_took() {
+    fn a_rest_is_short_however_long_a_page_took() {
         assert_eq!(rest(Duration::from_millis(5)), Duration::from_millis(20));
         for took in [Duration::from_millis(250), Duration::MAX] {
             assert_eq!(rest(took), REST_MAX);
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn open_metrics_is_for_who_asks_for_it() {
+    fn open_metrics_is_sent_on_request_only() {
         // The request of Prometheus 3.
         let (kind, page) = asked(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
