@@ -135,7 +135,7 @@ fn suggested_users_are_in_two_profiles_or_more() {
 }
 
 #[test]
-fn a_login_tells_which_profiles_are_open() {
+fn a_login_lists_the_open_profiles() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     let directory = start(profiles.address, &redis, &[]);
     let user = create(&profiles, "/users", &json!({"name": "x"}));
@@ -162,7 +162,7 @@ fn a_login_tells_which_profiles_are_open() {
 }
 
 #[test]
-fn test_data_are_made_once_at_a_time_and_their_progress_is_counted() {
+fn test_data_are_generated_one_run_at_a_time_and_progress_is_counted() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     let directory = start(profiles.address, &redis, &[]);
     for _ in 0..3 {
@@ -230,7 +230,7 @@ fn changes_of_data_can_be_switched_off_selectively() {
 }
 
 #[test]
-fn backends_that_are_away_are_told_from_empty_ones() {
+fn absent_backends_are_told_from_empty_ones() {
     let (profiles, mut redis) = (start_profiles(&[]), Redis::start());
     let address = profiles.address;
     let directory = start(address, &redis, &[]);
@@ -290,7 +290,7 @@ fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
 
 /// Each holds one of the lists that are read from `profiles` at a time.
 #[test]
-fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
+fn clients_that_do_not_read_lists_do_not_block_other_requests() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     // That many lists at a time take a while.
     let directory = start(profiles.address, &redis, &[("PROFILES_TIMEOUT", "60")]);
@@ -336,7 +336,7 @@ fn refusals_have_problem_details() {
 
 /// A `profiles` that is not well: its lists break off, or are none.
 #[test]
-fn a_list_that_breaks_off_is_no_whole_list() {
+fn a_list_that_breaks_off_is_not_complete() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {

@@ -154,7 +154,7 @@ fn replicas_that_start_at_the_same_time_make_one_schema() {
 }
 
 #[test]
-fn a_keyspace_that_is_gone_is_made_again() {
+fn a_dropped_keyspace_is_created_again() {
     let keyspace = a_keyspace();
     let server = start(&keyspace, &[]);
     server.expect_all_well();

@@ -62,7 +62,7 @@ fn survive(ground: &Ground, replica: &Replica, mut come: impl FnMut(&mut TcpStre
 }
 
 #[test]
-fn ten_thousand_openings_and_aborts_and_as_many_half_requests_leave_nothing() {
+fn ten_thousand_aborted_streams_and_half_requests_leave_nothing_behind() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     let pairs: Vec<Pair> = (0..CROWD).map(|_| ground.pair()).collect();

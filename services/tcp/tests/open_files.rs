@@ -21,7 +21,7 @@ fn highest_open_file() -> u64 {
 }
 
 #[test]
-fn at_the_limit_accepting_pauses_and_goes_on() {
+fn accepting_pauses_at_the_limit_and_resumes() {
     let shutdown = Shutdown::new();
     let settings = Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, ..Settings::default() };
     let server = Server::bind(settings, shutdown.clone()).unwrap();

@@ -22,7 +22,7 @@ fn equal_backends_share_and_round_robin_alternates() {
 }
 
 #[test]
-fn a_refused_connect_goes_elsewhere_with_the_clients_bytes() {
+fn after_a_refused_connect_another_backend_gets_the_clients_bytes() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", nobody()), endpoint("tcp-1", replica.address)];
     let settings = [("POLICY", "round-robin"), ("EJECT_FAILURES", "0")];
@@ -37,7 +37,7 @@ fn a_refused_connect_goes_elsewhere_with_the_clients_bytes() {
 }
 
 #[test]
-fn if_nobody_can_be_reached_the_client_is_told_at_once() {
+fn a_client_is_closed_at_once_when_no_backend_can_be_reached() {
     let endpoints = [endpoint("tcp-0", nobody()), endpoint("tcp-1", nobody())];
     let running = Running::with(&endpoints, &[]);
     for _ in 0..10 {
@@ -107,7 +107,7 @@ fn a_backend_that_refuses_is_ejected_and_comes_back() {
 }
 
 #[test]
-fn the_circuit_breaker_counts_what_it_turns_away() {
+fn the_circuit_breaker_counts_refused_clients() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", replica.address)];
     let running = Running::with(&endpoints, &[("CIRCUIT_MAX_CONNECTIONS", "2")]);
@@ -122,7 +122,7 @@ fn the_circuit_breaker_counts_what_it_turns_away() {
 }
 
 #[test]
-fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
+fn an_unanswered_connect_times_out_and_another_backend_is_tried() {
     // A listener with a full queue lets further connects wait for ever.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
@@ -151,7 +151,7 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
 }
 
 #[test]
-fn connections_come_from_the_address_that_is_set() {
+fn connections_use_the_configured_source_address() {
     let replica = Replica::new(|mut stream| {
         let peer = stream.peer_addr().unwrap().ip().to_string();
         let _ = stream.write_all(peer.as_bytes());

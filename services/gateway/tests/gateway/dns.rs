@@ -67,7 +67,7 @@ fn look_ups_go_on(server: &DnsServer) {
 }
 
 #[test]
-fn every_address_is_a_replica_and_changes_are_followed_whatever_the_records_claim() {
+fn every_address_is_a_replica_and_changes_are_followed_despite_the_ttl() {
     let ([first, second], port) = replicas();
     let server = DnsServer::new(NAME, ips(&[1]));
     let running = gateway(&server, port, &[("POLICY", "round-robin")]);
@@ -97,7 +97,7 @@ fn every_address_is_a_replica_and_changes_are_followed_whatever_the_records_clai
 }
 
 #[test]
-fn a_name_without_addresses_or_that_is_gone_has_no_replicas() {
+fn an_empty_or_missing_name_has_no_replicas() {
     let ([replica], port) = replicas();
     for says in [ips(&[]), Say::NoSuchName] {
         let server = DnsServer::new(NAME, ips(&[1]));
@@ -117,7 +117,7 @@ fn a_name_without_addresses_or_that_is_gone_has_no_replicas() {
 }
 
 #[test]
-fn a_server_that_fails_or_is_silent_changes_nothing() {
+fn a_failing_or_silent_dns_server_changes_nothing() {
     let ([replica], port) = replicas();
     let server = DnsServer::new(NAME, ips(&[1]));
     let running = gateway(&server, port, &[]);
@@ -137,7 +137,7 @@ fn a_server_that_fails_or_is_silent_changes_nothing() {
 }
 
 #[test]
-fn a_server_that_fails_for_one_family_is_believed_for_the_other() {
+fn a_dns_failure_for_one_address_family_does_not_affect_the_other() {
     let ([first, second], port) = replicas();
     let server = DnsServer::new(NAME, Say::FailBeside(vec![ip(1)]));
     let running = gateway(&server, port, &[]);
@@ -158,7 +158,7 @@ fn a_server_that_fails_for_one_family_is_believed_for_the_other() {
 }
 
 #[test]
-fn more_addresses_than_a_datagram_holds_come_over_tcp() {
+fn long_dns_answers_arrive_over_tcp() {
     let addresses: Vec<IpAddr> = (0..1000_u16).map(|n| [127, 1, (n >> 8) as u8, n as u8].into()).collect();
     let server = DnsServer::new(NAME, Say::Addresses(addresses.clone()));
     let running = gateway(&server, 1, &[]);
@@ -220,7 +220,7 @@ fn a_gateway_that_finds_itself_is_left_out() {
 }
 
 #[test]
-fn a_session_over_udp_leaves_a_replica_that_vanished() {
+fn a_udp_session_leaves_a_replica_that_vanished() {
     let sockets = loop {
         let first = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(second) = UdpSocket::bind(("127.0.0.2", first.local_addr().unwrap().port())) {

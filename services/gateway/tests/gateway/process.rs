@@ -38,7 +38,7 @@ fn a_process_serves_and_ends_on_a_signal() {
 }
 
 #[test]
-fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
+fn a_process_without_endpoints_is_not_ready_and_ends_on_a_signal() {
     let file = EndpointsFile::new(&[]);
     file.replace_by_fifo();
     let admin = fixtures::Port::free();

@@ -53,7 +53,7 @@ fn end_of(mut stream: &TcpStream) -> std::io::Result<u64> {
 }
 
 #[test]
-fn clients_that_never_read_cost_a_bound_and_are_reset() {
+fn clients_that_never_read_cost_bounded_memory_and_are_reset() {
     let (replica, taken) = talkative();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let clients: Vec<_> = (0..CLIENTS).map(|_| client(running.address)).collect();
@@ -67,7 +67,7 @@ fn clients_that_never_read_cost_a_bound_and_are_reset() {
 }
 
 #[test]
-fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
+fn a_replica_that_never_reads_costs_bounded_memory_and_is_reset() {
     let (give, take) = mpsc::channel();
     let replica = Replica::new(move |stream| give.send(stream).unwrap());
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
@@ -79,7 +79,7 @@ fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
 }
 
 #[test]
-fn a_slow_reader_that_goes_on_reading_stays() {
+fn a_slow_reader_that_keeps_reading_stays() {
     let (replica, _) = talkative();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let mut slow = client(running.address);
@@ -93,7 +93,7 @@ fn a_slow_reader_that_goes_on_reading_stays() {
 }
 
 #[test]
-fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
+fn bulk_data_arrives_whole_and_then_costs_bounded_memory_too() {
     const BULK: u64 = 64 << 20;
     let (replica, taken) = talkative();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
@@ -105,7 +105,7 @@ fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
 }
 
 #[test]
-fn nothing_is_left_behind_of_a_session_that_ended_before_its_client_read() {
+fn a_session_that_ends_before_its_client_reads_leaves_nothing_behind() {
     let replica = Replica::new(|mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
         // Little enough for the gateway to hand all of it to the kernel and end the session.
@@ -136,7 +136,7 @@ fn is_kept(local: u16, remote: u16) -> bool {
 }
 
 #[test]
-fn connections_on_which_nothing_passes_are_closed_and_others_are_not() {
+fn silent_connections_are_closed_and_active_ones_are_not() {
     let replica = Replica::echo();
     // Longer than a busy machine keeps the one that talks from talking.
     let limits = [("TUNNEL_TIMEOUT", "3s"), ("STALL_TIMEOUT", "1h")];

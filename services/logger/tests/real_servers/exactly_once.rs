@@ -23,7 +23,7 @@ const MEMORY_MAX: u64 = 128 * 1024 * 1024;
 /// Elasticsearch is killed twice, Kafka once, the logger three times: while all is well, while Elasticsearch is away,
 /// and while it catches up.
 #[test]
-fn each_of_100_000_records_is_one_document_whatever_is_killed() {
+fn each_of_100_000_records_becomes_one_document_despite_kills() {
     let brokers = variable("KAFKA_BROKERS");
     let topic = format!("exactly-once-{}", std::process::id());
     let index = topic.clone();

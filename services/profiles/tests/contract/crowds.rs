@@ -32,7 +32,7 @@ fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
 
 /// More of them than lists that are read at a time.
 #[test]
-fn clients_that_read_nothing_hold_up_nobody() {
+fn clients_that_do_not_read_block_nobody() {
     let server = start_alone(&[]);
     // 5 MB in all, more than the kernel takes for a client.
     let users: Vec<String> =

@@ -146,7 +146,7 @@ fn without_room(document: &mut Document) {
 
 /// Whether an operation is there does not depend on what the test above happens to ask.
 #[test]
-fn no_method_is_answered_that_is_not_described() {
+fn undescribed_methods_are_refused() {
     let server = start(&[]);
     let document = get(&server, "/openapi.json").json();
     for (path, item) in document["paths"].as_object().unwrap() {

@@ -99,7 +99,7 @@ fn removing_all_can_be_switched_off() {
 
 /// With data in memory, since these are many.
 #[test]
-fn clients_that_take_nothing_of_their_lists_hold_up_no_single_reads() {
+fn clients_that_do_not_read_their_lists_do_not_block_single_reads() {
     if cassandra().is_some() {
         return;
     }

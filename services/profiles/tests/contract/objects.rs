@@ -38,7 +38,7 @@ fn users_are_stored_replaced_and_removed() {
 
 /// The server makes the ids: what clients propose is not used.
 #[test]
-fn every_post_makes_another_one() {
+fn every_post_creates_a_new_object() {
     let server = start(&[]);
     let first = create(&server, "/users", &json!({"id": ID, "name": "Ann"}));
     let second = create(&server, "/users/", &json!({"id": ID, "name": "Ann"}));
@@ -73,7 +73,7 @@ fn a_profile_has_a_set_of_users() {
 }
 
 #[test]
-fn the_host_says_its_name_and_that_it_is_well() {
+fn the_host_reports_its_name_and_health() {
     let server = start(&[("POD_NAME", "profiles-7")]);
     let name = get(&server, "/");
     assert_eq!((name.status, &*name.body), (200, "profiles-7"));
@@ -84,7 +84,7 @@ fn the_host_says_its_name_and_that_it_is_well() {
 }
 
 #[test]
-fn a_drain_ends_although_a_client_keeps_its_connection() {
+fn a_drain_ends_even_if_a_client_keeps_its_connection() {
     use std::io::{Read as _, Write as _};
 
     let server = start(&[]);

@@ -19,7 +19,7 @@ const OPENINGS: usize = 150;
 type Spans = BTreeMap<usize, Vec<(Instant, Instant)>>;
 
 #[test]
-fn at_random_no_pair_has_two_holders() {
+fn no_pair_has_two_holders_under_random_churn() {
     let openings = std::env::var("STREAM_CHURN_OPENINGS")
         .map_or(OPENINGS, |text| text.parse().expect("STREAM_CHURN_OPENINGS is a number"));
     let ground = Ground::new();

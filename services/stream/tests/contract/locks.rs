@@ -6,7 +6,7 @@ use crate::support::{Ground, Replica, key};
 const QUICK: [(&str, &str); 2] = [("LOCK_TTL", "3"), ("LOCK_REFRESH", "100ms")];
 
 #[test]
-fn a_lock_has_an_owner_and_a_life_and_the_session_is_listed() {
+fn a_lock_has_an_owner_and_an_expiry_and_the_session_is_listed() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("HOST_ID", "10.0.0.1")]);
     let pair = ground.pair();
@@ -29,7 +29,7 @@ fn a_lock_has_an_owner_and_a_life_and_the_session_is_listed() {
 }
 
 #[test]
-fn a_lock_lives_with_its_stream_and_is_over_without_it() {
+fn a_lock_lives_as_long_as_its_stream() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &QUICK);
     let pair = ground.pair();
@@ -64,7 +64,7 @@ fn a_pair_can_be_freed_at_once() {
 }
 
 #[test]
-fn a_lock_that_went_to_somebody_else_ends_the_stream_and_is_not_touched() {
+fn a_lock_taken_by_another_client_ends_the_stream_and_is_left_alone() {
     let ground = Ground::new();
     // Freed at once, if it were still its own.
     let replica = Replica::start(&ground, &[QUICK[0], QUICK[1], ("LOCK_RELEASE", "true")]);
@@ -84,7 +84,7 @@ fn a_lock_that_went_to_somebody_else_ends_the_stream_and_is_not_touched() {
 }
 
 #[test]
-fn a_lock_that_is_gone_ends_the_stream() {
+fn a_missing_lock_ends_the_stream() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &QUICK);
     let pair = ground.pair();
@@ -96,7 +96,7 @@ fn a_lock_that_is_gone_ends_the_stream() {
 }
 
 #[test]
-fn many_locks_are_kept_in_one_batch() {
+fn many_locks_are_refreshed_in_one_batch() {
     let ground = Ground::new();
     // Lives that a busy machine can look at before they are over.
     let replica = Replica::start(&ground, &[("LOCK_TTL", "60"), QUICK[1]]);

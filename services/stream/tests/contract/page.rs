@@ -1,7 +1,7 @@
 use crate::support::{Ground, Replica, ask, strangers};
 
 #[test]
-fn the_page_is_the_same_for_every_pair_and_loads_nothing_from_elsewhere() {
+fn the_page_is_the_same_for_every_pair_and_loads_only_its_own_files() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let get = |path: &str| ask(replica.address, "GET", path, "");

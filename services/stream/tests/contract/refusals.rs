@@ -15,7 +15,7 @@ fn expect_refusal(replica: &Replica, pair: &crate::support::Pair, reason: &str) 
 }
 
 #[test]
-fn who_is_not_bound_gets_no_lock() {
+fn an_unbound_user_gets_no_lock() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let (pair, other) = (ground.pair(), ground.pair());
@@ -27,7 +27,7 @@ fn who_is_not_bound_gets_no_lock() {
 }
 
 #[test]
-fn a_pair_is_open_once_wherever_the_other_one_is() {
+fn a_pair_is_open_only_once_across_replicas() {
     let ground = Ground::new();
     let (one, two) = (Replica::start(&ground, &[]), Replica::start(&ground, &[]));
     let pair = ground.pair();
@@ -46,7 +46,7 @@ fn a_pair_is_open_once_wherever_the_other_one_is() {
 }
 
 #[test]
-fn profiles_that_do_not_answer_refuse_everybody_and_the_page_of_readiness_says_so() {
+fn without_answers_from_profiles_all_clients_are_refused_and_readiness_says_so() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("PROFILES_TIMEOUT", "300ms")]);
     let pair = ground.pair();
@@ -63,7 +63,7 @@ fn profiles_that_do_not_answer_refuse_everybody_and_the_page_of_readiness_says_s
 }
 
 #[test]
-fn without_redis_nobody_gets_a_stream() {
+fn without_redis_no_client_gets_a_stream() {
     let mut ground = Ground::new();
     ground.redis.down();
     let replica = Replica::start_alone(&ground, &[]);

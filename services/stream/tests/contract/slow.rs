@@ -29,7 +29,7 @@ fn a_client_that_does_not_read_skips_whole_events_and_stays() {
 }
 
 #[test]
-fn those_who_do_not_read_hold_a_bounded_memory() {
+fn clients_that_do_not_read_use_bounded_memory() {
     const CLIENTS: usize = 20;
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
@@ -67,7 +67,7 @@ fn a_client_that_ignores_the_notice_is_cut_off_and_frees_its_pair() {
 }
 
 #[test]
-fn a_client_that_closes_its_side_is_gone_and_holds_nothing() {
+fn a_client_that_half_closes_is_gone_and_holds_nothing() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     // At once, and after the stream was opened.
@@ -87,7 +87,7 @@ fn a_client_that_closes_its_side_is_gone_and_holds_nothing() {
 }
 
 #[test]
-fn requests_that_never_end_and_clients_that_come_and_go_keep_nobody_out() {
+fn endless_requests_and_short_lived_clients_do_not_block_others() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     let half_sent: Vec<TcpStream> = (0..200)

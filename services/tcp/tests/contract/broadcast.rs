@@ -79,7 +79,7 @@ fn workers_share_a_broadcast() {
 }
 
 #[test]
-fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
+fn a_broadcast_does_not_block_later_commands() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_impatient(&kafka, &memcached);
     let mut client = server.client();
@@ -93,7 +93,7 @@ fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
 }
 
 #[test]
-fn many_broadcasts_without_kafka_hold_up_nothing_either() {
+fn many_broadcasts_without_kafka_do_not_block_commands() {
     const COUNT: usize = 500;
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_impatient(&kafka, &memcached);
@@ -119,7 +119,7 @@ fn a_broadcast_needs_a_valid_token() {
 }
 
 #[test]
-fn broadcasts_of_one_client_keep_their_order_and_have_no_limit_in_number() {
+fn broadcasts_of_one_client_keep_their_order_and_are_unlimited() {
     const COUNT: usize = 500;
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_with(&kafka, &memcached);
@@ -136,7 +136,7 @@ fn broadcasts_of_one_client_keep_their_order_and_have_no_limit_in_number() {
 }
 
 #[test]
-fn kafka_may_go_and_come_back() {
+fn broadcasts_work_again_after_kafka_returns() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_with(&kafka, &memcached);
     let mut client = server.client();
@@ -165,7 +165,7 @@ fn a_server_starts_without_its_kafka_and_says_so() {
 }
 
 #[test]
-fn a_topic_may_be_made_later() {
+fn a_topic_may_be_created_later() {
     let kafka = Kafka::start();
     let mut elsewhere = kafka.settings();
     elsewhere.broadcast_topic = "not-there-yet".into();

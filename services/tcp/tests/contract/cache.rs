@@ -29,7 +29,7 @@ fn values_are_stored_and_fetched() {
 }
 
 #[test]
-fn every_login_gives_another_token_and_all_of_them_hold() {
+fn every_login_gives_a_new_token_and_all_stay_valid() {
     let memcached = Memcached::start();
     let server = start_with(&memcached);
     let mut client = server.client();
@@ -40,7 +40,7 @@ fn every_login_gives_another_token_and_all_of_them_hold() {
 }
 
 #[test]
-fn a_token_holds_for_its_address_alone() {
+fn a_token_is_valid_for_its_address_only() {
     let memcached = Memcached::start();
     let server = start_with(&memcached);
     let (mut owner, mut thief) = (server.client(), server.client());
@@ -100,7 +100,7 @@ fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
 }
 
 #[test]
-fn a_server_that_is_down_takes_only_its_own_keys_with_it() {
+fn a_memcached_that_is_down_loses_only_its_own_keys() {
     let mut memcached: [Memcached; 3] = Memcached::start_several();
     let host = memcached.each_ref().map(Memcached::host).join(",");
     let cache = service::cache::Settings { host, ..memcached[0].settings() };
@@ -173,7 +173,7 @@ fn replies_keep_the_order_of_the_commands() {
 }
 
 #[test]
-fn memcached_may_go_and_come_back() {
+fn the_cache_works_again_after_memcached_returns() {
     let mut memcached = Memcached::start();
     let server = start_with(&memcached);
     let mut client = server.client();
@@ -204,7 +204,7 @@ fn a_server_starts_without_its_memcached() {
 }
 
 #[test]
-fn a_memcached_that_never_answers_costs_a_deadline_and_not_the_connection() {
+fn a_silent_memcached_costs_a_deadline_and_not_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
@@ -245,7 +245,7 @@ fn endless_memcached() -> (u16, Receiver<u64>) {
 }
 
 #[test]
-fn a_reply_without_an_end_costs_neither_memory_nor_the_deadline() {
+fn an_endless_reply_costs_neither_memory_nor_the_deadline() {
     // More than both sides' socket buffers hold, and far less than is sent within a deadline.
     const BYTES_MAX: u64 = 32 << 20;
     let (port, ended) = endless_memcached();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Connect as _, eventually, settings, start};
 
 #[test]
-fn ten_thousand_connects_and_aborts_leave_nothing() {
+fn ten_thousand_connects_and_aborts_leave_nothing_behind() {
     const ROUNDS: usize = 20;
     const CLIENTS: usize = 500;
     let server = start(settings());
@@ -48,7 +48,7 @@ fn silent_clients_are_closed_and_others_are_not() {
 }
 
 #[test]
-fn a_client_that_sends_and_never_reads_is_closed_and_costs_the_others_nothing() {
+fn a_client_that_never_reads_is_closed_and_does_not_affect_others() {
     let server = start(tcp::Settings { write_timeout: Duration::from_millis(300), ..settings() });
     let mut bystander = server.client();
     let greedy = server.client();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::{Client, Connect as _, Running, eventually, settings, start};
 
 #[test]
-fn a_drain_accepts_on_then_notices_then_closes() {
+fn a_drain_keeps_accepting_then_notifies_then_closes() {
     // Long enough for a client to come, and to ask something, on a machine that is busy.
     let server = start(tcp::Settings {
         sigterm_timeout: Duration::from_secs(3),
@@ -39,7 +39,7 @@ fn a_drain_accepts_on_then_notices_then_closes() {
 }
 
 #[test]
-fn without_connections_it_ends_after_the_timeout_alone() {
+fn without_connections_a_drain_ends_after_the_timeout() {
     let server = start(tcp::Settings {
         sigterm_timeout: Duration::from_millis(200),
         drain_spread: Duration::from_hours(1),
@@ -51,7 +51,7 @@ fn without_connections_it_ends_after_the_timeout_alone() {
 }
 
 #[test]
-fn it_ends_when_the_last_client_leaves() {
+fn a_drain_ends_when_the_last_client_leaves() {
     let server = start(tcp::Settings {
         sigterm_timeout: Duration::ZERO,
         drain_spread: Duration::ZERO,
@@ -67,7 +67,7 @@ fn it_ends_when_the_last_client_leaves() {
 }
 
 #[test]
-fn the_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let server = start(settings());
     let mut client = server.client();
     client.expect_nothing_waits();

@@ -47,7 +47,7 @@ fn expect_all(etcd: &Etcd, clients: &mut [Client]) {
 }
 
 #[test]
-fn who_speaks_for_all_servers() {
+fn who_lists_clients_of_all_servers() {
     let etcd = Etcd::start(1);
     let servers = [start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER)];
     let mut clients: Vec<Client> = servers.iter().map(crate::support::Connect::client).collect();
@@ -86,7 +86,7 @@ fn socketz_has_a_line_for_all_servers() {
 }
 
 #[test]
-fn a_server_that_ends_takes_its_clients_with_it_at_once() {
+fn a_server_that_ends_removes_its_clients_at_once() {
     let etcd = Etcd::start(1);
     let (first, second) = (start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER));
     let (leaving, mut staying) = (first.client(), [second.client()]);
@@ -135,7 +135,7 @@ fn entries_deleted_or_overwritten_by_others_are_restored() {
 }
 
 #[test]
-fn while_etcd_is_away_who_speaks_for_its_server() {
+fn while_etcd_is_away_who_lists_its_own_servers_clients() {
     let mut etcd = Etcd::start(1);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients = [servers[0].client(), servers[1].client()];
@@ -156,7 +156,7 @@ fn while_etcd_is_away_who_speaks_for_its_server() {
 }
 
 #[test]
-fn history_that_is_gone_is_not_needed() {
+fn compacted_history_is_not_needed() {
     let mut etcd = Etcd::start(1);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients = vec![servers[0].client(), servers[1].client()];
@@ -185,7 +185,7 @@ fn a_server_starts_without_etcd_and_finds_it_later() {
 }
 
 #[test]
-fn an_etcd_that_takes_no_writes_is_named_and_the_others_stay_known() {
+fn a_read_only_etcd_is_named_and_other_servers_stay_known() {
     let etcd = Etcd::start(1);
     let servers = [start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER)];
     let mut clients = vec![servers[0].client(), servers[1].client()];
@@ -202,7 +202,7 @@ fn an_etcd_that_takes_no_writes_is_named_and_the_others_stay_known() {
 }
 
 #[test]
-fn a_server_goes_on_with_the_members_that_are_left() {
+fn a_server_continues_with_the_remaining_members() {
     let mut etcd = Etcd::start(3);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients = vec![servers[0].client(), servers[1].client()];
@@ -235,7 +235,7 @@ fn a_member_without_a_leader_says_so() {
 }
 
 #[test]
-fn a_member_that_hangs_is_left_and_what_it_held_up_changes_nothing() {
+fn a_hanging_member_is_left_and_its_delayed_requests_change_nothing() {
     let etcd = Etcd::start(3);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients: Vec<Client> = servers.iter().map(crate::support::Connect::client).collect();

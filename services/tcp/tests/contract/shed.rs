@@ -34,7 +34,7 @@ fn shed(admin: SocketAddr, id: &str, count: u64) -> u64 {
 }
 
 #[test]
-fn the_longest_silent_are_notified_and_then_closed() {
+fn the_longest_silent_clients_are_notified_and_then_closed() {
     let server = with_token(tcp::Settings { drain_grace: Duration::from_secs(2), ..settings() });
     let mut clients: Vec<Client> = (0..5).map(|_| server.client()).collect();
     for client in &mut clients {
@@ -59,7 +59,7 @@ fn the_longest_silent_are_notified_and_then_closed() {
 }
 
 #[test]
-fn nobody_is_told_twice_and_no_more_than_there_are() {
+fn no_client_is_notified_twice() {
     let server = with_token(tcp::Settings { drain_grace: Duration::from_hours(1), ..settings() });
     let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
     clients.iter_mut().for_each(Client::expect_nothing_waits);
@@ -74,7 +74,7 @@ fn nobody_is_told_twice_and_no_more_than_there_are() {
 }
 
 #[test]
-fn a_drain_tells_those_that_were_shed_no_second_time_and_sheds_nobody() {
+fn a_drain_does_not_notify_shed_clients_again_and_sheds_nobody() {
     let server = with_token(tcp::Settings {
         // Long enough to ask it something while it drains, on a machine that is busy.
         sigterm_timeout: Duration::from_secs(3),

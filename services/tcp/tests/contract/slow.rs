@@ -117,7 +117,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
 }
 
 #[test]
-fn a_broadcast_above_the_queue_reaches_nobody_and_breaks_nothing() {
+fn a_broadcast_larger_than_the_queue_reaches_no_client_and_breaks_nothing() {
     let kafka = Kafka::start();
     let server = start(tcp::Settings { kafka: Some(kafka.settings()), ..settings() });
     server.expect_all_well();

@@ -78,7 +78,7 @@ fn with_values(memcached: &Memcached) -> Running {
 }
 
 #[test]
-fn no_packet_without_a_token_gets_more_than_it_brought() {
+fn a_reply_without_a_token_is_no_longer_than_its_request() {
     let server = start(settings());
     let peer = server.peer();
     check(2_000, &packets(), |packet| peer.reply(packet), without_token);
@@ -90,7 +90,7 @@ fn no_packet_without_a_token_gets_more_than_it_brought() {
 }
 
 #[test]
-fn no_packet_with_a_token_gets_more_than_a_value_beyond_what_it_brought() {
+fn a_reply_with_a_token_exceeds_its_request_by_one_value_at_most() {
     let memcached = Memcached::start();
     let server = with_values(&memcached);
     let peer = server.peer();

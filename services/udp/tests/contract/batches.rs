@@ -29,7 +29,7 @@ fn exchange(peers: &[Peer], rounds: usize) -> u64 {
 }
 
 #[test]
-fn every_packet_of_a_burst_is_answered_to_its_sender() {
+fn every_packet_of_a_burst_gets_its_reply() {
     let server = start(settings());
     let one = exchange(&[server.peer()], 20);
     let peers: Vec<Peer> = (0..50).map(|_| server.peer()).collect();

@@ -14,7 +14,7 @@ fn with_token(memcached: &Memcached) -> Running {
 }
 
 #[test]
-fn values_are_stored_and_fetched_with_any_token_that_exists() {
+fn values_are_stored_and_fetched_with_any_existing_token() {
     let memcached = Memcached::start();
     let server = with_token(&memcached);
     let peer = server.peer();
@@ -112,7 +112,7 @@ fn two_servers_cannot_be_made_to_answer_each_other_for_ever() {
 }
 
 #[test]
-fn memcached_may_go_and_come_back() {
+fn the_cache_works_again_after_memcached_returns() {
     let mut memcached = Memcached::start();
     let server = with_token(&memcached);
     let peer = server.peer();
@@ -131,7 +131,7 @@ fn memcached_may_go_and_come_back() {
 }
 
 #[test]
-fn a_memcached_that_never_answers_does_not_hold_up_the_echo() {
+fn a_silent_memcached_does_not_block_the_echo() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };

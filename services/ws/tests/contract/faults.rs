@@ -21,7 +21,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_that_breaks_the_protocol_is_told_how() {
+fn a_client_that_breaks_the_protocol_gets_a_reason() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("MAX_MESSAGE", "1000"), ("RETRY_AFTER", "600")]);
     let cases: &[(&str, u16, &[&[u8]])] = &[

@@ -12,7 +12,7 @@ fn order(redis: &Redis, payload: &str) {
 }
 
 #[test]
-fn an_order_closes_those_that_are_idle_longest() {
+fn an_order_closes_the_longest_idle_sessions() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]);
     let mut first = ws.open("first");
@@ -35,7 +35,7 @@ fn an_order_closes_those_that_are_idle_longest() {
 }
 
 #[test]
-fn the_same_by_http_for_this_host_only() {
+fn http_takes_the_same_orders_for_this_host_only() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]);
     let clients = ["1", "2", "3"].map(|user| ws.open(user));
@@ -58,7 +58,7 @@ fn the_same_by_http_for_this_host_only() {
 }
 
 #[test]
-fn the_same_on_the_admin_port_with_the_token() {
+fn the_admin_port_takes_the_same_orders_with_the_token() {
     const TOKEN: &str = "correct-horse-battery";
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("SHED_TOKEN", TOKEN)]);

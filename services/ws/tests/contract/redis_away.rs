@@ -10,7 +10,7 @@ use service::redis::Settings;
 use crate::support::Ws;
 
 #[test]
-fn without_redis_sessions_go_on_and_are_listed_when_it_is_back() {
+fn without_redis_sessions_continue_and_are_listed_when_it_returns() {
     let mut redis = Redis::start();
     redis.down();
     let ws = Ws::start(&redis, &[("SESSION_REFRESH", "200ms")]);
@@ -93,7 +93,7 @@ impl Way {
 }
 
 #[test]
-fn who_left_while_redis_could_not_be_reached_is_not_listed_when_it_can() {
+fn users_who_left_during_a_redis_outage_are_not_listed_afterwards() {
     let redis = Redis::start();
     let way = Way::to(&redis);
     // Nothing is right because time passes: no refresh comes, and no key expires.

@@ -37,7 +37,7 @@ fn a_silent_peer_is_pinged_and_given_up_unless_it_answers() {
 }
 
 #[test]
-fn requests_that_never_end_do_not_keep_others_out() {
+fn endless_requests_do_not_block_others() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     let half_sent: Vec<TcpStream> = (0..200)

@@ -75,7 +75,7 @@ fn ambiguous_requests_are_refused() {
 }
 
 #[test]
-fn a_length_beside_chunks_means_nothing_and_ends_the_connection() {
+fn a_length_beside_chunks_is_ignored_and_ends_the_connection() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     for lengths in [
@@ -95,7 +95,7 @@ fn a_length_beside_chunks_means_nothing_and_ends_the_connection() {
 }
 
 #[test]
-fn a_body_with_a_bad_chunk_does_not_end_at_a_replica() {
+fn a_body_with_a_bad_chunk_never_looks_complete_to_a_replica() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     for bad in
@@ -113,7 +113,7 @@ fn a_body_with_a_bad_chunk_does_not_end_at_a_replica() {
 }
 
 #[test]
-fn requests_behind_each_other_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     let mut client = Client::new(running.address);
@@ -128,7 +128,7 @@ fn requests_behind_each_other_are_answered_in_their_order() {
 }
 
 #[test]
-fn heads_have_a_bound() {
+fn the_size_of_heads_is_bounded() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     let much = |count: usize| "x".repeat(count);
@@ -197,7 +197,7 @@ fn an_unfinished_head_frees_its_slot() {
 }
 
 #[test]
-fn beyond_the_rate_clients_wait_in_the_queue_and_all_are_served() {
+fn clients_beyond_the_rate_wait_in_the_queue_and_all_are_served() {
     let (replica, _) = recording();
     let running = one(&replica, &[("ACCEPT_RATE", "50")]);
     let mut clients: Vec<Client> = (0..40).map(|_| Client::new(running.address)).collect();

@@ -13,7 +13,7 @@ fn seen(answer: &Message) -> Message {
 }
 
 #[test]
-fn who_the_client_is_comes_from_the_gateway_alone() {
+fn only_the_gateway_says_who_the_client_is() {
     let running = one(&mirror("stream"), &[]);
     let answer = Client::new(running.address).ask(
         "GET / HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\nx-forwarded-proto: https\r\nX-Forwarded-Host: evil\r\n\
@@ -65,7 +65,7 @@ fn bodies_arrive_whole_however_they_are_framed() {
 }
 
 #[test]
-fn answers_keep_what_they_say() {
+fn answers_keep_their_status_and_headers() {
     let running = one(
         &http_replica(|request, stream| {
             let answer = match request.first_line() {

@@ -5,7 +5,7 @@ use crate::dns_server::{DnsServer, Say};
 use crate::support::{Running, endpoint, wait_until};
 
 #[test]
-fn a_path_decides_and_its_prefix_does_not_arrive() {
+fn the_path_selects_the_service_and_its_prefix_is_removed() {
     let (directory, stream) = (mirror("directory"), mirror("stream"));
     let (running, _file) = gateway(
         &[

@@ -80,7 +80,7 @@ fn a_cookie_without_a_valid_replica_is_replaced() {
 }
 
 #[test]
-fn a_client_moves_on_when_its_replica_may_not_keep_it() {
+fn a_client_moves_when_its_replica_may_not_keep_it() {
     let (_streams, mut streams) = replicas(STREAMS);
     let (_directories, directories) = replicas(DIRECTORIES);
     let health: Vec<Readyz> = STREAMS.iter().map(|_| Readyz::new(200)).collect();

@@ -25,7 +25,7 @@ fn send_event(stream: &mut TcpStream, letter: u8) -> std::io::Result<()> {
 }
 
 #[test]
-fn an_event_passes_before_the_next_one_is_made() {
+fn an_event_is_forwarded_before_the_next_one_exists() {
     let (go, next) = mpsc::channel::<u8>();
     let next = Arc::new(Mutex::new(next));
     let replica = http_replica(move |_, stream| {
@@ -58,7 +58,7 @@ fn an_event_passes_before_the_next_one_is_made() {
 }
 
 #[test]
-fn a_request_s_body_passes_piece_by_piece_too() {
+fn a_request_body_is_forwarded_piece_by_piece() {
     let (tell, told) = mpsc::channel();
     let replica = Replica::new(move |mut stream| {
         let mut part = [0; 4096];
@@ -131,7 +131,7 @@ fn a_client_that_does_not_read_blocks_only_its_replica_and_stays() {
 }
 
 #[test]
-fn with_a_stall_time_out_it_does_not_stay() {
+fn a_stall_timeout_closes_a_client_that_does_not_read() {
     let (replica, _) = talkative();
     let running = one(&replica, &[("STALL_TIMEOUT", "1s")]);
     let mut slow = Client::new(running.address);
@@ -184,7 +184,7 @@ fn an_answer_that_breaks_off_never_looks_whole() {
 }
 
 #[test]
-fn an_answer_without_an_end_of_its_own_ends_with_the_replica_s_connection() {
+fn an_answer_without_a_length_ends_with_the_replicas_connection() {
     let replica = http_replica(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it").unwrap();
         false

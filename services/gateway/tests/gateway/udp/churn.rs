@@ -14,7 +14,7 @@ use crate::support::wait_until;
 const WINDOW: usize = 8;
 
 #[test]
-fn no_packet_is_lost_or_doubled_while_endpoints_come_and_go() {
+fn changing_endpoints_lose_or_duplicate_no_packet() {
     const VERSIONS: u64 = 100;
     let replicas = replicas(4);
     let all = super::endpoints(&replicas);

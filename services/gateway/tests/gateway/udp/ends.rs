@@ -4,7 +4,7 @@ use super::{Client, ask_all, clients, endpoints, gateway, replicas};
 use crate::support::{settles, wait_until};
 
 #[test]
-fn an_idle_session_expires_and_one_in_use_does_not() {
+fn an_idle_session_expires_and_an_active_one_does_not() {
     let replicas = replicas(1);
     // Longer than a busy machine can keep the client that asks from asking.
     let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
@@ -43,7 +43,7 @@ fn a_gateway_that_drains_keeps_its_clients_and_takes_no_new_one() {
 }
 
 #[test]
-fn a_gateway_without_sessions_ends_at_once_and_with_them_at_the_deadline() {
+fn a_draining_gateway_ends_at_once_without_sessions_and_at_the_deadline_with_them() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[]);
     running.shutdown.drain();

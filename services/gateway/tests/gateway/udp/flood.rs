@@ -69,7 +69,7 @@ fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
 }
 
 #[test]
-fn among_equals_the_longest_idle_makes_room() {
+fn the_longest_idle_of_equal_sessions_makes_room() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "3")]);
     let clients = clients(3, running.address);
@@ -86,7 +86,7 @@ fn among_equals_the_longest_idle_makes_room() {
 }
 
 #[test]
-fn packets_that_would_go_round_for_ever_are_dropped() {
+fn packets_that_would_loop_for_ever_are_dropped() {
     let replica = UdpSocket::bind("127.0.0.1:0").unwrap();
     let listed = [crate::support::endpoint("udp-0", replica.local_addr().unwrap())];
     let (running, _file) = gateway(&listed, &[]);
