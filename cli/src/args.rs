@@ -174,7 +174,7 @@ mod tests {
 
     /// clap prints a line end for `{n}`, whatever it was meant to say.
     #[test]
-    fn no_text_of_the_help_has_a_placeholder_that_clap_takes_for_its_own() {
+    fn help_texts_have_no_placeholder_that_clap_expands() {
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
             let own = [command.get_about(), command.get_long_about(), command.get_after_help()];
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_commands_are_accepted() {
+    fn commands_in_the_documents_are_accepted() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let pages = ["README.md", "docs/cluster.md", "docs/minikube.md", "docs/argocd.md", "docs/images.md"];
         let (mut commands, mut refused) = (0, Vec::new());

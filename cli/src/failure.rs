@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_learns_what_kind_of_failure_it_is_and_whether_to_try_again() {
+    fn the_kind_of_a_failure_says_whether_to_try_again() {
         let message = || "words".to_owned();
         for (error, kind, retry) in [
             (TargetError::Other { message: message() }, "failed", false),

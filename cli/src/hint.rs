@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_get_the_platform_and_nothing_else_does() {
+    fn only_commands_in_a_hint_get_the_platform() {
         for (text, completed) in [
             ("start it with: playctl up", "start it with: playctl --platform blue up"),
             (

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_counted_is_named_once() {
+    fn services_that_cannot_be_counted_are_named_once() {
         let other = serve("HTTP/1.1 404 Not Found\r\n\r\n");
         for (service, expected) in [
             (service("tcp", None), "the platform does not report the metrics port of tcp-0"),

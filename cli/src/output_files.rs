@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_written_over_what_is_read_or_was_just_written() {
+    fn outputs_never_overwrite_an_input_or_another_output() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("run"), "kept").unwrap();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn two_new_outputs_of_one_name_are_one_file() {
+    fn two_new_outputs_with_one_name_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (new, same) = (folder.path().join("new"), folder.path().join(".").join("new"));
         assert!(check([], [new.as_path(), &same]).is_err());

@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_not_for_everybody() {
+    fn colours_respect_no_color_and_dumb_terminals() {
         let with = |set: &'static [(&'static str, &'static str)]| {
             allows_color(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
         };
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_stays_text() {
+    fn text_from_outside_cannot_forge_output() {
         assert_eq!(
             indented("it said:\nplayctl: forged\n  more\u{202e}"),
             "it said:\n  playctl: forged\n  more\\u{202e}"

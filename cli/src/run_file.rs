@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_between_events_is_counted_and_named() {
+    fn other_lines_between_events_are_counted_and_named() {
         let other = event("01a1fcd8-620f-75ca-9a05-f87039aa7a7e", "x");
         let failed = r#"{"kind":"failed","message":"no room","hint":null}"#;
         let unknown = event(RUN, "x").replace("Warning", "Wonder");
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_event() {
+    fn a_byte_order_mark_is_not_part_of_the_first_event() {
         let marked = format!("\u{feff}{}\n", event(RUN, "a"));
         let read = read_text(marked.as_bytes()).0.unwrap();
         assert_eq!((read.events, read.notes()), (1, Vec::new()));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_stand_out_of_order_or_twice_are_counted_and_said() {
+    fn events_out_of_order_or_repeated_are_counted_and_reported() {
         let lines =
             |messages: &[&str]| messages.iter().map(|one| event(RUN, one)).collect::<Vec<_>>().join("\n");
         for (messages, out_of_order, first) in [
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_stands_in_a_file_twice_is_read_once_and_that_is_said() {
+    fn a_run_that_a_file_repeats_is_read_once_and_reported() {
         for (messages, events, repeated, first) in [
             (&["a", "b", "a", "b"][..], 2, 2, Some(3)),
             (&["a", "a"], 1, 1, Some(2)),
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_an_error_that_says_what_was_expected() {
+    fn an_endless_line_is_an_error_that_says_what_was_expected() {
         let failure = read(Path::new("/dev/zero"), |_| {}).unwrap_err();
         assert!(
             failure.message.contains("/dev/zero line 1 does not end within 264 MiB"),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_more_memory_than_the_longest_line() {
+    fn an_overlong_line_takes_no_more_memory_than_the_longest_line() {
         let mut bytes = vec![b'x'; 3 * LINE_BYTES_MAX as usize];
         bytes.extend(b"\n");
         bytes.extend(event(RUN, "a").as_bytes());
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_run_is_an_error_that_says_what_it_has_instead() {
+    fn a_file_without_a_run_is_an_error_that_says_what_it_contains() {
         let newer = event(RUN, "x").replace(r#""v":1"#, r#""v":2"#);
         for (text, says) in [
             ("", "it is empty"),

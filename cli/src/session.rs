@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_told_before_what_it_causes() {
+    fn an_action_is_reported_before_its_effects() {
         let (sender, incoming) = mpsc::sync_channel(8);
         let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: None };
         let (because, outcome) = (String::new(), String::new());
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_takes_long_holds_up_nothing() {
+    fn a_slow_action_delays_no_other_event() {
         let (sender, incoming) = mpsc::sync_channel(8);
         let long_ago = clock::now().checked_sub(CAUSE_FIRST);
         let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: long_ago };

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_held_and_datagrams_sent() {
+    fn the_hold_line_fits_the_protocol() {
         assert_eq!(hold(Protocol::Tcp), "holding 64 connections, 26 s left");
         assert_eq!(hold(Protocol::Udp), "64 peers send 30000 messages/s, 7 without an answer, 26 s left");
     }

@@ -84,7 +84,7 @@ fn acting(lab: &Lab) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
+fn forty_users_need_six_servers_and_none_need_one() {
     let lab = Lab::new("balancer");
     lab.up(&BALANCER);
     let users = Users::of(&lab);

@@ -59,7 +59,7 @@ impl Page {
 }
 
 #[test]
-fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears_loads() {
+fn a_page_lives_with_its_platform_needs_the_token_to_act_and_shows_loads() {
     let lab = Lab::new("page");
     let told = lab.json(&["up", "--set", "kafka.enabled=false,memcached.enabled=false"]);
     let link = told["page"].as_str().expect("an address").to_owned();

@@ -61,7 +61,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
+fn a_full_disk_drops_no_connection_and_everything_catches_up_later() {
     let lab = Lab::new("full-disk");
     let disk = SmallDisk::mount(&lab.state());
     lab.up(&[

@@ -78,7 +78,7 @@ fn in_root(root: &Path, config: &Value, user: &str) -> Command {
 }
 
 #[test]
-fn the_image_runs_with_nothing_but_its_own_files() {
+fn the_image_runs_with_only_its_own_files() {
     let lab = Lab::new("image-runs");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image.tar");
@@ -126,7 +126,7 @@ fn the_image_runs_with_nothing_but_its_own_files() {
 }
 
 #[test]
-fn a_program_for_another_system_is_refused_with_what_to_do() {
+fn a_program_for_another_system_is_refused_with_advice() {
     let lab = Lab::new("image-foreign");
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("playctl");
@@ -233,7 +233,7 @@ fn the_first_engine_that_answers_gets_the_image() {
 }
 
 #[test]
-fn minikube_gets_the_image_into_the_platforms_profile_and_is_not_believed() {
+fn an_image_is_loaded_into_the_platforms_minikube_profile_and_checked_there() {
     let lab = Lab::new("image-minikube");
     let engines = Engines::new();
     let file = engines.image("playctl:7");
@@ -261,7 +261,7 @@ fn minikube_gets_the_image_into_the_platforms_profile_and_is_not_believed() {
 }
 
 #[test]
-fn without_an_engine_each_is_named_with_what_to_do() {
+fn without_an_engine_every_option_is_named_with_advice() {
     let lab = Lab::new("image-nowhere");
     let engines = Engines::new();
     let file = engines.image("playctl:7");

@@ -40,7 +40,7 @@ impl Drop for Container {
 }
 
 #[test]
-fn containerd_takes_the_image_as_it_is_and_runs_it_as_its_user() {
+fn containerd_loads_the_image_unchanged_and_runs_it_as_its_user() {
     let lab = Lab::new("image-containerd");
     let loaded = lab.json(&["image", "load", "--into", "containerd", "--tag", "playctl:tested"]);
     assert_eq!(loaded["references"][0], "playctl:tested");

@@ -27,7 +27,7 @@ const BEFORE: &str = "8s";
 const DURING: &str = "28s";
 
 #[test]
-fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
+fn half_a_minute_without_kafka_loses_no_connection_and_no_log_line() {
     let (kafka, connections) = (variable("KAFKA_BROKERS"), held_connections());
     let lab = Lab::new("outage");
     let with = format!("kafka={kafka}");

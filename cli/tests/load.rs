@@ -75,7 +75,7 @@ fn expectations_decide_the_exit_status() {
 
 /// `load | head -1`: who wants no more than the first lines wants no verdict and no words about it.
 #[test]
-fn a_load_that_nobody_reads_any_more_ends_quietly_and_its_test_cases_say_why() {
+fn a_load_whose_output_is_closed_ends_quietly_and_its_test_cases_say_why() {
     let lab = Lab::new("unread");
     let address = foreign(|request| Some(request.to_vec())).to_string();
     let xml = lab.home().join("unread.xml");
@@ -129,7 +129,7 @@ fn serve(session: impl Fn(TcpStream) + Copy + Send + 'static) -> SocketAddr {
 
 /// `lost = 0` holds for a server that never answers, and for one that answers nonsense; the load fails all the same.
 #[test]
-fn a_server_that_answers_nothing_or_wrongly_fails_the_run() {
+fn a_server_that_does_not_answer_or_answers_wrongly_fails_the_run() {
     let lab = Lab::new("foreign");
     let file = lab.home().join("like.yaml");
     let text = "name: like-10k
@@ -167,7 +167,7 @@ expectations: [connected >= 50, refused = 0, lost = 0";
 
 /// What is said fits what the server did: only silence calls for a line end.
 #[test]
-fn what_a_server_did_instead_of_answering_is_said() {
+fn a_load_reports_what_a_server_did_instead_of_answering() {
     let lab = Lab::new("instead");
     let closes_at_once = serve(|_| {});
     let closes_when_asked = serve(|mut stream| {
@@ -266,7 +266,7 @@ fn broadcasts_reach_everybody_once() {
 }
 
 #[test]
-fn a_drain_and_an_absent_kafka_lose_nobody() {
+fn a_drain_and_a_kafka_outage_lose_no_connection() {
     let lab = Lab::new("faults");
     lab.up(&["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=2"]);
     lab.survives_faults();
@@ -314,7 +314,7 @@ actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
 }
 
 #[test]
-fn nobody_listening_is_a_failure_with_the_address() {
+fn a_refused_connection_is_a_failure_with_the_address() {
     let lab = Lab::new("nobody");
     for (protocol, address) in [("", fixtures::nobody()), ("udp://", fixtures::nobody_for_datagrams())] {
         let address = address.to_string();
@@ -328,7 +328,7 @@ fn nobody_listening_is_a_failure_with_the_address() {
 }
 
 #[test]
-fn a_server_that_refuses_all_streams_is_told_apart_from_none() {
+fn a_server_that_refuses_all_streams_is_told_from_no_server() {
     use std::io::{BufRead as _, BufReader, Write as _};
     let lab = Lab::new("streams-refused");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -368,7 +368,7 @@ fn a_server_that_refuses_all_streams_is_told_apart_from_none() {
 }
 
 #[test]
-fn a_server_that_upgrades_nothing_is_told_apart_from_none() {
+fn a_server_that_refuses_all_upgrades_is_told_from_no_server() {
     let lab = Lab::new("upgrades-nothing");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -398,7 +398,7 @@ fn colours_only_where_asked_for() {
 }
 
 #[test]
-fn ctrl_c_ends_a_load_with_what_was_seen() {
+fn ctrl_c_ends_a_load_with_its_results_so_far() {
     let lab = Lab::new("ctrlcload");
     lab.up(&[]);
     let load = lab.spawn(&["load", "--conns", "50", "--rate", "1ms", "--for", "300s", "--output", "jsonl"]);
@@ -412,7 +412,7 @@ fn ctrl_c_ends_a_load_with_what_was_seen() {
 }
 
 #[test]
-fn ctrl_c_or_a_closed_terminal_in_up_and_demo_leaves_nothing() {
+fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
     for (arguments, signal) in
         [(&["up"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
     {
@@ -551,7 +551,7 @@ fn datagrams_survive_a_drain() {
 
 /// In a pod it is the first process, which the kernel never ends for a signal that is not taken.
 #[test]
-fn a_worker_in_a_pod_that_nobody_told_anything_ends_in_order_when_it_is_told_to() {
+fn an_idle_worker_in_a_pod_ends_cleanly_on_a_signal() {
     let lab = Lab::new("worker");
     let mut command = lab.command(&["load-worker", "--away"]);
     let mut worker = command

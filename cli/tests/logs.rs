@@ -110,7 +110,7 @@ fn records_of_the_index_cannot_steer_a_terminal() {
 }
 
 #[test]
-fn what_a_process_says_cannot_steer_a_terminal() {
+fn output_of_a_process_cannot_steer_a_terminal() {
     let lab = Lab::new("hostile-output");
     lab.up(&[]);
     let programs = tempfile::tempdir().expect("a temporary folder");
@@ -158,7 +158,7 @@ fn what_a_process_says_cannot_steer_a_terminal() {
 }
 
 #[test]
-fn a_replica_that_never_was_is_named_and_one_that_is_gone_is_not() {
+fn logs_reject_an_unknown_replica_but_accept_a_past_one() {
     let lab = Lab::new("unknown-replica");
     lab.up(&["--set", "tcp.replicas=1", "--set", "tcp.autoscaling=null"]);
     for name in ["tcp/tcp-77", "gateway/node-77"] {

@@ -82,7 +82,7 @@ fn without_minikube_every_command_says_where_to_get_it() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_what_is_said() {
+fn a_missing_profile_is_reported_as_such() {
     let machine = Machine::new("no-profile").minikube(NO_PROFILES);
     let output = machine.run(&["status"]);
     let said = lossy(&output.stderr);
@@ -94,7 +94,7 @@ fn a_profile_that_is_not_there_is_what_is_said() {
 }
 
 #[test]
-fn options_of_one_target_are_refused_with_another() {
+fn options_of_one_target_are_refused_for_another() {
     let lab = Lab::new("minikube-options");
     for (arguments, named) in [
         (&["status", "--profile", "blue"][..], "--profile needs --target minikube"),
@@ -159,7 +159,7 @@ fn a_tunnel_whose_keeper_was_killed_is_ended_too() {
 }
 
 #[test]
-fn a_pid_that_somebody_else_got_is_not_touched() {
+fn a_reused_pid_is_not_touched() {
     let machine = Machine::new("reused").minikube(NO_PROFILES);
     fs::create_dir_all(machine.kept()).expect("made");
     // As a machine that lost its power leaves it; meanwhile the number is somebody else's.
@@ -175,7 +175,7 @@ fn a_pid_that_somebody_else_got_is_not_touched() {
 }
 
 #[test]
-fn one_tunnel_is_kept_by_one_keeper() {
+fn one_tunnel_has_one_keeper() {
     let machine = Machine::new("two-keepers").minikube(TUNNEL);
     fs::create_dir_all(machine.kept()).expect("made");
     let mut keeper = machine.command(&["keep", "tunnel"]).spawn().expect("it starts");

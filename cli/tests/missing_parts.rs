@@ -10,7 +10,7 @@ use std::{
 use support::{Lab, both, lossy};
 
 #[test]
-fn a_program_that_is_nowhere_is_named_with_the_way_to_get_it() {
+fn a_missing_program_is_named_with_the_way_to_get_it() {
     let lab = Lab::new("nowhere");
     let nowhere = lab.home().join("nowhere");
     let mut command = lab.command(&["up", "--gateway", "envoy"]);
@@ -50,7 +50,7 @@ fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
 }
 
 #[test]
-fn every_part_says_what_it_is() {
+fn every_part_shows_its_origin_and_version() {
     let lab = Lab::new("what-it-is");
     // Somebody else's memcached, as far as anybody can tell.
     let given = TcpListener::bind("127.0.0.1:0").expect("a free port");

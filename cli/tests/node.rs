@@ -39,7 +39,7 @@ fn a_node_that_joins_under_load_takes_connections_and_none_is_lost() {
 }
 
 #[test]
-fn nodes_come_and_go_by_hand() {
+fn nodes_are_added_and_removed_by_hand() {
     let lab = Lab::new("nodes");
     lab.ok(&["up", "--nodes", "1"]);
     let added = lab.json(&["node", "add"]);

@@ -27,7 +27,7 @@ fn takes_interrupts(pid: rustix::process::Pid) -> Result<(), String> {
 }
 
 #[test]
-fn the_first_interrupt_ends_what_waits_for_a_pipe() {
+fn the_first_interrupt_ends_a_command_that_waits_for_a_pipe() {
     let lab = Lab::new("pipes");
     let fifo = pipe(&lab, "fifo");
     for arguments in [
@@ -44,7 +44,7 @@ fn the_first_interrupt_ends_what_waits_for_a_pipe() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_and_nothing_waits_for_it() {
+fn pipes_and_folders_are_refused_as_files_without_waiting() {
     let lab = Lab::new("no-files");
     let (fifo, folder) = (pipe(&lab, "fifo.yaml"), lab.home().to_str().expect("UTF-8").to_owned());
     let with_values = |file: &str| vec!["up".to_owned(), "-f".to_owned(), file.to_owned()];
@@ -70,7 +70,7 @@ fn what_is_no_file_is_refused_and_nothing_waits_for_it() {
 }
 
 #[test]
-fn files_that_are_no_yaml_are_refused_in_words() {
+fn files_that_are_not_yaml_are_refused_with_an_explanation() {
     let lab = Lab::new("no-yaml");
     let bomb: String = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
         let before = format!("*a{}", level - 1);

@@ -11,7 +11,7 @@ use support::{Lab, QUICK, both, echo, eventually, lossy};
 const SOON: Duration = Duration::from_mins(2);
 
 #[test]
-fn up_twice_changes_nothing_and_down_leaves_nothing() {
+fn a_second_up_changes_nothing_and_down_leaves_nothing_behind() {
     let lab = Lab::new("twice");
     lab.up(&[]);
     let before = lab.status();
@@ -114,7 +114,7 @@ fn results_are_what_their_schema_says() {
 }
 
 #[test]
-fn what_an_autoscaler_makes_of_a_scale_is_said() {
+fn scale_says_what_the_autoscaler_will_do() {
     let lab = Lab::new("bounds");
     lab.up(&["--set", "tcp.autoscaling.maxReplicas=2"]);
     let said = lab.ok(&["scale", "tcp", "3"]);
@@ -126,7 +126,7 @@ fn what_an_autoscaler_makes_of_a_scale_is_said() {
 }
 
 #[test]
-fn up_beside_down_leaves_nothing_and_blames_nobody() {
+fn up_during_down_leaves_nothing_behind_and_reports_no_failure() {
     let lab = Lab::new("beside");
     for round in 0..12 {
         let up = lab.spawn(&["up", "--nodes", "1", "--quiet"]);
@@ -191,7 +191,7 @@ fn a_taken_port_is_named_with_the_process_that_holds_it() {
 }
 
 #[test]
-fn a_supervisor_killed_leaves_nothing_and_up_starts_clean() {
+fn a_killed_supervisor_leaves_nothing_behind_and_up_starts_clean() {
     let lab = Lab::new("killed");
     lab.up(&["--set", "tcp.autoscaling.minReplicas=2"]);
     let endpoint = lab.endpoint().to_string();
@@ -257,7 +257,7 @@ fn unknown_services_and_replicas_are_named_with_the_known_ones() {
 }
 
 #[test]
-fn scale_says_that_the_autoscaler_goes_on() {
+fn scale_says_that_the_autoscaler_stays_active() {
     let lab = Lab::new("scale");
     // Which would take the replica back at its next look.
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
@@ -269,7 +269,7 @@ fn scale_says_that_the_autoscaler_goes_on() {
 }
 
 #[test]
-fn explain_says_where_the_autoscaler_stands_and_what_would_change_it() {
+fn explain_says_what_the_autoscaler_decided_and_what_would_change_it() {
     let lab = Lab::new("explain");
     lab.up(&["--set", "metrics.scrapeInterval=1s", "--set", "metrics.syncPeriod=1s"]);
     let text = eventually(SOON, || {
@@ -291,7 +291,7 @@ fn explain_says_where_the_autoscaler_stands_and_what_would_change_it() {
 }
 
 #[test]
-fn logs_have_what_replicas_wrote() {
+fn logs_show_what_replicas_wrote() {
     let lab = Lab::new("logs");
     lab.up(&[]);
     let lines = eventually(SOON, || {
@@ -325,7 +325,7 @@ fn a_result_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_load_tells_a_run_that_began_where_things_stand() {
+fn a_load_begins_with_the_platforms_present_state() {
     let lab = Lab::new("present");
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     lab.ok(&["scale", "tcp", "2"]);
@@ -337,7 +337,7 @@ fn a_load_tells_a_run_that_began_where_things_stand() {
 }
 
 #[test]
-fn watch_ends_when_nobody_reads_it_any_more() {
+fn watch_ends_when_its_output_is_closed() {
     let lab = Lab::new("pipe");
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     let watch = lab.spawn(&["watch", "--from-start"]);

@@ -40,7 +40,7 @@ fn users(lab: &Lab) -> Result<Value, String> {
 }
 
 #[test]
-fn without_cassandra_there_is_one_replica_and_its_data_end_with_it() {
+fn without_cassandra_one_replica_keeps_its_data_until_it_ends() {
     let lab = Lab::new("profiles");
     up(&lab, &[]);
     let text = lab.ok(&["status"]);
@@ -107,7 +107,7 @@ fn every_url_of_the_original_answers_as_it_did() {
 /// With Cassandra on the platform: several replicas share the data, which outlive replicas and Cassandra's own end.
 #[cfg(feature = "real-servers")]
 #[test]
-fn with_cassandra_replicas_share_data_that_stay() {
+fn with_cassandra_replicas_share_lasting_data() {
     let lab = Lab::new("profiles-cassandra");
     up(&lab, &["--with", "cassandra", "--set", "profiles.replicas=2"]);
     let text = lab.ok(&["status"]);
@@ -139,7 +139,7 @@ fn with_cassandra_replicas_share_data_that_stay() {
 
 #[cfg(feature = "real-servers")]
 #[test]
-fn a_cassandra_of_somebody_else_tells_its_version() {
+fn the_version_of_a_given_cassandra_is_shown() {
     let nodes = std::env::var("CASSANDRA_CONTACT_POINTS").expect("`testbed env cassandra` sets it");
     let lab = Lab::new("profiles-given");
     up(&lab, &["--with", &format!("cassandra={nodes}")]);

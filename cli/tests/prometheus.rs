@@ -97,7 +97,7 @@ fn prometheus_understands_the_dashboards_queries() {
 }
 
 #[test]
-fn the_autoscaler_decides_by_what_prometheus_says() {
+fn the_autoscaler_uses_values_from_prometheus() {
     let lab = Lab::new("prometheus");
     lab.up(&QUICK_PIPELINE);
     let prometheus = prometheus(&lab);
@@ -142,7 +142,7 @@ fn the_autoscaler_decides_by_what_prometheus_says() {
 }
 
 #[test]
-fn packets_decide_by_what_prometheus_says_too() {
+fn the_autoscaler_uses_packet_rates_from_prometheus() {
     let lab = Lab::new("packets");
     lab.up(&[
         "--set",

@@ -100,7 +100,7 @@ fn paths_and_cookies_lead_through_haproxies() {
 }
 
 #[test]
-fn a_drain_and_an_absent_kafka_lose_nobody_behind_real_proxies() {
+fn a_drain_and_a_kafka_outage_lose_no_connection_behind_real_proxies() {
     std::thread::scope(|scope| {
         for gateway in ["envoy", "haproxy"] {
             scope.spawn(move || {
@@ -124,7 +124,7 @@ fn no_connection_is_lost_when_envoys_are_replaced() {
 }
 
 #[test]
-fn no_connection_is_lost_when_our_gateways_give_way_to_haproxies() {
+fn no_connection_is_lost_when_haproxies_replace_our_gateways() {
     replaced_under_load(&Lab::new("ours-replaced"), &[], CONNECTIONS);
 }
 
@@ -161,7 +161,7 @@ fn replaced_under_load(lab: &Lab, before: &[&str], first: u64) {
 }
 
 #[test]
-fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() {
+fn services_use_servers_found_here_which_end_with_the_supervisor() {
     let lab = Lab::new("found");
     lab.ok(&[&["up", "--with", "kafka,memcached", "--set", "tcp.replicas=2"], &FIXED[..]].concat());
     for name in ["kafka", "memcached"] {
@@ -186,7 +186,7 @@ fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() 
 }
 
 #[test]
-fn logs_and_metrics_go_to_the_servers_that_were_found_and_nothing_outlives_the_supervisor() {
+fn logs_and_metrics_go_to_servers_found_here_which_end_with_the_supervisor() {
     let lab = Lab::new("found-too");
     let real = ["--with", "elasticsearch,prometheus", "--gateway", "envoy", "--nodes", "1"];
     lab.ok(&[&["up", "--set", "tcp.replicas=1"], &real[..], &FIXED[..]].concat());
@@ -215,7 +215,7 @@ fn logs_and_metrics_go_to_the_servers_that_were_found_and_nothing_outlives_the_s
 }
 
 #[test]
-fn a_server_that_does_not_come_up_holds_up_nothing_else() {
+fn a_server_that_does_not_come_up_delays_nothing_else() {
     let lab = Lab::new("held-up");
     let fixed = [&["--nodes", "1", "--set", "tcp.replicas=1"], &FIXED[..]].concat();
     lab.ok(&[&["up"], &fixed[..]].concat());
@@ -267,7 +267,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn services_use_the_servers_that_were_given_and_those_outlive_the_platform() {
+fn services_use_given_servers_which_outlive_the_platform() {
     let variable =
         |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name}: see the head of this file"));
     let kafka = variable("KAFKA_BROKERS");
@@ -292,7 +292,7 @@ fn services_use_the_servers_that_were_given_and_those_outlive_the_platform() {
 }
 
 #[test]
-fn haproxy_shows_its_statistics_to_those_who_know_the_password() {
+fn haproxy_statistics_need_the_password() {
     let lab = Lab::new("statistics");
     lab.ok(&[&["up", "--gateway", "haproxy", "--nodes", "1", "--set", "tcp.replicas=1"], &FIXED[..]].concat());
     let detail = part(&lab, "gateway-node-0")["detail"].as_str().expect("text").to_owned();

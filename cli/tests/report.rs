@@ -23,7 +23,7 @@ fn data(page: &str) -> Value {
 }
 
 #[test]
-fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
+fn a_report_repeats_the_printed_run_and_writes_the_requested_files() {
     let lab = Lab::new("report");
     let shown = lab.ok(&["report", RECORDED]);
     assert!(shown.contains("tcp 1 → 2") && shown.contains("✓ lost = 0"), "{shown}");
@@ -60,7 +60,7 @@ fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
 }
 
 #[test]
-fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_page() {
+fn cut_offs_and_foreign_lines_in_a_recording_are_reported_on_stderr_and_in_the_page() {
     let lab = Lab::new("report-broken");
     let text = fs::read_to_string(RECORDED).expect("it is there");
     let half = text.char_indices().nth(text.len() / 2).expect("it is longer").0;
@@ -86,7 +86,7 @@ fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_p
 }
 
 #[test]
-fn the_test_cases_of_a_run_that_was_cut_off_are_those_that_are_known_and_one_that_says_so() {
+fn a_cut_off_run_has_its_known_test_cases_and_one_that_says_it_was_cut_off() {
     let lab = Lab::new("report-cut-off");
     let text = fs::read_to_string(RECORDED).expect("it is there");
     let lines: Vec<&str> = text.lines().collect();
@@ -168,7 +168,7 @@ fn a_dash_is_standard_input_and_output() {
 }
 
 #[test]
-fn standard_input_is_called_that_and_its_reading_ends_with_ctrl_c() {
+fn standard_input_is_named_and_ctrl_c_ends_reading_it() {
     let lab = Lab::new("report-endless");
     let first = fs::read_to_string(RECORDED).expect("it is there").lines().next().expect("a line").to_owned();
     let mut report = lab
@@ -226,7 +226,7 @@ fn a_recorded_run_and_a_platform_contradict_each_other() {
 }
 
 #[test]
-fn two_runs_stand_in_one_page_and_mistakes_are_usage_errors() {
+fn one_page_shows_two_runs_and_mistakes_are_usage_errors() {
     let lab = Lab::new("report-two");
     let page = lab.home().join("two.html");
     let page = page.to_str().expect("UTF-8");

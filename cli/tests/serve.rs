@@ -67,7 +67,7 @@ impl Drop for Service {
 }
 
 #[test]
-fn outputs_that_take_nothing_hold_up_and_end_nothing() {
+fn full_or_closed_outputs_do_not_block_or_end_a_service() {
     let lab = Lab::new("serve-outputs");
     let full_disk = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let (unread, full) = full_pipe();
@@ -110,7 +110,7 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_its_holder_and_the_variable() {
+fn a_taken_port_is_named_with_its_holder_and_the_variable() {
     let lab = Lab::new("serve-taken");
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
@@ -166,7 +166,7 @@ fn says(mut command: std::process::Command, words: &[&str]) {
 }
 
 #[test]
-fn a_balancer_on_its_own_says_at_once_what_it_sees_and_waits_for() {
+fn a_standalone_balancer_says_at_once_what_it_sees_and_waits_for() {
     let lab = Lab::new("serve-balancer");
     let redis = fixtures::Redis::start();
     let at = redis.settings();

@@ -14,7 +14,7 @@ use support::{Lab, both, eventually, lossy};
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
-fn an_interrupted_graceful_down_goes_on_and_the_next_down_ends_it() {
+fn an_interrupted_graceful_down_continues_and_the_next_down_ends_it() {
     let lab = Lab::new("down-twice");
     lab.up(&[
         "--set",

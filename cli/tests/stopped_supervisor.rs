@@ -85,7 +85,7 @@ fn interrupted_when_it_says_so(lab: &Lab, command: &str) {
 }
 
 #[test]
-fn every_command_says_that_it_does_not_answer_and_ends_at_the_first_interrupt() {
+fn every_command_reports_a_stopped_supervisor_and_ends_at_the_first_interrupt() {
     let lab = Lab::new("stopped");
     lab.up(&[]);
     kill_process(supervisor(&lab), Signal::STOP).expect("it runs");
@@ -103,7 +103,7 @@ fn every_command_says_that_it_does_not_answer_and_ends_at_the_first_interrupt() 
 }
 
 #[test]
-fn a_supervisor_that_cannot_be_asked_is_not_ended() {
+fn an_unreachable_supervisor_is_not_killed() {
     let lab = Lab::new("unasked");
     lab.up(&[]);
     let running = supervisor(&lab);

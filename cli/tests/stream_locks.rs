@@ -135,7 +135,7 @@ fn run(scenario: &Scenario, targets: Vec<SocketAddr>, control: &Control) -> (Loa
 }
 
 #[test]
-fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks_say() {
+fn no_pair_has_two_holders_despite_kills_and_wrong_clocks() {
     let mut redis = Redis::durable();
     let at = redis.settings();
     let profiles = Service::start(serve("profiles"), 1, &[]);

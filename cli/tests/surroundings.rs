@@ -85,7 +85,7 @@ fn ended_well(what: &[String], surroundings: &str, output: &std::process::Output
 }
 
 #[test]
-fn without_a_home_every_command_ends_with_words() {
+fn without_a_home_every_command_explains_itself() {
     let lab = Lab::new("no-home");
     for typed in command_lines(&lab) {
         let output = piped(command(&lab, &typed));
@@ -95,7 +95,7 @@ fn without_a_home_every_command_ends_with_words() {
 }
 
 #[test]
-fn folders_that_cannot_be_written_are_named_by_what_needs_them() {
+fn commands_that_need_a_folder_name_it_if_it_is_unwritable() {
     let lab = Lab::new("nowhere");
     let mut lines = command_lines(&lab);
     lines.push(vec!["up".into()]);
@@ -113,7 +113,7 @@ fn folders_that_cannot_be_written_are_named_by_what_needs_them() {
 }
 
 #[test]
-fn outputs_that_are_closed_or_full_end_nothing_early() {
+fn closed_or_full_outputs_end_no_command_early() {
     let lab = Lab::new("outputs");
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("the device");
     for typed in command_lines(&lab) {

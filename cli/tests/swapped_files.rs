@@ -139,7 +139,7 @@ fn a_platform_whose_own_traces_were_swapped_can_be_taken_down() {
 }
 
 #[test]
-fn without_lock_and_socket_the_next_platform_ends_the_last() {
+fn without_lock_and_socket_the_next_platform_ends_the_previous_one() {
     let lab = Lab::new("swapped-both");
     lab.up(&["--set", "tcp.autoscaling=null"]);
     let before = lab.processes();

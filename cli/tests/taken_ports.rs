@@ -12,7 +12,7 @@ use support::{Lab, QUICK, both, echo, eventually, lossy};
 const SOON: Duration = Duration::from_mins(1);
 
 #[test]
-fn who_holds_a_port_is_named_and_what_runs_goes_on() {
+fn the_holder_of_a_taken_port_is_named_and_running_replicas_stay() {
     let lab = Lab::new("taken");
     lab.up(&["--set", "tcp.replicas=1", "--set", "tcp.autoscaling=null"]);
     let clients = lab.endpoint();

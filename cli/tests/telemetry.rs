@@ -147,7 +147,7 @@ fn names(metrics: Option<&Metrics>) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_documented_is_exposed_and_the_other_way_round() {
+fn documented_and_exposed_metrics_are_the_same() {
     let lab = Lab::new("telemetry");
     let others = ["udp", "logger", "ws", "ws-client", "balancer", "profiles", "directory", "stream", "page"];
     let others = others.map(|service| format!("{service}.enabled=true")).join(",");
@@ -215,7 +215,7 @@ fn targets_follow_the_replicas() {
 }
 
 #[test]
-fn rules_and_dashboard_use_what_there_is() {
+fn rules_and_dashboard_use_only_existing_metrics() {
     let documented = documented();
     let known: BTreeSet<&str> =
         documented.values().flat_map(BTreeMap::keys).map(String::as_str).chain(ALSO_THERE).collect();

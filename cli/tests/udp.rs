@@ -101,7 +101,7 @@ fn packets_go_through_the_gateway_and_come_back() {
 }
 
 #[test]
-fn a_token_of_tcp_holds_for_udp() {
+fn a_token_from_tcp_is_valid_for_udp() {
     let lab = Lab::new("udp-token");
     lab.up(&["--set", "udp.enabled=true", "--set", "udp.env.SIGTERM_TIMEOUT=1"]);
     let mut tcp = std::net::TcpStream::connect(lab.endpoint()).expect("connects");
@@ -134,7 +134,7 @@ fn switching_udp_on_leaves_the_gateway_of_tcp_alone() {
 }
 
 #[test]
-fn packets_are_what_it_scales_by() {
+fn udp_scales_by_packets() {
     let lab = Lab::new("udp-scale");
     let metrics = r#"udp.autoscaling.metrics=[{"type":"Pods","pods":{"metric":{"name":"udp_packets_received"},
         "target":{"type":"AverageValue","averageValue":1}}}]"#;
@@ -198,7 +198,7 @@ fn sessions_keep_their_replica_when_gateways_are_killed_and_started_again() {
 }
 
 #[test]
-fn a_drained_replica_leaves_nobody_without_an_answer() {
+fn every_client_is_answered_while_a_replica_drains() {
     let lab = Lab::new("udp-drain");
     lab.up(&[&UDP[..], &["--set", "udp.autoscaling=null", "--set", "udp.replicas=2"]].concat());
     let endpoint = endpoint(&lab);

@@ -52,7 +52,7 @@ fn phases(lab: &Lab) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn no_packet_is_lost_but_those_the_kernel_counts_and_the_sessions_move() {
+fn only_packets_the_kernel_counts_are_lost_and_sessions_move() {
     let lab = Lab::new("udp-drained");
     lab.ok(&[
         "up",

@@ -99,7 +99,7 @@ impl<'a> Users<'a> {
 }
 
 #[test]
-fn sessions_scale_the_service_and_outlive_what_happens_to_it() {
+fn sessions_scale_the_service_and_users_return_after_kills_and_drains() {
     let lab = Lab::new("ws");
     lab.up(&[&WS[..], &["--set", "ws.autoscaling.maxReplicas=2"]].concat());
     // However late it starts, it shows all.
@@ -234,7 +234,7 @@ mod real {
     }
 
     #[test]
-    fn sessions_as_prometheus_has_them_scale_the_service_too() {
+    fn sessions_from_prometheus_scale_the_service_too() {
         let lab = Lab::new("ws-prometheus");
         let own =
             ["--with", "prometheus", "--metrics", "prometheus", "--set", "ws.autoscaling.maxReplicas=2"];
@@ -314,7 +314,7 @@ mod real {
     }
 
     #[test]
-    fn under_load_a_killed_haproxy_loses_its_own_connections_alone_and_they_come_back() {
+    fn under_load_a_killed_haproxy_loses_only_its_own_connections_and_they_come_back() {
         const USERS: usize = 60;
         let lab = Lab::new("ws-load-haproxy");
         // No refresh comes while this lasts: nothing becomes right because time passes.

@@ -34,7 +34,7 @@ fn meets(lab: &Lab, load: &[&str]) -> String {
 
 /// At the same time, since each of them mostly waits.
 #[test]
-fn all_four_end_as_the_rules_of_the_balancer_say() {
+fn all_four_scenarios_end_as_the_balancers_rules_predict() {
     let runs = [
         ["ws-hard-limit", "--for", "30s"],
         ["ws-scale-out", "--hold", "30s"],
@@ -65,7 +65,7 @@ const SMALL: [(&str, &str); 7] = [
 ];
 
 #[test]
-fn after_a_storm_all_are_back_at_the_rate_of_the_survivor_and_a_verdict_can_fail() {
+fn after_a_storm_all_clients_return_at_the_survivors_rate_and_a_verdict_can_fail() {
     let lab = Lab::new("ws-storm");
     let quick = "ws.env.ACCEPT_RATE=40,gateway.env.ACCEPT_RATE=50,tcp.enabled=false,kafka.enabled=false,memcached.enabled=false";
     lab.up(&["-f", "ws-storm", "--set", quick]);

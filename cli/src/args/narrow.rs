@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_stand_below_their_examples_where_there_is_no_room_beside_them() {
+    fn comments_move_below_their_examples_on_a_narrow_terminal() {
         let shown = help("report", 40);
         assert!(
             shown.contains("  playctl report run.jsonl\n      its time line and its summary\n"),
@@ -103,7 +103,7 @@ mod tests {
 
     /// A column of single words is what a comment becomes that has no room.
     #[test]
-    fn no_command_has_a_column_of_words() {
+    fn no_help_has_a_column_of_single_words() {
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
             for line in

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_meant_exists() {
+    fn every_suggestion_exists() {
         let mut cli = Cli::command();
         cli.build();
         for (flag, meant) in KNOWN {

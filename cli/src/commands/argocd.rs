@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_on_off_or_as_it_is() {
+    fn a_switch_is_on_off_or_unchanged() {
         assert_eq!(register(&[]).auto_sync, None);
         assert_eq!(register(&["--auto-sync"]).auto_sync, Some(true));
         assert_eq!(register(&["--auto-sync=false", "--prune"]).auto_sync, Some(false));

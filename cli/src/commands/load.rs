@@ -586,7 +586,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_that_tells_of_numbers_of_users_keeps_its_connections() {
+    fn a_scenario_that_counts_users_keeps_its_connections() {
         for (name, _) in scenario::names() {
             let whole = scenario::find(name).unwrap();
             let with =
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn how_connections_come_back_is_one_thing() {
+    fn reconnect_flags_replace_the_whole_policy() {
         let mut whole = Scenario::default();
         whole.reconnect.never = true;
         let reconnect = |shape: Shape| shape.lay_over(Some(whole.clone()), None).unwrap().reconnect;
@@ -623,7 +623,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_told_apart() {
+    fn addresses_are_told_from_scenario_names() {
         for address in
             ["127.0.0.1:80", "[::1]:80", "udp://x:1", "localhost", "127.0.0.1", "server.example.com"]
         {
@@ -635,7 +635,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_all_takes_the_place_of_an_interval() {
+    fn a_total_rate_replaces_an_interval() {
         let send = Some("1k/s".parse().unwrap());
         let shape = Shape { send, duration: Some(Duration::from_secs(6)), ..Shape::default() };
         let scenario = shape.lay_over(None, Some(Protocol::Udp)).unwrap();

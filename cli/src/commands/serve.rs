@@ -260,7 +260,7 @@ mod tests {
 
     /// What an example sets is what its service reads, and what follows can be typed.
     #[test]
-    fn examples_say_what_there_is() {
+    fn examples_use_existing_variables_and_commands() {
         for Program { name, variables, examples, .. } in programs() {
             let text = examples.replace("\\\n", " ");
             let commands: Vec<&str> = text.lines().filter(|line| line.contains("playctl serve")).collect();

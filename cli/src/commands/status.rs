@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_and_says_what_matters_at_every_width() {
+    fn status_fits_every_width_and_keeps_what_matters() {
         let now = Timestamp::from_second(100_000).unwrap();
         for width in [40, 60, 80, 110, 200] {
             let text = render(&snapshot(), "--platform blue ", now, width).join("\n");
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_balancer_last_ordered_is_told_with_its_reason() {
+    fn the_balancers_last_orders_are_shown_with_their_reason() {
         let mut snapshot = snapshot();
         snapshot.services[0].balanced = Some(Decided {
             at: Timestamp::from_second(99_988).unwrap(),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_without_a_place_and_nodes_without_room_are_told_apart_from_others() {
+    fn pending_replicas_and_unready_or_cordoned_nodes_are_shown() {
         let mut snapshot = snapshot();
         let replica = &mut snapshot.services[0].replicas[0];
         (replica.node, replica.address, replica.pid) = (None, None, None);

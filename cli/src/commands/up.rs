@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_left_out_goes_back_to_the_default() {
+    fn only_omitted_settings_go_back_to_the_default() {
         let default = setting(load("").0.merged(), "tcp.autoscaling.maxReplicas").unwrap().clone();
         assert_eq!(default, json!(5));
         let taken_back = second("tcp.autoscaling.maxReplicas=3", "");

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_answer_is_asked_again_and_its_last_numbers_do_not_stay() {
+    fn a_failed_look_is_shown_and_repeated() {
         let (stop, stopped) = mpsc::channel();
         let stop = Cell::new(Some(stop));
         let shown = RefCell::new(Vec::new());
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_cluster_is_known_before_it_has_answered() {
+    fn a_cluster_is_recognised_before_it_answers() {
         assert_eq!(look_every(TargetKind::Local), LOOK_EVERY);
         for target in [TargetKind::Minikube, TargetKind::Cluster] {
             assert_eq!(look_every(target), LOOK_AT_CLUSTER_EVERY);

@@ -85,7 +85,7 @@ fn until_set(lab: &Lab, holder: &str, replicas: u64) {
 }
 
 #[test]
-fn the_balancer_adds_servers_by_the_rights_of_its_account_and_of_two_one_acts() {
+fn the_balancer_adds_servers_with_its_own_account_and_only_one_of_two_acts() {
     let lab = Lab::new("balancer");
     let alone = "ws-client.enabled=false,tcp.enabled=false,kafka.enabled=false,memcached.enabled=false";
     lab.up(&["-f", "balancer", "--set", alone]).ok();

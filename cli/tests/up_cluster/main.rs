@@ -274,7 +274,7 @@ fn permissions_that_are_missing_are_named() {
 }
 
 #[test]
-fn a_namespace_that_nobody_could_look_into_stays() {
+fn a_namespace_that_cannot_be_inspected_stays() {
     let lab = Lab::new("unseen");
     lab.up(&[]).ok();
     let group = format!("{}.example.com", lab.namespace);
@@ -333,7 +333,7 @@ fn a_namespace_that_nobody_could_look_into_stays() {
 }
 
 #[test]
-fn the_second_of_two_at_once_says_so_and_does_no_harm() {
+fn the_second_of_two_concurrent_ups_says_so_and_does_no_harm() {
     let lab = Lab::new("two");
     let script =
         r#"echo here >"$HERE/waits"; until [[ -e $HERE/go ]]; do sleep 0.05; done; exec "$HELM" "$@""#;
@@ -353,7 +353,7 @@ fn the_second_of_two_at_once_says_so_and_does_no_harm() {
 }
 
 #[test]
-fn ctrl_c_says_what_is_there_and_the_next_up_continues() {
+fn ctrl_c_says_what_was_installed_and_the_next_up_continues() {
     let lab = Lab::new("ctrl-c");
     let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
     let up = lab.up_with_helm(&script, &[]);
@@ -393,7 +393,7 @@ fn an_up_that_was_killed_is_continued() {
 
 /// Run by name only: the other tests need the API server.
 #[test]
-fn an_api_server_that_is_killed_in_the_middle_is_no_end() {
+fn up_survives_an_api_server_that_is_killed_in_the_middle() {
     let lab = Lab::new("api-server");
     let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
     let up = lab.up_with_helm(&script, &[]);

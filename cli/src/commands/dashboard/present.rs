@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_load_says_is_dated_by_the_platforms_beginning() {
+    fn events_of_a_load_are_dated_from_the_platforms_start() {
         let hour = SignedDuration::from_hours(1);
         let mut platform = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
         let mut load = Stamper::new(Uuid::max(), Source::Load, Timestamp::UNIX_EPOCH + hour);

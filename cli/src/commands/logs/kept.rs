@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_supervisor_keeps_is_told_from_what_came_before_it() {
+    fn lines_the_supervisor_keeps_are_told_from_earlier_ones() {
         let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
         let line = |time: Timestamp, replica: &str, text: String| LogLine {
             time,

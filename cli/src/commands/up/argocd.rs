@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_command_line_says_becomes_parameters() {
+    fn options_become_parameters() {
         let wanted =
             register(&["-f", "minikube", "-f", "drain", "--set", "tcp.replicas=2", "--image", "playctl:7"]);
         let wanted = wanted.unwrap();
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_argo_cd_cannot_take_is_refused_with_what_to_do_instead() {
+    fn options_that_argo_cd_cannot_take_are_refused_with_an_alternative() {
         for (words, said) in [
             (&["-f", "mine.yaml"][..], "argocd register --presets"),
             (&["-f", "charts/minikube"], "argocd register --presets"),

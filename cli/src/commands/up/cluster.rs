@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_that_cannot_be_carried_out_is_not_called_as_it_should_be() {
+    fn a_blocked_plan_is_not_reported_as_up_to_date() {
         let text = |text: &str| text.to_owned();
         let mut plan = Plan {
             release: text("blue"),
@@ -264,7 +264,7 @@ mod tests {
 
     #[cfg(feature = "local")]
     #[test]
-    fn the_page_of_a_cluster_is_a_command_that_is_complete() {
+    fn the_command_for_a_clusters_page_is_complete() {
         assert_eq!(
             page("--target cluster --context lab -n chat ").unwrap(),
             "  page       playctl --target cluster --context lab -n chat dashboard"

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_belong_into_a_command_line() {
+    fn a_password_on_the_command_line_is_refused() {
         let error = parse("elasticsearch=http://me:secret@there:9200").unwrap_err();
         assert!(error.contains("ELASTICSEARCH_PASSWORD"), "{error}");
     }
