@@ -37,7 +37,7 @@ mod tests {
     /// The report's stand within a page: nothing in them may end their element or be read as another one, and they refer
     /// to nothing that would have to be loaded.
     #[test]
-    fn what_stands_within_a_report_cannot_end_its_element_and_loads_nothing() {
+    fn files_within_a_report_cannot_end_their_element_or_load_anything() {
         for (text, element) in [(REPORT_SCRIPT, "</script"), (REPORT_STYLE, "</style")] {
             let lower = text.to_lowercase();
             for forbidden in [element, "<!--", "<script", "@import", "sourcemappingurl", "import("] {
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_loads_its_own_files_alone() {
+    fn the_page_loads_only_its_own_files() {
         let [index, ..] = PAGE;
         for file in &PAGE[1..] {
             assert!(
