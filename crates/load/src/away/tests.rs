@@ -11,7 +11,7 @@ use scenario::{Every, Hold, Scenario};
 use super::*;
 use crate::{Options, run};
 
-/// Answers every line with the part after its first colon, as `msg:` is answered.
+/// Answers every line with the part after its first colon, as our protocol answers `msg:`.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

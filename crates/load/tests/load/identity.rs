@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::server::{Server, payload, receive, request, run, send};
 
-/// A replica of our protocol, as far as it matters here.
+/// A replica with the parts of our protocol that matter here.
 fn serve(stream: &mut TcpStream, identity: &[u8]) {
     while let Some(request) = receive(stream) {
         send(stream, if request == b"WHERE" { identity } else { b"12345" });

@@ -103,10 +103,10 @@ fn messages_outstanding_at_the_end_are_cut_off_and_counted() {
     }
 }
 
-/// A connect that is undecided at the end is counted as such: no connection is in no number.
+/// A connect that is undecided at the end is counted as such: every connection is counted somewhere.
 #[test]
 fn connections_still_being_opened_at_the_end_are_counted() {
-    // A queue of one that nobody empties: further connects stay undecided.
+    // A queue of one that is never emptied: further connects stay undecided.
     let full =
         rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
     rustix::net::bind(&full, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! Streams of events: against our own service, and servers that know better.
+//! Streams of events: against our own service, and servers that misbehave.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ fn sse(address: SocketAddr, connections: u64) -> Load {
     })
 }
 
-/// A server that answers as `profiles` would if a load's pairs, and nobody else, were bound.
+/// A server that answers like `profiles` if only a load's pairs are bound.
 fn profiles() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -80,7 +80,7 @@ fn our_own_service_holds_streams_and_refused_locks_are_counted_separately() {
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &[]));
     let load = sse(replicas[0].address, 5)
         .with(|scenario| {
-            // The fifth asks for the pair of the first.
+            // The fifth client asks for the first one's pair.
             scenario.pairs = Some(4);
             scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
         })
@@ -107,7 +107,7 @@ fn pairs_that_keep_changing_hands_have_one_holder_at_a_time() {
     let redis = Redis::start();
     let terms = [("LOCK_TTL", "2"), ("LOCK_REFRESH", "200ms")];
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &terms));
-    // Three clients for each pair, so that also the same client meets the one replica and the other.
+    // Three clients for each pair, so that the same client also uses both replicas.
     let load = sse(replicas[0].address, 24)
         .with(|scenario| {
             scenario.pairs = Some(8);
@@ -125,7 +125,7 @@ fn pairs_that_keep_changing_hands_have_one_holder_at_a_time() {
             .until(|totals| totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0));
     let totals = summary.totals;
     assert_eq!(totals.pairs_held_twice, 0, "{totals:?}");
-    // Each pair is had again and again: for three seconds at most, and two until it is free.
+    // Each pair is taken again and again: for at most three seconds, and two more until it is free.
     assert!(totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0, "{totals:?}");
 }
 
@@ -135,7 +135,7 @@ fn a_pair_held_twice_is_counted_and_reported_across_workers() {
         receive(&mut stream);
         send(&mut stream, HEAD);
         send(&mut stream, b"id:1\ndata:a\n\n");
-        // The third client's stream ends as soon as it has begun, the others' lasts.
+        // The third client's stream ends as soon as it has begun; the others last.
         if number < 2 {
             wait_for_end(&mut stream);
         }
@@ -153,7 +153,7 @@ fn a_pair_held_twice_is_counted_and_reported_across_workers() {
         _ => None,
     });
     assert_eq!(told.count(), 1, "{events:?}");
-    // Alone, each has its own pair, and nothing is compared.
+    // Without shared pairs, nothing is compared.
     let (summary, _) = run(sse(server.address(), 2).with(|scenario| {
         scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
     }));
@@ -177,7 +177,7 @@ fn a_returning_client_sends_its_last_id_and_missed_events_are_counted() {
         wait_for_end(&mut stream);
     });
     let load = sse(server.address(), 1).with(|scenario| {
-        // The server says when.
+        // The server sets the delay.
         scenario.reconnect = Reconnect { delay: Some(Duration::from_hours(1)), ..Reconnect::default() };
         scenario.path = Some("/events/{n}?user={user}".to_owned());
     });
@@ -254,7 +254,7 @@ fn answers_that_are_not_streams_are_reported() {
     }
 }
 
-/// Streams that stay for less than the time to the first event would otherwise never be known.
+/// Otherwise the replica of a stream that ends before its first event would never be known.
 #[test]
 fn the_replica_is_known_as_soon_as_it_answers() {
     let server = Server::start(|mut stream: TcpStream, _| {
