@@ -1,7 +1,7 @@
-//! The embedded memcached over real sockets: with the client that the services use, and as it is typed by hand.
+//! The embedded memcached over real sockets: with the services' client, and with commands typed by hand.
 //!
-//! The transcripts say what memcached 1.6 answers; with `MEMCACHED=host:port` in the environment they run against
-//! that server instead (it must be empty), which keeps them honest.
+//! The transcripts are memcached 1.6's answers. To check them, set `MEMCACHED=host:port`: they then run against that
+//! server, which must be empty.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -24,7 +24,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends each text and reads as many bytes as the expected answer has; at the end nothing more may come.
+/// Sends each text and reads as many bytes as the expected answer has; nothing may follow at the end.
 fn transcript(steps: &[(&str, &str)]) {
     let embedded;
     let address = if let Ok(real) = std::env::var("MEMCACHED") {
@@ -183,7 +183,7 @@ fn too_large_messages_are_refused_and_the_connection_continues() {
 
     stream.write_all(&vec![b'x'; 70_000]).unwrap();
     let mut rest = String::new();
-    // The end may come as a reset, since not all was read.
+    // The connection may end with a reset, since the server did not read everything.
     let _ = stream.read_to_string(&mut rest);
     assert_eq!(rest, "CLIENT_ERROR line too long\r\n");
 }

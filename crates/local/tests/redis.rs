@@ -1,5 +1,5 @@
-//! The embedded Redis over real sockets. With `TEST_REDIS=redis-server` the same conversations are held with the real
-//! one, so that what is expected here is what Redis says.
+//! The embedded Redis over real sockets. With `TEST_REDIS=redis-server` the same conversations run against a real one,
+//! which checks the expected answers.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use local::embedded::redis::Server;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// What is talked to: the embedded one, or a real one.
+/// The server under test: the embedded one, or a real one.
 struct Redis {
     address: SocketAddr,
     embedded: Option<Server>,
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// Says words that are separated by one space, and hears the answer.
+    /// Sends a command whose words are separated by single spaces, and returns the answer.
     fn say(&mut self, words: &str) -> String {
         self.send(&words.split(' ').collect::<Vec<_>>());
         self.hear()
@@ -185,7 +185,7 @@ fn a_transaction_is_atomic_unless_a_watched_key_has_changed() {
     assert_eq!(answer, "*3 :1 -ERR invalid expire time in 'set' command $4 mine");
     assert_eq!(client.say("ttl k"), ":120");
 
-    // Changes of any kind, by others and by oneself.
+    // Changes of any kind, by other clients and by itself.
     for (change, answer) in [
         ("set k theirs", "+OK"),
         ("expire k 50", ":1"),
@@ -200,7 +200,7 @@ fn a_transaction_is_atomic_unless_a_watched_key_has_changed() {
         assert_eq!(client.say("exec"), "*-1", "{change}");
         assert_eq!(client.say("get done"), "$-1");
     }
-    // What is not changed, or watched no longer, is no obstacle.
+    // Unchanged or no longer watched keys do not prevent it.
     for harmless in ["get k", "set k x nx", "del nobody", "expire nobody 5"] {
         assert_eq!(client.say("watch k nobody"), "+OK");
         other.say(harmless);

@@ -1,5 +1,5 @@
-//! Parts that somebody else runs: whether they answer, and which version they say they are. They are asked when somebody
-//! wants to know, and before a platform is made to lean on them.
+//! Parts that somebody else runs: whether they answer, and which version they report. They are asked when a client wants
+//! to know, and before a platform starts to depend on them.
 
 mod cql;
 
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(parts[6], embedded, "what was not given is left alone");
     }
 
-    /// An address at which nobody listens or can listen, while it is held.
+    /// An address where nobody listens, or can listen while it is held.
     fn nobody() -> (socket2::Socket, std::net::SocketAddr) {
         let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();

@@ -1,8 +1,8 @@
 //! The platform's live page: a port that costs nothing until somebody connects to it.
 //!
-//! The listener is the supervisor's own. The first visitor has `playctl dashboard` started as a process of its own,
-//! which takes the listener over, acts on the platform as any other client does, and ends once nobody has looked for a
-//! while. Then the supervisor waits for the next visitor. So whatever a page asks for never runs in the supervisor.
+//! The listener is the supervisor's own. When the first visitor connects, the supervisor starts `playctl dashboard` as a
+//! separate process, which takes over the listener, acts on the platform like any other client, and ends once nobody has
+//! looked for a while. Then the supervisor waits for the next visitor. So no request of a page runs in the supervisor.
 
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! Taking a platform down, and proving that nothing is left.
 //!
-//! The client proves it by itself: processes by their marker, listeners by the slot's addresses, socket and locks by
-//! their files; whatever the supervisor says.
+//! The client checks this itself, whatever the supervisor says: processes by their marker, listeners by the slot's
+//! addresses, socket and locks by their files.
 
 use std::{fs, time::Duration};
 
