@@ -11,7 +11,7 @@ use crate::Time;
 const FAST: Duration = Duration::from_millis(10);
 const FAST_FOR: Duration = Duration::from_secs(5);
 
-/// How often something is probed, and how many consecutive answers count.
+/// The interval of probes, and how many consecutive answers change the readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProbeSettings {
     pub(crate) period: Duration,
@@ -31,7 +31,7 @@ impl From<&Probe> for ProbeSettings {
     }
 }
 
-/// The probes of one run.
+/// One run's probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prober {
     began: Time,
@@ -41,18 +41,18 @@ pub(crate) struct Prober {
     failures: u32,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Nothing: it has not begun.
+    /// None: it has not begun.
     Idle,
     /// A probe, at this time.
     Probe(Time),
-    /// The answer to the probe that is under way.
+    /// The answer to the outstanding probe.
     Answer,
 }
 
-/// What an answer changed.
+/// The change caused by an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
     Ready,
@@ -60,7 +60,7 @@ pub(crate) enum News {
 }
 
 impl Prober {
-    /// One that does not probe before [`begin`](Self::begin).
+    /// A prober that is idle until [`begin`](Self::begin).
     pub(crate) fn idle(began: Time) -> Self {
         Self { began, next: Next::Idle, ready: false, successes: 0, failures: 0 }
     }
@@ -77,7 +77,7 @@ impl Prober {
         }
     }
 
-    /// Whether to probe now; then the next one waits for the answer.
+    /// Whether to probe now; if so, the next probe waits for the answer.
     pub(crate) fn is_due(&mut self, now: Time) -> bool {
         let due = self.next_due().is_some_and(|at| at <= now);
         if due {
@@ -86,8 +86,8 @@ impl Prober {
         due
     }
 
-    /// Counts an answer and says what it changed. As in Kubernetes, this many consecutive successes make it ready, and this
-    /// many failures in a row unready. An answer that nothing waits for, such as one that comes twice, does not count.
+    /// Counts an answer and returns the change. As in Kubernetes, a threshold of consecutive successes makes it ready,
+    /// and one of consecutive failures unready. An unexpected answer, such as a repeated one, does not count.
     pub(crate) fn answered(&mut self, success: bool, settings: ProbeSettings, now: Time) -> Option<News> {
         if self.next != Next::Answer {
             return None;

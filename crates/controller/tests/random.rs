@@ -5,7 +5,7 @@ mod histories;
 use controller::{Effect, Input, Time};
 use histories::{Observer, Plans, play};
 
-/// Everything that happened.
+/// All steps of a history.
 #[derive(Default)]
 struct Told(Vec<String>);
 

@@ -68,7 +68,7 @@ fn a_scale_down_during_a_rollout_still_allows_a_surplus_of_one() {
 
 proptest! {
     /// Carrying out plan after plan, with every new replica becoming ready, ends with the desired number of current
-    /// ones; on the way there are never more than one too many, nor fewer ready ones than before or desired.
+    /// replicas. On the way there is never more than one too many, and never fewer ready ones than before or desired.
     #[test]
     fn rollouts_converge_and_stay_within_their_bounds(
         desired in 0_u32..6,

@@ -1,4 +1,4 @@
-//! Bring-up, what an `apply` changes, and what goes wrong with either.
+//! Bring-up, the changes of an `apply`, and failures of both.
 
 use controller::{Apply, Exit, Input, Reply, Request};
 use platform::target::{Balanced, ReplicaPhase};
@@ -87,7 +87,7 @@ fn a_number_that_was_set_by_hand_stays_until_the_values_change_it() {
     assert_eq!((bench.service("tcp").desired, bench.service("tcp").set_by_hand), (4, true));
     assert!(bench.apply(&[SMALL[0], "tcp.env.BUFF_SIZE=7,tcp.replicas=3"], 1).is_ok());
     assert_eq!((bench.service("tcp").desired, bench.service("tcp").set_by_hand), (3, false));
-    // The number is the same: nobody has set it.
+    // The number is the same, so it does not count as set.
     bench.scale("tcp", 3).unwrap();
     assert!(!bench.service("tcp").set_by_hand);
 }
@@ -125,7 +125,7 @@ fn a_service_that_was_switched_off_goes_with_its_last_replica() {
     bench.stubborn.insert("udp-0".to_owned());
     bench.apply(SMALL, 1).unwrap();
     assert_eq!(bench.replicas("udp"), [("udp-0".to_owned(), ReplicaPhase::Draining)]);
-    // Switched on again meanwhile, it has all its replicas, and the old one keeps ending.
+    // Switched on again meanwhile, it gets all its replicas, and the old one still ends.
     let changes = bench.apply(&udp, 1).unwrap();
     assert_eq!(changes, ["udp: switched on", "gateway: listeners changed"]);
     assert_eq!(bench.names("udp"), ["udp-0", "udp-2", "udp-3"]);
@@ -154,7 +154,7 @@ fn a_bring_up_with_an_obstacle_ends_and_says_why() {
 
 #[test]
 fn an_apply_with_an_obstacle_fails_alone() {
-    // While the platform comes up for somebody else…
+    // While the platform comes up for another client…
     let mut bench = Bench::new();
     bench.silent.insert("tcp-0".to_owned());
     let up = bench.begin_apply(SMALL, 1);
@@ -222,7 +222,7 @@ fn a_new_replica_that_dies_fails_the_change_and_the_old_ones_keep_running() {
         "tcp-2 crashed: no such file, again in 10000 ms",
     ];
     assert_eq!(said, expected);
-    // It keeps trying.
+    // It keeps retrying.
     bench.broken.clear();
     bench.seconds(10);
     assert_eq!(bench.names("tcp"), ["tcp-2", "tcp-3"]);
@@ -251,7 +251,7 @@ fn a_change_that_times_out_names_what_it_waits_for() {
     assert_eq!(failure.error.to_string(), "not ready within 60 s: tcp-2, tcp-3");
     assert_eq!(failure.output_of.as_deref(), Some("tcp-2"));
     assert_eq!(bench.lines_with(&["!"]), ["! not ready within 60 s: tcp-2, tcp-3"]);
-    // What runs keeps running, and so do the late ones.
+    // Existing replicas keep running, and so do the late ones.
     bench.sick.clear();
     bench.seconds(1);
     assert_eq!(bench.names("tcp").len(), 4);

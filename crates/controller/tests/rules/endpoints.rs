@@ -1,4 +1,4 @@
-//! What the gateways are told, in versions.
+//! The endpoints for the gateways, in versions.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ fn writes_do_not_overlap_and_the_next_one_has_all_changes() {
     bench.scale("tcp", 5).unwrap();
     assert_eq!(bench.lines_with(&["endpoints"]), ["endpoints tcp: tcp-0 tcp-1 tcp-2"]);
     let version = bench.writing.unwrap();
-    // Others than the one that is under way are not meant.
+    // Answers about other versions are ignored.
     for other in [0, version - 1, version + 1] {
         bench.tell(Input::EndpointsWritten { version: other, result: Ok(()) });
     }
@@ -87,7 +87,7 @@ fn only_services_whose_endpoints_changed_are_told() {
     assert!(format!("{fact:?}").contains(r#"service: "tcp""#), "{fact:?}");
 }
 
-/// The events of one write that has come to an end.
+/// The events after the end of a write.
 fn told(bench: &mut Bench) -> Vec<String> {
     let version = bench.writing.expect("a write is under way");
     let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });

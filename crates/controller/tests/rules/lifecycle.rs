@@ -99,7 +99,7 @@ fn a_crashing_replica_waits_twice_as_long_each_time() {
     }
     assert_eq!(delays, [0, 10, 20, 40, 80, 160, 300, 300]);
     assert_eq!(bench.service("tcp").replicas[0].restarts, 8);
-    // Nothing is forgotten after a shorter run, everything after 10 min.
+    // A run of 10 min resets the back-off, a shorter one does not.
     bench.seconds(599);
     bench.dies("tcp-0");
     bench.seconds(299);
@@ -123,7 +123,7 @@ fn a_start_that_fails_waits_as_a_crash_does() {
     let lines = bench.lines_with(&["crashed"]);
     let again = |delay: u64| format!("tcp-0 crashed: no such file, again in {delay} ms");
     assert_eq!(lines, ["tcp-0 crashed: exit code 1, again in 0 ms".to_owned(), again(10_000), again(20_000)]);
-    // A new replica has a back-off of its own.
+    // A new replica has its own back-off.
     bench.broken.clear();
     bench.drain("tcp/tcp-0").unwrap();
     bench.dies("tcp-1");
@@ -161,7 +161,7 @@ fn no_replica_is_told_to_end_while_older_endpoints_are_written() {
     bench.drain("tcp/tcp-0").unwrap();
     bench.drain("tcp/tcp-1").unwrap();
     assert_eq!(bench.lines_with(&["endpoints", "terminate"]), Vec::<String>::new());
-    // One of them dies meanwhile: it need not be told any more.
+    // One of them dies meanwhile, so it is not told to end.
     bench.dies("tcp-1");
     bench.written(Ok(()));
     let lines = bench.lines_with(&["endpoints", "terminate"]);
@@ -183,7 +183,7 @@ fn a_replica_that_outlives_its_grace_period_is_killed() {
     assert_eq!(bench.lines_with(&["kill", "gone"]), Vec::<String>::new());
     bench.pass(milliseconds(1));
     assert_eq!(bench.lines_with(&["kill", "gone"]), ["kill tcp-0", "tcp-0 gone after 7000 ms, forced"]);
-    // One that ends in time was not forced to.
+    // A replica that ends in time is not killed.
     bench.drain("tcp/tcp-1").unwrap();
     assert_eq!(bench.lines_with(&["gone"]), ["tcp-1 gone after 0 ms"]);
 }

@@ -120,13 +120,13 @@ fn a_scrape_is_reported_for_each_replica_with_a_value() {
     assert_eq!(told, [line("tcp_state_established", 3_000), line("memory", 1_000_000_000)]);
     assert_eq!(bench.service("tcp").replicas[0].connections, Some(3));
     assert_eq!(bench.service("tcp").replicas[1].connections, None);
-    // CPU is a rate, so the second scrape has it.
+    // CPU is a rate, so only the second scrape has it.
     let used = Usage { cpu: Duration::from_millis(2_800), memory_bytes: 1_000_000 };
     bench.samples.insert("tcp-0".to_owned(), Sample { usage: Some(used), ..sample(3) });
     bench.seconds(7);
     assert!(bench.lines_with(&["MetricScraped"]).contains(&line("cpu", 400)));
     assert_eq!(bench.service("tcp").replicas[0].cpu_cores, Some(0.4));
-    // A replica that died has no values, until its next run is scraped.
+    // A dead replica has no values until its next run is scraped.
     bench.samples.clear();
     bench.dies("tcp-0");
     assert_eq!(bench.service("tcp").replicas[0].memory_bytes, None);
@@ -182,7 +182,7 @@ fn sessions_come_from_the_last_scrape_and_not_from_the_windows_maximum() {
         bench.samples.insert("ws-0".to_owned(), sample);
         bench.seconds(7);
     };
-    // One scrape before the sync there were many; at the sync there are few.
+    // There are many at the scrape before the sync, and few at the sync.
     scrape(&mut bench, Some(90));
     scrape(&mut bench, Some(5));
     let scraped = bench.lines_with(&["MetricScraped"]);
@@ -193,7 +193,7 @@ fn sessions_come_from_the_last_scrape_and_not_from_the_windows_maximum() {
     scrape(&mut bench, Some(8));
     bench.seconds(1);
     assert_eq!(bench.lines_with(&["desired"]), ["ws desired 1 → 2"]);
-    // One that does not answer any more has no sessions that anybody knows of.
+    // A replica that no longer answers has no known sessions.
     scrape(&mut bench, None);
     assert!(!bench.lines_with(&["MetricScraped"]).iter().any(|line| line.contains("ws_sessions")));
 }
@@ -218,7 +218,7 @@ fn prometheus_is_asked_about_every_replica_and_its_answer_decides() {
     bench.answers = Some(vec![answer(6_000_000)]);
     bench.tell(Input::MetricsAnswered { answers: vec![answer(7_000_000)] });
     assert_eq!(bench.lines_with(&["desired"]), ["tcp desired 1 → 2"]);
-    // What nobody asked for changes nothing.
+    // An answer without a query changes nothing.
     let syncs = bench.controller.counts().syncs;
     bench.tell(Input::MetricsAnswered { answers: Vec::new() });
     assert_eq!(bench.controller.counts().syncs, syncs);
@@ -255,18 +255,18 @@ fn a_failure_of_one_source_says_nothing_about_another() {
     bench.answers = refused();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // The kernel is asked meanwhile; what comes back then is a failure of its own.
+    // The kernel is the source meanwhile; a failure after the return of Prometheus counts as a new one.
     bench.apply(&[SCALED], 1).unwrap();
     bench.seconds(45);
     bench.apply(&[SCALED, PROMETHEUS], 1).unwrap();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // Another Prometheus has failures of its own, too.
+    // Another Prometheus also has its own failures.
     let other = PROMETHEUS.replace("//p:", "//q:");
     bench.apply(&[SCALED, &other], 1).unwrap();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // One that could not be asked before has not come back.
+    // A metric that could not be queried before has not come back.
     bench.apply(&[SCALED], 1).unwrap();
     bench.seconds(45);
     bench.answers = Some(vec![answer(Ok([("tcp-0".to_owned(), 1_000)].into()))]);

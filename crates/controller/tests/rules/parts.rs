@@ -1,4 +1,4 @@
-//! What services lean on: embedded, servers, or given.
+//! The parts that services depend on: embedded, servers, or given.
 
 use controller::{Input, PartKind, Started};
 use platform::target::PartOrigin;
@@ -32,7 +32,7 @@ fn services_wait_for_their_parts_once() {
     wanted.sort();
     assert_eq!(found, wanted);
     assert!(bench.changes(id).is_ok());
-    // What dies later holds nothing up.
+    // A part that dies later delays nothing.
     bench.dies("kafka");
     bench.scale("tcp", 2).unwrap();
     assert_eq!(bench.names("tcp").len(), 2);
@@ -179,7 +179,7 @@ fn replicas_find_all_members_of_etcd_or_none() {
 #[test]
 fn an_old_part_that_does_not_work_is_not_kept() {
     let mut bench = Bench::up(&[TCP]);
-    // It starts again, and is not heard of.
+    // It starts again, and nothing is reported.
     bench.silent.insert("kafka".to_owned());
     bench.dies("kafka");
     bench.seconds(10);
@@ -220,7 +220,7 @@ fn a_given_part_serves_until_our_own_is_ready() {
         run,
         result: Ok(Started { address: Some("here:1".into()), detail: String::new() }),
     });
-    // The address changed, so everything that leans on it is replaced.
+    // The address changed, so everything that depends on it is replaced.
     let changes = bench.changes(id).unwrap();
     let expected = [
         "kafka: embedded",

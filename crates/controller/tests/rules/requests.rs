@@ -1,4 +1,4 @@
-//! What clients ask for: every error names the thing and the next step.
+//! Clients' requests: every error names the subject and the next step.
 
 use std::time::Duration;
 
@@ -136,7 +136,7 @@ fn fullest_and_emptiest_use_the_known_loads() {
         }
     };
     let run = |bench: &Bench, name: &str| bench.run(name);
-    // As it was last scraped…
+    // By the last scrape…
     bench.samples.extend([
         ("tcp-0".to_owned(), sample(5)),
         ("tcp-1".to_owned(), sample(9)),
@@ -148,18 +148,18 @@ fn fullest_and_emptiest_use_the_known_loads() {
     bench.seconds(7);
     assert_eq!(killed(&mut bench, "tcp/emptiest", &[]).0, "tcp-0");
     bench.seconds(20);
-    // …unless it is known for this moment.
+    // …unless the current load is known.
     let loads = [(run(&bench, "tcp-2"), 100)];
     assert_eq!(killed(&mut bench, "tcp/fullest", &loads).0, "tcp-2");
     bench.seconds(600);
     bench.seconds(7);
     bench.samples.clear();
     bench.seconds(7);
-    // Of equals the oldest.
+    // The oldest of equals.
     assert_eq!(killed(&mut bench, "tcp/fullest", &[]).0, "tcp-0");
     bench.seconds(300);
     assert_eq!(killed(&mut bench, "tcp/emptiest", &[]).0, "tcp-0");
-    // Without a choice the lowest ordinal that runs.
+    // Without a selection, the lowest running ordinal.
     assert_eq!(bench.phase("tcp-0"), ReplicaPhase::BackOff);
     assert_eq!(killed(&mut bench, "tcp", &[]).0, "tcp-1");
 }

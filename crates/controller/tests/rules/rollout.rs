@@ -1,4 +1,4 @@
-//! How many replicas there are, which come and which go.
+//! The number of replicas, which ones start and which ones end.
 
 use controller::{Capacity, Reply};
 use platform::target::ReplicaPhase::{Draining, Ready, Starting, Stopped};
@@ -52,7 +52,7 @@ fn a_change_reverted_midway_keeps_the_old_replicas() {
     bench.stubborn.insert("tcp-2".to_owned());
     let changed = bench.begin_apply(CHANGED, 1);
     let back = bench.begin_apply(SMALL, 1);
-    // The new one goes at once, although it is still starting; nothing else was touched.
+    // The new one goes at once, although it is still starting; nothing else changes.
     assert_eq!(bench.phase("tcp-2"), Draining);
     assert!(bench.changes(changed).is_ok());
     assert_eq!(bench.changes(back).unwrap().len(), 1);
@@ -133,7 +133,7 @@ fn replicas_without_a_place_are_pending_and_block_no_change() {
     let said = bench.lines_with(&["no place"]);
     let words = "! tcp: 2 replicas have no place on this platform yet; they start when others are gone";
     assert_eq!(said, [words]);
-    // Nothing is said twice, and what has a place again starts.
+    // Nothing is reported twice, and replicas that get a place start.
     bench.scale("tcp", 4).unwrap();
     assert_eq!((bench.service("tcp").pending, bench.lines_with(&["place"])), (1, Vec::new()));
     bench.stubborn.insert("tcp-0".to_owned());
