@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::Fleet;
 
-/// A connection that was shed counts until it is back, and for this long at most.
+/// A shed connection counts until it is back, but at most for this long.
 pub const AWAY_MAX_MS: u64 = 15_000;
 
-/// Counts connections as they will be once all that were shed are back.
+/// Counts connections as if all shed ones were back.
 ///
-/// Whether a connection is one of them is not known, only how many each server has: after an order to shed, those who
-/// leave make some server emptier, and those who come make some server fuller. The sum alone would hide a return
-/// behind somebody else's end.
+/// It is not known whether a connection is one of them, only how many each server has: after an order to shed,
+/// departures make some server emptier, and arrivals make some server fuller. The sum alone would hide a return
+/// behind another connection's end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moving {
     orders: VecDeque<Batch>,
@@ -32,7 +32,7 @@ impl Last {
         Self { servers, elsewhere: fleet.elsewhere, waiting }
     }
 
-    /// How many left since, how many came, and how many were on servers that are not among these any more.
+    /// How many left since then, how many came, and how many were on servers that are no longer listed.
     fn changed(mut self, now: &Self) -> (u64, u64, u64) {
         let (mut left, mut came) = (0_u64, 0_u64);
         let mut change = |before: u64, after: u64| {
@@ -42,10 +42,10 @@ impl Last {
         for (name, count) in &now.servers {
             change(self.servers.remove(name).unwrap_or(0), *count);
         }
-        // Sessions of a server that drains or is gone are listed elsewhere until they end or expire.
+        // Sessions of a draining or vanished server are listed elsewhere until they end or expire.
         let gone = self.servers.into_values().fold(0, u64::saturating_add);
         change(gone.saturating_add(self.elsewhere), now.elsewhere);
-        // Who waits and gets in is none of those that were shed; who was shed and has to wait is known again.
+        // A waiting client that gets in is not a shed one; a shed client that has to wait is known again.
         let got_in = self.waiting.saturating_sub(now.waiting);
         let turned_away = now.waiting.saturating_sub(self.waiting);
         (left, came.saturating_sub(got_in).saturating_add(turned_away), gone)
@@ -68,13 +68,13 @@ impl Moving {
         }
     }
 
-    /// The connections that there are, those that were turned away for lack of room (`waiting`), and those that are away.
+    /// The existing connections, those that were refused for lack of room (`waiting`), and those that are away.
     pub(crate) fn count(&mut self, now_ms: u64, fleet: &Fleet, waiting: u64) -> u64 {
         self.orders.retain(|batch| batch.until_ms > now_ms);
         let now = Last::of(fleet, waiting);
         let (mut left, mut back, gone) = self.last.take().map_or((0, 0, 0), |last| last.changed(&now));
         self.last = Some(now);
-        // A server that goes sends its clients to the others, like one that sheds.
+        // A server that is removed sends its clients to the others, like one that sheds.
         self.shed(now_ms, gone);
         for batch in &mut self.orders {
             let leaves = left.min(batch.leaving);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::{Server, Traffic};
 
-    /// Servers with these connections, and sessions of servers that are gone.
+    /// Servers with these connections, and sessions of vanished servers.
     fn fleet(connections: &[u64], elsewhere: u64) -> Fleet {
         let servers = connections.iter().enumerate().map(|(index, &connections)| Server {
             name: format!("ws-{index}"),

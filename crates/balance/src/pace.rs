@@ -1,4 +1,4 @@
-//! Spreads orders to shed over time: clients that are sent away together come back together.
+//! Spreads orders to shed over time, because clients that are sent away together come back together.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ struct Running {
 }
 
 impl Running {
-    /// A portion is as large as the time before it allows.
+    /// A portion is as large as the time since the last one allows.
     fn plan<R: Rng + ?Sized>(&mut self, now_ms: u64, random: &mut R) {
         let mut wait_ms = random.random_range(STEP_MS);
         let mut count = self.per_second.saturating_mul(wait_ms) / 1000;
@@ -43,8 +43,8 @@ impl Running {
 }
 
 impl Pace {
-    /// Begins an order; the rest of an earlier one for the same server is dropped. Orders that come quickly one after
-    /// the other do not put each other off.
+    /// Begins an order; the rest of an earlier one for the same server is dropped. Orders in quick succession do not
+    /// delay each other.
     pub fn begin<R: Rng + ?Sized>(
         &mut self,
         now_ms: u64,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// All of it is shed, in the end, and never faster than allowed.
+        /// Everything is shed in the end, and never faster than allowed.
         #[test]
         fn an_order_is_carried_out_at_its_rate(
             count in 0..5_000_u64,

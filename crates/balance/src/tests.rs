@@ -83,7 +83,7 @@ proptest! {
         }
     }
 
-    /// The same seed and the same loads: the same choices, whatever the candidates do meanwhile.
+    /// The same seed and the same loads give the same choices, and every choice is a candidate.
     #[test]
     fn equal_seeds_choose_equally_and_within_the_candidates(
         policy in policy(),

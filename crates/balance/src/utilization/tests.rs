@@ -187,7 +187,7 @@ fn rule_4_empty_inactive_servers_are_removed() {
             "ws-1 cost -100, 2 → 1",
             "3 of 10 sessions = 30 % < 40 %, but no active server can be spared; ws-1 is inactive and without sessions, and so goes",
         ),
-        // It was marked before, and its end has not come yet.
+        // It was marked before, and has not ended yet.
         (
             going,
             "",
@@ -270,13 +270,13 @@ fn rule_7_no_server_goes_while_sessions_move() {
     let ordered = policy.balance(0, &active(&[9, 0]));
     assert_eq!(words(&ordered[0].orders), "ws-0 sheds 4");
     policy.shed(0, 4);
-    // The four are on their way: 5 of 20 would be 25 %.
+    // The four are still moving: 5 of 20 would be 25 %.
     assert_eq!(words(&policy.utilize(5_000, &active(&[5, 0])).orders), "");
     assert_eq!(words(&policy.utilize(10_000, &active(&[5, 3])).orders), "");
     assert_eq!(words(&policy.utilize(14_999, &active(&[5, 3])).orders), "");
     // One never came back: 8 of 20 are 40 %, which is not below.
     assert_eq!(words(&policy.utilize(15_000, &active(&[5, 3])).orders), "");
-    // Had none come back, they would be forgotten after 15 s.
+    // If none had come back, they would be forgotten after 15 s.
     let mut policy = Utilization::new(Rules::default());
     policy.balance(0, &active(&[9, 0]));
     policy.shed(0, 4);
@@ -291,7 +291,7 @@ fn rule_7_a_refused_client_that_gets_in_is_not_a_shed_one() {
     full.waiting = 5;
     assert_eq!(words(&policy.balance(0, &full)[0].orders), "ws-0 sheds 23");
     policy.shed(0, 23);
-    // The five are in, and of the 23 nobody is back yet.
+    // The five are in, and none of the 23 is back yet.
     let overall = policy.balance(2_000, &active(&[7, 2, 2, 2, 2, 2]));
     assert_eq!(overall[0].reason, Reason::Even { overall: 66, tolerance: 10 });
 }
