@@ -1,4 +1,4 @@
-//! Small files that were once handled wrongly, each an example of its kind.
+//! Small files that were once handled incorrectly.
 
 use autoscale::{
     Direction,

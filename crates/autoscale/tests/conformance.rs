@@ -55,7 +55,7 @@ fn agreeing(content: &[u8]) -> Vec<bool> {
     outcomes.iter().map(|outcome| outcome.differences.is_empty()).collect()
 }
 
-/// Agrees with upstream, with a name of its own so that lines do not compress too well.
+/// A line that agrees with upstream, with a unique name so that lines do not compress too well.
 fn line(number: usize) -> String {
     format!(
         r#"{{"id":"{:016x}","s":"5k","ok":true,"milli":5000000,"float":5000}}"#,

@@ -1,4 +1,4 @@
-//! `docs/autoscaling.md` shows what the engine does: its table and its explanation are run.
+//! Checks the table and the explanation in `docs/autoscaling.md` against the engine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,7 +127,7 @@ metrics:
     );
 }
 
-/// What may be at a place of a state file: the error for a wrong key lists it.
+/// The valid keys at a place of a state file, from the error about a wrong key.
 fn expected(template: &str) -> BTreeSet<String> {
     let error = state::read(template, &spec(&page()), 0).expect_err("nobody knows zzz").to_string();
     let (_, expected) = error

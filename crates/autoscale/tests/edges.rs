@@ -1,4 +1,4 @@
-//! Input that hardly makes sense: it is handled as the module documentation says, and nothing panics.
+//! Nonsensical input: it is handled as the module documentation says, and nothing panics.
 
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, ReconcileError,

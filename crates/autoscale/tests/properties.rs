@@ -1,11 +1,11 @@
-//! What must hold for any course of a metric, checked on random trajectories.
+//! Invariants for any trajectory of a metric, checked on random ones.
 
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample,
 };
 use proptest::prelude::*;
 
-/// One reconciliation: how long after the last one, and the metric's average per pod in milli-units.
+/// One reconciliation: the time since the last one, and the metric's average per pod in milli-units.
 type Step = (i64, i64);
 
 /// Its outcome.

@@ -62,7 +62,7 @@ fn without_a_status_every_metric_stands_at_its_target() {
     assert_eq!(explanation.current, 0);
 }
 
-/// The target may stand in for an unknown value in a draft that somebody edits, and nowhere else.
+/// Only in a draft that a user edits may the target replace an unknown value.
 #[test]
 fn metrics_missing_from_a_status_have_no_value() {
     let read = |text: &str| manifest::read("hpa.yaml", text, true).expect("it is valid").remove(0);

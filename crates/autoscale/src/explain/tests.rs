@@ -69,7 +69,7 @@ fn names_the_instant_at_which_it_may_scale_down_and_the_engine_agrees() {
     let recommended_ms = case.now_ms - 15_000;
     assert_eq!((at_ms, to), (case.now_ms + 30_000, 1));
     assert_eq!(because, Because::RecommendationLeaves { replicas: 2, recommended_ms });
-    // With a reconciliation every second on the way, it happens then and not before.
+    // With a reconciliation every second until then, it happens exactly then.
     let mut autoscaler = engine(&case);
     for now_ms in (case.now_ms..at_ms).step_by(1000) {
         assert_eq!(autoscaler.reconcile(now_ms, &case.observed).scaled_to, None);
@@ -264,7 +264,7 @@ fn a_file_without_a_time_uses_the_callers() {
     assert_eq!(at(&format!("{{now: 5, {rest}}}")), Ok(5));
     let dated = "history: {recommendations: [{at: 2026-11-21T14:02:20Z, replicas: 2}]}";
     assert_eq!(at(&format!("{{{rest}, {dated}}}")), Ok(1_800_000_000_000));
-    // Instants that count from anywhere say nothing about the present.
+    // Instants with an arbitrary origin do not tell the present time.
     for counted in ["history: {scaleUps: [{at: 1, by: 1}]}", "history: {lastScale: 7}"] {
         let error = at(&format!("{{{rest}, {counted}}}")).unwrap_err();
         assert!(
@@ -281,12 +281,12 @@ fn a_byte_order_mark_is_passed_over() {
 
 #[test]
 fn metrics_never_ask_for_less_than_the_minimum() {
-    // One replica is the minimum: no value of the metric scales down, though the metric alone would ask for 0.
+    // One replica is the minimum: no value of the metric scales down, although the metric alone would ask for 0.
     let explanation = explain(&case(STEADY)).unwrap();
     let down =
         |change: &&Counterfactual| matches!(change, Counterfactual::Value { direction: Direction::Down, .. });
     assert_eq!(explanation.what_would_change.iter().find(down), None);
-    // Two replicas: to the minimum, not to the 0 that no connections ask for.
+    // Two replicas scale down to the minimum, not to the 0 that a metric of 0 asks for.
     let two = STEADY
         .replace("replicas: 1", "replicas: 2")
         .replace("[{name: tcp-0}]", "[{name: tcp-0}, {name: tcp-1}]");
