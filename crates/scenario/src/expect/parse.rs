@@ -9,7 +9,7 @@ use crate::{Share, hint, named, parse_count, spread};
 
 pub(super) const SPREAD: &str = "spread";
 
-/// Why a text is no expectation.
+/// Why a text is not an expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expectation `{text}`: {reason}")]
 pub struct ExpectationError {
@@ -21,7 +21,7 @@ impl FromStr for Expectation {
     type Err = ExpectationError;
 
     fn from_str(text: &str) -> Result<Self, ExpectationError> {
-        // A decision's words may be any.
+        // A decision may contain any words.
         let parsed = match decided(text) {
             Some(decided) => decided,
             None if text.contains('→') || text.contains("->") => scale(text),

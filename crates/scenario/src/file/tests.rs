@@ -12,7 +12,7 @@ fn every_built_in_scenario_is_valid() {
         // A server that never answers, or answers nonsense, must not pass.
         let texts: Vec<String> = scenario.expectations.iter().map(ToString::to_string).collect();
         let (came, exact) = match scenario.protocol {
-            // Who goes and comes back later has missed what was sent meanwhile.
+            // A client that leaves and returns later has missed the messages sent meanwhile.
             Protocol::Sse if scenario.stay.is_some() => ("events >= ", "pairs-held-twice = 0"),
             Protocol::Sse => ("events >= ", "events-missed = 0"),
             _ => ("answered >= ", "wrong = 0"),

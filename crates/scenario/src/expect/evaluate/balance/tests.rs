@@ -93,7 +93,7 @@ fn replicas_that_joined_count_and_those_that_left_do_not() {
     balance.begins_with(["tcp-0", "tcp-1"].map(str::to_owned));
     for event in [
         ready("tcp", "tcp-2"),
-        // One of the first that was not ready for a moment.
+        // One of the initial replicas was briefly unready.
         ready("tcp", "tcp-0"),
         draining("tcp-1"),
         tick(&[("tcp-0", 6), ("tcp-1", 1)]),
