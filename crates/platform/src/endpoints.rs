@@ -107,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// A reader that comes too early sees the beginning of a document.
+        /// A reader that is too early sees the beginning of a document.
         #[test]
         fn a_part_of_a_document_is_refused(bytes in 0..ONE.len()) {
             prop_assert!(Endpoints::parse(&ONE.as_bytes()[..bytes]).is_err());

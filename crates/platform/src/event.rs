@@ -1,8 +1,8 @@
-//! The one event stream: what happened, when, and why.
+//! The event stream: what happened, when, and why.
 //!
 //! Engines emit these and never print. The time line, JSON lines, the SVG, the live view and the recording are
 //! readers of the stream. Local, cluster and simulated runs produce the same events, so that a prediction can be
-//! laid over a measurement. The JSON form is specified by `docs/events.schema.json`, which a test keeps true.
+//! laid over a measurement. The JSON form is specified by `docs/events.schema.json`, which a test keeps up to date.
 //!
 //! Per-connection events exist only on request; by default connections are reported as aggregates per tick.
 

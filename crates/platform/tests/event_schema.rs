@@ -1,4 +1,4 @@
-//! `docs/events.schema.json` is what the types say, and every kind of event is valid against it.
+//! `docs/events.schema.json` matches the types, and every kind of event is valid against it.
 //!
 //! After a change of the types: `UPDATE_SCHEMA=1 cargo test -p platform --test event_schema`.
 
