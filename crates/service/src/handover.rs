@@ -32,7 +32,7 @@ fn name(protocol: Protocol) -> u8 {
     }
 }
 
-/// The kind as which `file` can be handed over.
+/// The kind of `file`, if it can be handed over.
 fn kind(file: &OwnedFd) -> Option<Protocol> {
     let socket = SockRef::from(file);
     // These calls fail on anything that is not a socket.

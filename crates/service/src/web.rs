@@ -157,7 +157,7 @@ async fn answer(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    // An error: nobody is left who could close it.
+    // An error: no owner is left that could close it.
     let told = async { closing.wait_for(|closing| *closing).await.is_ok() };
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -361,7 +361,7 @@ mod tests {
 
         let (slow, mut writes) = TcpStream::connect(address).await.unwrap().into_split();
         writes.write_all(format!("{HEAD}: 1000000\r\n\r\n").as_bytes()).await.unwrap();
-        // An occasional byte, so that a limit on silence would never be reached.
+        // An occasional byte, so that a limit on silence is never reached.
         tokio::spawn(async move {
             while writes.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -382,7 +382,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
-        // Everything is there before anything is read.
+        // The whole answer is ready before the client reads any of it.
         tokio::spawn(serve_one(LIMITS, listener, Router::new().route("/", get(|| async { "hi" }))));
         let answer = tokio::time::timeout(PATIENT, read_all(client)).await.unwrap();
         assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");

@@ -1,4 +1,4 @@
-//! Log lines to Kafka. A test binary of its own: the subscriber is the process's.
+//! Log lines to Kafka. A separate test binary, because the subscriber is global to the process.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;

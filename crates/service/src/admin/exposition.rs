@@ -23,7 +23,6 @@ const REST_MAX: Duration = Duration::from_millis(100);
 
 /// The page of a registry. Generating one can be costly, and any number of clients may request it. So clients that wait
 /// at the same time share one, which was started after each of them had asked.
-/// same time share one, which was begun after each of them had asked.
 #[derive(Debug)]
 pub(super) struct Exposition {
     metrics: Registry,
@@ -36,7 +35,7 @@ struct Made {
     /// For requests up to this number; and the earliest time to generate the next one.
     upto: u64,
     rests_until: Option<Instant>,
-    /// Kept while somebody else waits for it.
+    /// Kept while another client waits for it.
     page: Option<Result<Page, std::fmt::Error>>,
 }
 
@@ -85,7 +84,7 @@ impl Exposition {
     }
 }
 
-/// The pause after generating a page took this long.
+/// The pause after a page that took this long to generate.
 fn rest(took: Duration) -> Duration {
     took.saturating_mul(REST_FACTOR).min(REST_MAX)
 }
@@ -170,7 +169,7 @@ mod tests {
         (kind, String::from_utf8(page.to_vec()).unwrap())
     }
 
-    /// Takes some time to read, and counts how often it is read.
+    /// A metric that takes some time to read, and counts its reads.
     #[derive(Debug)]
     struct Costly(std::sync::Arc<AtomicU64>);
 

@@ -12,7 +12,7 @@ use crate::{Readiness, listen};
 const SECRET: &str = "0123456789abcdef";
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An admin port of a service with ten connections, and how many of them remain.
+/// The admin port of a service with ten connections, and how many of them remain.
 fn start(token: Option<&str>) -> (Admin, Arc<AtomicU64>) {
     let left = Arc::new(AtomicU64::new(10));
     let shed = {
