@@ -1,4 +1,4 @@
-//! The service as its users see it: a Redis with sessions, a platform that notes what it is told, and requests.
+//! The service from outside: a Redis with sessions, a platform that records calls, and requests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -34,7 +34,7 @@ struct State {
     told: Vec<Balanced>,
     fails: bool,
     uncounted: bool,
-    /// Replicas that are another process than before.
+    /// Replicas that have a new process.
     started_again: BTreeSet<u8>,
     /// Replicas whose process was killed for good.
     stopped: BTreeSet<u8>,
@@ -245,7 +245,7 @@ fn nine_of_ten_sessions_start_a_second_server_and_the_reason_is_given() {
     sessions(&redis, "WsSession", "10.0.0.0", 9);
     let balancer = start(&redis, acts_on(&platform), &[]);
     eventually("it scales", || platform.calls() == ["scale ws 2"]);
-    // It is told when it is done.
+    // It is reported when it is done.
     eventually("it is told", || !platform.state.lock().told.is_empty());
     let told = platform.state.lock().told.clone();
     assert_eq!(told[0].orders, ["1 → 2"]);
@@ -293,7 +293,7 @@ fn foreign_entries_under_our_names_hide_no_session() {
     balancer.expect_metric("balancer_sessions_left_out{key=\"SseSession#\"}", 0);
 }
 
-/// What a killed server leaves in Redis would count for half a minute, and its users twice once they are back.
+/// Otherwise a killed server's sessions would count for half a minute, and its users twice once they are back.
 #[test]
 fn sessions_of_a_killed_server_are_not_counted_again_when_users_return() {
     type Kill = fn(&mut State);
@@ -309,7 +309,7 @@ fn sessions_of_a_killed_server_are_not_counted_again_when_users_return() {
         }
         let balancer = start(&redis, acts_on(&platform), &[]);
         balancer.expect_metric("balancer_sessions", 12);
-        // Sessions of a host that is no replica count: all in Redis do.
+        // Sessions of a host that is not a replica count too, like all in Redis.
         sessions(&redis, "WsSession", "10.9.9.9", 1);
         balancer.expect_metric("balancer_sessions", 13);
         kill(&mut platform.state.lock());
@@ -383,7 +383,7 @@ fn a_balancer_that_ends_beside_an_autoscaler_leaves_no_replica_resting() {
     eventually("it gives back", || platform.calls() == ["ws-0 inactive", "ws-0 sheds 7", "ws-0 active"]);
 }
 
-/// A turn that a test gives and takes.
+/// A turn that a test gives and takes back.
 #[derive(Default)]
 struct Given {
     mine: AtomicBool,
@@ -415,7 +415,7 @@ fn a_balancer_that_does_not_lead_returns_at_once_without_changes() {
     balancer.expect_metric("balancer_acts", 0);
     assert_eq!(platform.calls(), [] as [String; 0]);
     turn.mine.store(true, Ordering::SeqCst);
-    // Four a second: it would go on for seconds.
+    // At four per second, this would take several seconds.
     eventually("it sheds", || platform.calls().iter().any(|call| call.starts_with("ws-0 sheds")));
     turn.mine.store(false, Ordering::SeqCst);
     balancer.expect_metric("balancer_acts", 0);

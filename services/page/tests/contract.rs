@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The answers of the port.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Which backend takes a connection, and what happens if it cannot.
+//! Which backend gets a connection, and what happens if it cannot take it.
 
 use std::io::{Read, Write};
 
@@ -14,7 +14,7 @@ fn equal_backends_share_and_round_robin_alternates() {
         for client in &clients {
             assert_echo(client, "msg");
         }
-        // Counted before the first answer.
+        // Sessions are counted before their first answer.
         let (zero, one) = (running.count("tcp-0", "active"), running.count("tcp-1", "active"));
         assert_eq!(zero + one, 300);
         assert!(zero.abs_diff(one) <= spread_max, "{policy}: {zero} and {one}");
@@ -73,7 +73,7 @@ fn reasons_for_refusing_clients_are_in_readyz_and_counted() {
         assert!(is_closed(&second));
         running.expect_degraded(&format!("{reason}: clients are turned away"));
         running.expect_degraded(&words);
-        // Counted before it was said.
+        // The refusal is counted before the client notices it.
         assert!(running.metric(&format!("gateway_connections_refused_total{{reason=\"{reason}\"}}")) > 0);
     }
 }
@@ -123,7 +123,7 @@ fn the_circuit_breaker_counts_refused_clients() {
 
 #[test]
 fn an_unanswered_connect_times_out_and_another_backend_is_tried() {
-    // A listener with a full queue lets further connects wait for ever.
+    // With a full queue, further connects wait for ever.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     full.listen(0).unwrap();
@@ -141,7 +141,7 @@ fn an_unanswered_connect_times_out_and_another_backend_is_tried() {
     assert_eq!(&answer, b"said before it was connected");
     running.expect_count("tcp-0", "failed", 1);
 
-    // An idle connection that succeeded is not mistaken for a failed one.
+    // An established idle connection is not mistaken for a failed one.
     let idle = running.connect();
     running.expect_count("tcp-1", "active", 2);
     let _later = running.connect();

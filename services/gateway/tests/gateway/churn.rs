@@ -1,4 +1,4 @@
-//! Endpoints that change while connections are carried.
+//! Endpoints that change while there are connections.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

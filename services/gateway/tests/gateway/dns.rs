@@ -1,4 +1,4 @@
-//! Endpoints by DNS: what it says is followed, and what it does not say changes nothing.
+//! Endpoints by DNS: answers are applied, and failures change nothing.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -28,7 +28,7 @@ fn same_port<const N: usize>(addresses: [IpAddr; N]) -> [TcpListener; N] {
     }
 }
 
-/// Replicas at 127.0.0.1, 127.0.0.2, … and their port; each says its address first.
+/// Replicas at 127.0.0.1, 127.0.0.2, … and their port; each sends its address first.
 fn replicas<const N: usize>() -> ([Replica; N], u16) {
     let listeners = same_port(std::array::from_fn(|index| ip(index as u8 + 1)));
     let port = listeners[0].local_addr().unwrap().port();
@@ -144,7 +144,7 @@ fn a_dns_failure_for_one_address_family_does_not_affect_the_other() {
     running.expect_all_well();
     expect_in_use(&running, &[first.address]);
 
-    // Once the family had addresses, its failure keeps them, and is told.
+    // Once the family has had addresses, a failure keeps them, and is reported.
     let v6: IpAddr = "::1".parse().unwrap();
     let at_v6 = SocketAddr::new(v6, port);
     server.say(Say::Addresses(vec![ip(1), v6]));
@@ -259,7 +259,7 @@ fn a_udp_session_leaves_a_replica_that_vanished() {
 #[test]
 fn replicas_found_by_dns_are_reached_over_ipv6_too() {
     let v6: IpAddr = "::1".parse().unwrap();
-    // Where IPv6 is off there is nothing to reach.
+    // Without IPv6 there is nothing to test.
     let Ok(listener) = TcpListener::bind((v6, 0)) else { return };
     let port = listener.local_addr().unwrap().port();
     let _replica = Replica::on(listener, echo);

@@ -1,4 +1,4 @@
-//! How connections end: half-closes and resets pass through as what they are.
+//! How connections end: half-closes and resets are passed on unchanged.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use crate::support::{PATIENCE, Replica, Running, endpoint, reset, settles, wait_until};
 
-/// A backend whose connections are handed to the test.
+/// A backend that passes its connections to the test.
 fn handed_out() -> (Replica, mpsc::Receiver<TcpStream>) {
     let (give, take) = mpsc::channel();
     let replica = Replica::new(move |stream| {

@@ -65,7 +65,7 @@ fn checks_end_with_their_endpoint() {
     let (mut asked, mut so_far) = (leaving.asked(), staying.asked());
     wait_until("the other one is checked ten times and this one never", || {
         if leaving.asked() > asked {
-            // It was on its way.
+            // A check may have been in progress.
             (asked, so_far) = (leaving.asked(), staying.asked());
         }
         staying.asked() > so_far + 10

@@ -1,4 +1,4 @@
-//! The limit on connections: accepting pauses, nobody is refused, and nothing spins.
+//! The limit on connections: accepting pauses, no client is refused, and no loop spins.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn clients_at_the_limit_wait_until_there_is_room() {
     let turns = running.metric("gateway_loop_turns_total");
     pause(Duration::from_millis(500));
     let spent = running.metric("gateway_loop_turns_total") - turns;
-    // A pause is tried again every 100 ms.
+    // A pause is retried every 100 ms.
     let tries = since.elapsed().as_millis() as u64 / 100 + 1;
     assert!(spent <= 2 * tries, "{spent} turns while nothing happened but {tries} tries");
     assert_eq!(replica.accepted(), 2);

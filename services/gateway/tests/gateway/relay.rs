@@ -1,4 +1,4 @@
-//! Bytes arrive as they were sent, whatever their number and however slowly they are read.
+//! Bytes arrive unchanged, in any number and at any reading speed.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -87,7 +87,7 @@ fn pieces_of_any_size_come_back_unchanged() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     proptest!(ProptestConfig::with_cases(24), |(length in 0..600_000_usize, piece_max in 1..300_000_usize, seed: u64)| {
-        // Bytes one by one would take long and show nothing more.
+        // Single bytes would take long without showing more.
         assert_echoes(&running, length, piece_max.max(length / 500), seed);
     });
 }

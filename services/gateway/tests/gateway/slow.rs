@@ -1,4 +1,4 @@
-//! Peers that do not read: what they cost is bounded in bytes and in time.
+//! Peers that do not read: their cost is bounded in bytes and in time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,13 +9,13 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{PATIENCE, Replica, Running, assert_echo, endpoint, pause, wait_until};
 
-/// All that may be in flight from one end to the other while nobody reads: the test's own two buffers, the gateway's
-/// two, and the block it holds. Without bounds it is about ten MiB.
+/// Maximum in flight from one end to the other while nobody reads: the test's own two buffers, the gateway's two, and
+/// the block it holds. Without bounds, it would be about ten MiB.
 const UNDER_WAY_MAX: u64 = 512 * 1024;
 
 const CLIENTS: u64 = 20;
 
-/// A client whose own buffer is small.
+/// A client with a small buffer.
 fn client(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -25,10 +25,10 @@ fn client(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// How long a side may leave everything unread: longer than a busy machine keeps a side that does read from it.
+/// How long a side may read nothing: longer than a busy machine delays a side that does read.
 const STALL_TIMEOUT: (&str, &str) = ("STALL_TIMEOUT", "2s");
 
-/// Writes until the connection breaks; returns how much was taken.
+/// Writes until the connection breaks; returns how much was accepted.
 fn write_for_ever(mut stream: &TcpStream) -> u64 {
     SockRef::from(stream).set_send_buffer_size(16 * 1024).unwrap();
     let mut taken = 0;
@@ -38,11 +38,11 @@ fn write_for_ever(mut stream: &TcpStream) -> u64 {
     taken
 }
 
-/// A replica that writes for ever, and how many bytes each connection that ended had taken.
+/// A replica that writes for ever, and how many bytes each ended connection accepted.
 fn talkative() -> (Replica, Receiver<u64>) {
     let (tell, told) = mpsc::channel();
     let replica = Replica::new(move |stream| {
-        // Nobody listens any more once the test is over.
+        // The receiver is gone once the test is over.
         let _ = tell.send(write_for_ever(&stream));
     });
     (replica, told)
@@ -84,7 +84,7 @@ fn a_slow_reader_that_keeps_reading_stays() {
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let mut slow = client(running.address);
     let mut piece = vec![0; 64 * 1024];
-    // In all it takes longer than the time-out, but no single pause comes near it.
+    // The total takes longer than the time-out, but each pause is much shorter.
     for _ in 0..60 {
         slow.read_exact(&mut piece).unwrap();
         pause(Duration::from_millis(50));
@@ -138,7 +138,7 @@ fn is_kept(local: u16, remote: u16) -> bool {
 #[test]
 fn silent_connections_are_closed_and_active_ones_are_not() {
     let replica = Replica::echo();
-    // Longer than a busy machine keeps the one that talks from talking.
+    // Longer than a busy machine delays the active client.
     let limits = [("TUNNEL_TIMEOUT", "3s"), ("STALL_TIMEOUT", "1h")];
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &limits);
     let (silent, talking) = (client(running.address), client(running.address));

@@ -1,4 +1,4 @@
-//! Elasticsearch refuses, loses answers, and goes away.
+//! Elasticsearch refuses requests, loses answers, and goes down.
 
 use fixtures::settles;
 

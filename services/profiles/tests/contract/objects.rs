@@ -15,7 +15,7 @@ fn users_are_stored_replaced_and_removed() {
     assert_eq!(get(&server, &format!("/users/{id}")).ok(), stored);
     assert_eq!(get(&server, &format!("/users/{}/", id.to_uppercase())).ok(), stored);
 
-    // The path says which one is meant, and not the body.
+    // The path determines the object, not the body.
     let replaced = send(&server, "PUT", &format!("/users/{id}"), &json!({"id": ID, "name": "Bö"})).ok();
     assert_eq!(replaced, json!({"id": id, "name": "Bö"}));
     assert_eq!(get(&server, &format!("/users/{id}")).ok(), replaced);
@@ -36,7 +36,7 @@ fn users_are_stored_replaced_and_removed() {
     assert_eq!(ids(&get(&server, "/users").ok()), [ID]);
 }
 
-/// The server makes the ids: what clients propose is not used.
+/// The server creates the IDs, and ignores IDs from clients.
 #[test]
 fn every_post_creates_a_new_object() {
     let server = start(&[]);
@@ -57,7 +57,7 @@ fn a_profile_has_a_set_of_users() {
     assert_eq!(stored, json!({"id": id, "users": sorted}));
     assert_eq!(get(&server, &format!("/profiles/{id}")).ok(), stored);
 
-    // A replacement has its own users and none of those before.
+    // A replacement has only its own users.
     let fewer = send(&server, "PUT", &format!("/profiles/{id}"), &json!({"users": [ID]})).ok();
     assert_eq!(fewer, json!({"id": id, "users": [ID]}));
     assert_eq!(get(&server, &format!("/profiles/{id}")).ok(), fewer);

@@ -1,4 +1,4 @@
-//! What is not valid.
+//! Invalid requests.
 
 use serde_json::json;
 
@@ -71,7 +71,7 @@ fn unknown_paths_and_methods_are_problems_too() {
     let server = start(&[]);
     for path in ["/user", "/users/1/2", "/profiles/user", "/profiles/user/", "/metrics", "/../etc/passwd"] {
         let status = get(&server, path).status;
-        // `/profiles/user` reads as a profile whose id is none.
+        // `/profiles/user` is parsed as a profile with an invalid ID.
         assert!(matches!(status, 400 | 404), "{path}: {status}");
     }
     get(&server, "/nothing").problem(404);
@@ -95,7 +95,7 @@ fn full_memory_is_its_own_problem_type() {
     let answers: Vec<_> = (0..10).map(|_| send(&server, "POST", "/profiles", &profile)).collect();
     answers[0].ok();
     assert!(answers[9].problem(507).contains("1 MB"), "{:?}", answers[9]);
-    // What is there stays readable, and can be removed.
+    // Existing objects can still be read and removed.
     let stored = get(&server, "/profiles").ok().as_array().unwrap().len();
     assert!((1..10).contains(&stored), "{stored}");
     assert_eq!(ask(server.address, "DELETE", "/profiles/drop", &[], "").status, 200);

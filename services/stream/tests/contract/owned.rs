@@ -1,4 +1,4 @@
-//! Keys that only their owner touches, against the server of Redis' protocol.
+//! Keys that only their owner modifies, against a Redis.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn only_keys_of_their_owner_are_refreshed_or_removed() {
     let keys = [("mine", "me"), ("theirs", "me"), ("nobody's", "me"), ("forever", "me")];
     let extended = run(&redis, async |connection| {
         assert!(owned::extend(connection, &[], LIFE).await.unwrap().is_empty());
-        // Twice: the first leaves no watch behind.
+        // Twice, to check that the first call leaves no watch behind.
         owned::extend(connection, &keys[1..3], LIFE).await.unwrap();
         owned::extend(connection, &keys, LIFE).await.unwrap()
     });

@@ -14,7 +14,7 @@ fn streams_continue_while_redis_is_away_and_end_if_it_returns_without_their_lock
     assert!(event.comment.unwrap().contains("Redis does not answer"), "nobody new");
     ground.redis.up();
     replica.expect_all_well();
-    // It is empty, so the pair is anybody's.
+    // It is empty, so any client can take the pair.
     let last = std::iter::from_fn(|| client.next()).last().unwrap();
     assert_eq!(last.comment.as_deref(), Some("the lock is lost"));
     assert!(replica.open(&pair).next().unwrap().id.is_some());

@@ -1,7 +1,7 @@
 use crate::profiles::Mood;
 use crate::support::{Ground, Replica, key, strangers};
 
-/// Asks for a stream and expects the one event of a refusal, with the reason in its comment.
+/// Requests a stream and expects the one event of a refusal, with the reason in its comment.
 fn expect_refusal(replica: &Replica, pair: &crate::support::Pair, reason: &str) {
     let (event, head) = replica.refused(pair);
     assert!(head.contains("text/event-stream"), "{head}");
@@ -52,7 +52,7 @@ fn without_answers_from_profiles_all_clients_are_refused_and_readiness_says_so()
     let pair = ground.pair();
     for mood in [Mood::Away, Mood::Silent, Mood::Strange] {
         ground.profiles.is(mood);
-        // Where it is and what it said is not for clients.
+        // Its address and its answer are not shown to clients.
         expect_refusal(&replica, &pair, "profiles does not answer as it should");
         replica.expect_degraded("profiles");
     }

@@ -20,7 +20,7 @@ fn a_client_that_does_not_read_skips_whole_events_and_stays() {
         replica.metric("stream_events_skipped_total") >= 3
     });
     assert_eq!(replica.metric("users"), 2);
-    // It gets what was begun, and then what is due: whole events, with some left out.
+    // It gets the rest of the started event, and then the current ones: whole events, with some skipped.
     let first = slow.next().unwrap().second();
     let second = slow.next().unwrap().second();
     let third = slow.next().unwrap().second();
@@ -39,7 +39,7 @@ fn clients_that_do_not_read_use_bounded_memory() {
     let held = kernel_memory(Sockets::AcceptedAt(replica.address));
     assert_eq!(held.len(), CLIENTS);
     let most = held.iter().max().unwrap();
-    // What the kernel was told, doubled, and a segment.
+    // Twice the configured buffer, and a segment.
     assert!(*most <= 2 * 128 * 1024 + 64 * 1024, "{most} bytes");
     drop(clients);
     replica.expect_metric("users", 0);
@@ -60,7 +60,7 @@ fn a_client_that_ignores_the_notice_is_cut_off_and_frees_its_pair() {
     replica.expect_metric("stream_ended_total{by=\"shed\"}", 1);
     replica.expect_metric("users", 0);
     settles("its pair is free", "(nil)".to_owned(), || ground.owner(&pair));
-    // What the kernel had is all there is, and it is not an answer's end.
+    // Only the kernel's bytes arrive, without the end of the answer.
     while let Ok(event) = client.try_next() {
         assert!(event.is_some(), "the answer is cut off");
     }
@@ -70,7 +70,7 @@ fn a_client_that_ignores_the_notice_is_cut_off_and_frees_its_pair() {
 fn a_client_that_half_closes_is_gone_and_holds_nothing() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
-    // At once, and after the stream was opened.
+    // Right after the request, and after the stream was opened.
     let (pair, other) = (ground.pair(), ground.pair());
     let request = format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", crate::support::path(&other));
     let mut at_once = TcpStream::connect(replica.address).unwrap();
@@ -81,7 +81,7 @@ fn a_client_that_half_closes_is_gone_and_holds_nothing() {
     client.close_sending();
     replica.expect_metric("users", 0);
     settles("nothing is left", ["0"].map(String::from).to_vec(), || ground.redis.say(&["DBSIZE"]));
-    // A short answer comes nevertheless.
+    // A short answer still arrives.
     let (status, _, body) = ask_half_closed(replica.address, "/ping");
     assert_eq!((status, body.as_str()), (200, "stream-0"));
 }

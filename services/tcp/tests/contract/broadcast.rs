@@ -11,13 +11,13 @@ fn start_with(kafka: &Kafka, memcached: &Memcached) -> Running {
     start_well(backends)
 }
 
-/// One that soon gives up on a broadcast that is not delivered.
+/// A server that soon gives up on undelivered broadcasts.
 fn start_impatient(kafka: &Kafka, memcached: &Memcached) -> Running {
     let kafka = service::kafka::Settings { message_timeout: Duration::from_secs(1), ..kafka.settings() };
     start_well(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka), ..settings() })
 }
 
-/// A server that receives broadcasts: it is ready before if Kafka is slow, and then misses the first ones.
+/// A server that already receives broadcasts: with a slow Kafka, a server is ready earlier, and misses the first ones.
 fn start_well(settings: tcp::Settings) -> Running {
     let server = start(settings);
     server.expect_all_well();
@@ -36,7 +36,7 @@ fn a_broadcast_reaches_all_clients_of_all_instances_and_its_sender() {
     for client in &mut clients {
         assert_eq!(client.packet(), "hello: all");
     }
-    // Nothing else comes to the sender.
+    // The sender gets nothing else.
     clients[0].expect_nothing_waits();
     servers[0].expect_metric("tcp_broadcasts_total", 1);
     servers[0].expect_metric("tcp_broadcast_deliveries_total", 2);
@@ -131,7 +131,7 @@ fn broadcasts_of_one_client_keep_their_order_and_are_unlimited() {
         writeln!(expected, "{number}").unwrap();
     }
     client.send(sent);
-    // Records of one client have one key, so one partition and one order.
+    // Records of one client have the same key, so they share a partition and keep their order.
     client.expect(expected);
 }
 

@@ -58,7 +58,7 @@ fn a_stored_value_never_passes_as_a_token() {
     let (mut accomplice, mut forger) = (server.client(), server.client());
     let token = accomplice.login();
     let key = "k".repeat(34);
-    // With exactly the name and value that a forged token would have.
+    // With exactly the key and value of a forged token.
     let address = forger.address();
     assert_eq!(accomplice.ask(format!("mcset:{token}:{key}:{address}")), "success");
     for command in ["mcset:c-KEY:k:v", "mcget:c-KEY:k", "brd:c-KEY:v"] {
@@ -71,7 +71,7 @@ fn a_stored_value_never_passes_as_a_token() {
 fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
     let memcached: [Memcached; 3] = Memcached::start_several();
     let [first, second, third] = memcached.each_ref().map(Memcached::host);
-    // Every replica gets them in a different order.
+    // Every replica gets the hosts in a different order.
     let replicas = [format!("{third},{first},{second}"), format!("{second}, {third}, {first}")].map(|host| {
         let cache = service::cache::Settings { host, ..memcached[0].settings() };
         let server = start(tcp::Settings { cache: Some(cache), ..settings() });
@@ -88,7 +88,7 @@ fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
         let other = reader.login();
         assert_eq!(reader.ask(format!("mcget:{other}:{key}")), format!("value {number}"));
         for key in [token, other, format!("c-{key}")] {
-            // Placed as by other clients, over the addresses in order.
+            // Placed like other clients do, over the sorted addresses.
             let place = crc32fast::hash(key.as_bytes()) as usize % 3;
             places[place] += 1;
             for (index, memcached) in memcached.iter().enumerate() {
@@ -146,7 +146,7 @@ fn nothing_is_injected_into_memcached() {
     client.send(format!("mcget:{token}:evil\n"));
     assert_eq!(client.line(), "error: key not found");
 
-    // A value is data: whatever is in it comes back.
+    // A value is data: any content comes back.
     client.send(format!("mcset:{token}:data:x\rset c-evil 0 0 4\rEN\n"));
     assert_eq!(client.line(), "success");
     client.send(format!("mcget:{token}:data\nmcget:{token}:evil\n"));
@@ -220,7 +220,7 @@ fn a_silent_memcached_costs_a_deadline_and_not_the_connection() {
 }
 
 /// Answers the first request of each connection as a probe expects, and all others with endless bytes. Returns its port
-/// and, each time a connection ends, how much could be sent.
+/// and, for each ended connection, how much could be sent.
 fn endless_memcached() -> (u16, Receiver<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -236,7 +236,7 @@ fn endless_memcached() -> (u16, Receiver<u64>) {
                 while let Ok(count) = stream.write(&endless) {
                     sent += count as u64;
                 }
-                // Nobody listens any more once the test is over.
+                // The receiver is gone once the test is over.
                 let _ = tell.send(sent);
             });
         }
@@ -246,7 +246,7 @@ fn endless_memcached() -> (u16, Receiver<u64>) {
 
 #[test]
 fn an_endless_reply_costs_neither_memory_nor_the_deadline() {
-    // More than both sides' socket buffers hold, and far less than is sent within a deadline.
+    // More than both sides' socket buffers hold, and far less than can be sent within the deadline.
     const BYTES_MAX: u64 = 32 << 20;
     let (port, ended) = endless_memcached();
     let cache = service::cache::Settings { host: "127.0.0.1".into(), port };

@@ -1,4 +1,4 @@
-//! Clients that come, go, break and fall silent.
+//! Clients that connect, leave, break and fall silent.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ fn a_client_that_never_reads_is_closed_and_does_not_affect_others() {
     greedy.stream.set_nonblocking(true).unwrap();
     let lines = "WHERE\n".repeat(2000);
     eventually("the client is closed as slow", || {
-        // Fails when nothing more fits or when it was closed; either is fine.
+        // Fails when the buffer is full or the connection was closed; either is fine.
         let _ = std::io::Write::write(&mut &greedy.stream, lines.as_bytes());
         bystander.expect_nothing_waits();
         server.metric("tcp_connections_closed_total{reason=\"slow\"}") == 1

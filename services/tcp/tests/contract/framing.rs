@@ -34,7 +34,7 @@ fn line_mode_is_permanent() {
     assert_eq!(client.ask("msg:first"), "first");
     client.send("msg:second\r\n\r\n  \nWHY\n");
     client.expect("second\n42\n");
-    // What follows the last line end waits for its own.
+    // Bytes after the last line end wait for their own line end.
     client.send("msg:th");
     client.send("ird");
     let mut other = server.client();
@@ -129,7 +129,7 @@ fn garbage_from_one_client_harms_no_other() {
         let mut client = server.client();
         let rubbish: Vec<u8> = (0..1500)
             .map(|_| {
-                // xorshift: any bytes will do, the same ones each time.
+                // xorshift: arbitrary bytes, the same ones each time.
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;

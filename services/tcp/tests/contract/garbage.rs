@@ -1,4 +1,4 @@
-//! Servers that are named as members of etcd and are none: what they say changes nothing for clients.
+//! Servers configured as members of etcd that are not: their answers change nothing for clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -40,7 +40,7 @@ fn expect_served(etcd: Settings, words: &str) {
 
 #[test]
 fn a_silent_member_is_given_up() {
-    // Until the client hangs up.
+    // Read until the client hangs up.
     let silent = member(|stream| _ = stream.read(&mut [0; 1024]));
     expect_served(silent, "no answer within 500 ms");
 }
@@ -55,7 +55,7 @@ fn garbage_is_not_an_answer() {
     }
 }
 
-/// Without an end: a body, and a line of a watch.
+/// Endless answers: a body, and a line of a watch.
 #[test]
 fn an_endless_answer_is_given_up() {
     let endless = member(|stream| {
@@ -65,7 +65,7 @@ fn an_endless_answer_is_given_up() {
     expect_served(endless, "presence");
 }
 
-/// A list is answered, a lease is granted, and the watch is rubbish: what the list said holds.
+/// The list and the lease are valid, and the watch returns garbage: the list remains in use.
 #[test]
 fn a_watch_that_returns_garbage_is_opened_again() {
     let half = member(|stream| {

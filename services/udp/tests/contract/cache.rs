@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{Connect as _, Memcached, Running, eventually, settings, start, start_with};
 
-/// A token as `tcp` issues it: to another address than any peer here has.
+/// A token issued by `tcp`, to an address that no peer here has.
 const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
 
 fn with_token(memcached: &Memcached) -> Running {
@@ -73,7 +73,7 @@ fn nothing_is_injected_into_memcached() {
     assert_eq!(peer.ask(format!("mcget:{spaced}:k")), "error: token not of [0-9A-Za-z-]");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:evil")), "error: key not found");
 
-    // A value is data: whatever is in it comes back.
+    // A value is data: any content comes back.
     assert_eq!(peer.ask(format!("mcset:{TOKEN}:data:x\r\nset c-evil 0 0 4\r\nEN:D")), "success");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:data")), "x\r\nset c-evil 0 0 4\r\nEN:D");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:evil")), "error: key not found");

@@ -1,4 +1,4 @@
-//! What is answered at once, and what is not answered.
+//! Packets that are answered at once, and packets that are not answered.
 
 use crate::support::{Connect as _, settings, start};
 

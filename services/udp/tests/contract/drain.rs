@@ -54,7 +54,7 @@ fn an_endless_stream_of_packets_does_not_prevent_the_end() {
     let address = server.address;
     let flood = std::thread::spawn(move || {
         let peer = Peer::of(address);
-        // Until the kernel says that nobody is there any more.
+        // Until the kernel reports that the port is closed.
         while peer.try_send(b"msg:x") {}
     });
     server.shutdown.advance();

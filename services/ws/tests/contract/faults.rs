@@ -1,4 +1,4 @@
-//! Clients that break the protocol are told how, by the codes of RFC 6455, section 7.4.1.
+//! Clients that break the protocol get the codes of RFC 6455, section 7.4.1.
 
 use std::io::Write as _;
 
@@ -47,7 +47,7 @@ fn a_client_that_breaks_the_protocol_gets_a_reason() {
         for bytes in *frames {
             stream.write_all(bytes).unwrap();
         }
-        // What is not read when the server closes must not cost the client the answer.
+        // Unread input when the server closes must not make the client lose the answer.
         let _ = stream.write_all(&vec![0; 100_000]);
         let (code, reason) = client.closed();
         assert_eq!(code, *expected, "{what}: {reason}");

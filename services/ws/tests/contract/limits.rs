@@ -61,7 +61,7 @@ fn clients_of_a_storm_wait_their_turn_and_the_last_are_told_when_to_return() {
             .collect();
         storm.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    // The first at once, a second within the wait; on a slow machine some come later and find an empty queue.
+    // The first is accepted at once, a second within the wait; on a slow machine some arrive later at an empty queue.
     let opened = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(opened >= 2, "{outcomes:?}");
     for refusal in outcomes.into_iter().filter_map(Result::err) {

@@ -32,7 +32,7 @@ fn a_client_that_disappears_is_forgotten() {
     drop(ws.open("anna"));
     ws.expect_metric("ws_sessions_opened_total", 1);
     ws.expect_metric("ws_sessions", 0);
-    // It has broken no rule.
+    // It has not violated the protocol.
     ws.expect_metric("ws_sessions_ended_total{by=\"client\"}", 1);
     ws.expect_metric("ws_sessions_ended_total{by=\"refused\"}", 0);
     settles("Redis is empty", ["0".to_owned()].to_vec(), || redis.say(&["DBSIZE"]));
@@ -59,10 +59,10 @@ fn sessions_live_as_long_as_their_host() {
     eventually("it has a life of three refreshes at most", || {
         let life: i64 = redis.say(&["PTTL", &key])[0].parse().unwrap();
         assert!(life <= 300, "{life}");
-        // On a busy machine it may be over before it is written again.
+        // On a busy machine it may expire before it is written again.
         life > 0
     });
-    // Somebody removes it: the next refresh writes it again.
+    // Another client removes it: the next refresh writes it again.
     redis.say(&["DEL", &key]);
     settles("written again", vec!["anna".to_owned()], || ws.users());
 }

@@ -1,4 +1,4 @@
-//! The end of a gateway that carries HTTP.
+//! The end of a gateway for HTTP.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::support::{Replica, Running, settles, wait_until};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A replica whose answer to `/stream` ends when it is told, and to others at once.
+/// A replica whose answer to `/stream` ends on a signal of the test, and whose other answers end at once.
 fn replica() -> (Replica, mpsc::Sender<()>) {
     let (end, ends) = mpsc::channel();
     let ends = Arc::new(Mutex::new(ends));

@@ -1,4 +1,4 @@
-//! Replicas that are not there, or do not answer.
+//! Replicas that are absent, or do not answer.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +33,7 @@ fn an_unreachable_replica_costs_no_request() {
     let mut client = Client::new(running.address);
     for _ in 0..10 {
         assert!(client.get("/").text().starts_with("stream-1\n"));
-        // None of it was sent, so any request may go elsewhere.
+        // Nothing was sent, so any request may go to another replica.
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
         assert!(client.receive().text().ends_with("hello"));
     }
@@ -104,7 +104,7 @@ fn a_replica_that_ends_the_connection_instead_of_answering_is_a_bad_gateway() {
 
 #[test]
 fn a_connection_closed_by_a_replica_costs_no_request() {
-    // Every second request on a connection finds it closed.
+    // The replica closes each connection before its second request.
     let replica = Replica::new(|stream| {
         let mut writes = stream.try_clone().unwrap();
         let mut reads = std::io::BufReader::new(stream);
@@ -120,7 +120,7 @@ fn a_connection_closed_by_a_replica_costs_no_request() {
     let mut client = Client::new(running.address);
     for _ in 0..10 {
         assert_eq!(client.get("/").text(), "hi");
-        // What may not be repeated gets a connection of its own.
+        // A request that must not be repeated gets a new connection.
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx");
         assert_eq!(client.receive().text(), "hi");
     }

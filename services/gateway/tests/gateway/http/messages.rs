@@ -1,10 +1,10 @@
-//! Messages as they arrive at a replica and come back.
+//! Messages on their way to a replica and back.
 
 use std::io::Write;
 
 use super::{Client, Message, http_replica, mirror, one};
 
-/// What a mirror has seen, as a message.
+/// The message that a mirror received.
 fn seen(answer: &Message) -> Message {
     let text = answer.text();
     let (_, request) = text.split_once('\n').unwrap();
@@ -50,7 +50,7 @@ fn bodies_arrive_whole_however_they_are_framed() {
         assert_eq!(chunked.body, b"hello world", "{method}");
         assert_eq!(chunked.header("transfer-encoding"), Some("chunked"));
     }
-    // With a body of 16 MiB nothing waits for its end.
+    // A body of 16 MiB is forwarded before its end.
     let body = "x".repeat(16 << 20);
     let length = body.len();
     client.send(&format!(
@@ -97,7 +97,7 @@ fn answers_keep_their_status_and_headers() {
     assert_eq!(client.get("/early").text(), "hi");
     let teapot = client.get("/tea");
     assert_eq!((teapot.status(), teapot.text()), (418, "tea".to_owned()));
-    // The first answer of the connection has set the gateway's own cookie, which is not brought here.
+    // The connection's first answer set the gateway's own cookie, which this client does not send.
     assert!(teapot.headers("set-cookie").any(|cookie| cookie == "a=b"));
     assert!(teapot.headers("set-cookie").any(|cookie| cookie == "c=d"));
     running.expect_metric("gateway_answers_total{status=\"4xx\"}", 1);

@@ -1,4 +1,4 @@
-//! Endpoints that change while packets are carried.
+//! Endpoints that change while packets are forwarded.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,7 +32,7 @@ fn changing_endpoints_lose_or_duplicate_no_packet() {
                         under_way.insert(said.to_string());
                         said += 1;
                     }
-                    // A lost one runs into the time-out, which fails the test.
+                    // A lost packet causes a time-out, which fails the test.
                     let answer = client.hear();
                     assert!(under_way.remove(&answer.text), "{answer:?} came before or was never asked for");
                     answered.fetch_add(1, Ordering::SeqCst);

@@ -6,7 +6,7 @@ use crate::support::{settles, wait_until};
 #[test]
 fn an_idle_session_expires_and_an_active_one_does_not() {
     let replicas = replicas(1);
-    // Longer than a busy machine can keep the client that asks from asking.
+    // Longer than a busy machine can delay the active client.
     let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
     let (used, idle) = (Client::new(running.address), Client::new(running.address));
     let (first_used, first_idle) = (used.ask("x"), idle.ask("x"));
@@ -28,7 +28,7 @@ fn an_idle_session_expires_and_an_active_one_does_not() {
 #[test]
 fn a_gateway_that_drains_keeps_its_clients_and_takes_no_new_one() {
     let replicas = replicas(1);
-    // Longer than a busy machine takes from one packet of the client to the next.
+    // Longer than a busy machine takes between two packets of the client.
     let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
     let known = Client::new(running.address);
     known.ask("before");

@@ -1,4 +1,4 @@
-//! Packets from sources that do not exist, or should not.
+//! Packets from forged or looping sources.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -8,12 +8,12 @@ use crate::support::settles;
 /// Fewer packets than any receive buffer holds.
 const BURST: u32 = 100;
 
-/// One packet each from `bursts` times [`BURST`] sources.
+/// Sends one packet each from `bursts` times [`BURST`] sources.
 fn flood(gateway: SocketAddr, replicas: &[Replica], bursts: u32) {
     for number in 0..bursts {
         let before = heard(replicas);
         burst(gateway, number);
-        // Otherwise clients' packets could find a buffer full.
+        // Otherwise clients' packets could be dropped by a full buffer.
         settles("packets that reached a replica", before + u64::from(BURST), || heard(replicas));
     }
 }
@@ -56,7 +56,7 @@ fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
     assert_eq!(ask_all(&clients, "first"), before);
     flood(running.address, &replicas, 4);
     burst(running.address, 4);
-    // Comes with the end of the flood; the gateway takes fewer packets at once than there are places.
+    // It is sent with the end of the flood; the gateway reads fewer packets at once than there are places.
     let late = Client::new(running.address);
     let answer = late.ask("first");
     assert_eq!(late.ask("first"), answer);

@@ -1,4 +1,4 @@
-//! Gateways that share a port: clients keep their replica, whichever of them serves.
+//! Gateways that share a port: clients keep their replica, whichever gateway serves them.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -25,12 +25,12 @@ impl Port {
         (Self { address, file, sessions: tempfile::tempdir().unwrap() }, socket)
     }
 
-    /// One more socket of the group.
+    /// Another socket of the group.
     fn another(&self) -> UdpSocket {
         bind(self.address)
     }
 
-    /// The gateway of a node; its packets come from `own`.
+    /// A node's gateway; its packets come from `own`.
     fn gateway(&self, socket: &UdpSocket, own: &str) -> Process {
         let sessions = self.sessions.path().join("sessions");
         let settings = [("SESSIONS_FILE", sessions.to_str().unwrap()), ("UPSTREAM_BIND", own)];
@@ -60,7 +60,7 @@ fn a_killed_gateways_successor_moves_no_client() {
     let mut first = port.gateway(&socket, "127.66.5.1");
     let clients = clients(60, port.address);
     let before = ask_all(&clients, "x");
-    // A replica that came meanwhile must not attract anybody.
+    // A replica that was added meanwhile must not attract existing clients.
     replicas.push(Replica::new(3));
     port.file.write(&endpoints(&replicas));
 

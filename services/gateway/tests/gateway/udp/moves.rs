@@ -1,4 +1,4 @@
-//! When sessions go to another replica, and when they stay.
+//! When sessions move to another replica, and when they stay.
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -100,7 +100,7 @@ fn a_replica_that_refuses_packets_is_left_and_ejected() {
         if before.replica == "udp-0" && answer.text == "first" {
             answer = client.hear();
         } else if before.replica == "udp-0" {
-            // Nobody could know before it was sent, and only the next one learned of it.
+            // The first packet after the close is lost: only its refusal reveals the close.
             lost += 1;
         }
         assert_eq!((answer.replica.as_str(), answer.text.as_str()), ("udp-1", "second"));

@@ -1,4 +1,4 @@
-//! Packets pass as they are: their bytes, their order, their number.
+//! Packets are forwarded unchanged: bytes, order and number.
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
