@@ -208,7 +208,8 @@ mod real {
         for _ in 0..9 {
             let fewest = *held.values().min().expect("three replicas");
             let after = one_more().expect("replicas answer");
-            let chosen = after.iter().find(|(replica, count)| held[*replica] < **count).expect("one has more");
+            let chosen =
+                after.iter().find(|(replica, count)| held[*replica] < **count).expect("one has more");
             assert_eq!(*chosen.1, fewest + 1, "one of the emptiest gets the next: {held:?}, {after:?}");
             held = after;
         }

@@ -296,7 +296,7 @@ fn sync(context: &Context, argocd: &ArgoCd, args: &SyncArgs) -> Outcome {
     }
 }
 
-/// Shows a step, and says whether to continue.
+/// Shows a step, and returns whether to continue.
 pub(crate) fn show(context: &Context, step: &Step) -> ControlFlow<()> {
     let printer = &context.printer;
     match step {

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// The snapshot for people, in lines of at most `width` characters. `now` only dates ages.
+/// The snapshot as text, in lines of at most `width` characters. `now` is only for ages.
 fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) -> Vec<String> {
     let nodes = nodes(snapshot);
     let head =
@@ -65,7 +65,7 @@ fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) ->
     lines
 }
 
-/// How many there are, and which of them cannot take replicas.
+/// The number of nodes, and which of them cannot take replicas.
 fn nodes(snapshot: &Snapshot) -> String {
     let mut words = match snapshot.nodes {
         1 => "1 node".to_owned(),
@@ -166,7 +166,7 @@ fn service_lines(
     }
 }
 
-/// What is special about its number of replicas.
+/// Remarks about its number of replicas.
 fn remarks(service: &ServiceSnapshot) -> String {
     let mut remarks = String::new();
     if service.stopped {
@@ -216,7 +216,7 @@ fn replica_cells(replica: &ReplicaSnapshot, now: Timestamp) -> [String; 10] {
     ]
 }
 
-/// What the clients do to it: connections, or packets where there are none.
+/// Its load from clients: connections, or packets if there are none.
 fn load(replica: &ReplicaSnapshot) -> Option<String> {
     let packets = replica.packets_per_second.map(|packets| format!("{packets:.0}/s"));
     packets.or(replica.connections.map(|connections| connections.to_string()))

@@ -101,7 +101,7 @@ enum GatewayKind {
 }
 
 impl GatewayKind {
-    /// What it stands for in `values.yaml`.
+    /// Its settings, as for `--set`.
     fn set(self) -> &'static str {
         match self {
             Self::Playctl => "gateway.kind=playctl",
@@ -112,7 +112,7 @@ impl GatewayKind {
 }
 
 impl MetricsFrom {
-    /// What it stands for in `values.yaml`.
+    /// Its settings, as for `--set`.
     fn set(self) -> &'static [&'static str] {
         match self {
             Self::Kernel => &["metrics.source=kernel"],

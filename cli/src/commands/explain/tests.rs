@@ -36,7 +36,7 @@ impl Files {
         from_files(&self.hpa, &self.state, name, &|note| self.notes.borrow_mut().push(note.to_owned()))
     }
 
-    /// What is said against it, as a mistake of usage.
+    /// The message of the usage error.
     fn refused(&self, name: Option<&str>) -> String {
         let failure = self.explain(name).expect_err("to be refused");
         assert_eq!(failure.code, exit::USAGE);
@@ -80,7 +80,7 @@ fn an_autoscaler_that_cannot_be_explained_hides_no_other() {
     assert!(matches!(all[0], Running::Autoscaled { .. }));
     let json = serde_json::to_value(&all[1]).expect("serialisable");
     assert_eq!(json, serde_json::json!({"name": "orphan", "problem": "it scales nothing"}));
-    // With nothing beside it, it is the command that failed.
+    // If it is the only one, the command fails.
     assert_eq!(each([("orphan", failed())].into_iter()).expect_err("nothing").message, "it scales nothing");
     let interrupted = [("tcp", fine()), ("ws", Err(Failure::interrupted()))];
     assert_eq!(each(interrupted.into_iter()).expect_err("interrupted").code, exit::INTERRUPTED);
