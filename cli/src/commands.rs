@@ -52,7 +52,7 @@ use crate::{
     results,
 };
 
-/// Fails for a command line without anything to do.
+/// Ends an invocation without a command to run: prints the help, or the usage error.
 pub(crate) fn misused(usage: &UsageError) -> ExitCode {
     if usage.is_answer() {
         let text = usage.text(std::io::stdout().is_terminal());

@@ -1,4 +1,4 @@
-//! The image in a real containerd: taken as it was made, and run by runc. Needs `testbed up containerd`.
+//! The image in a real containerd: loaded unchanged, and run by runc. Needs `testbed up containerd`.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn ctr_ok(arguments: &[&str]) -> String {
     lossy(&output.stdout)
 }
 
-/// A container, which goes with its test.
+/// A container, which is removed with its test.
 struct Container(String);
 
 impl Drop for Container {

@@ -1,5 +1,5 @@
-//! `--target minikube` with a stand-in on PATH (crates/cluster/tests/minikube has its calls one by one): what a user is told,
-//! and that a tunnel is ended, and nothing else is.
+//! `--target minikube` with a stand-in on PATH (crates/cluster/tests/minikube checks the single calls): messages to the
+//! user, and that only the tunnel's process is ended.
 
 mod support;
 
@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use support::{Lab, both, eventually, lossy};
 
-/// A `minikube` on PATH that answers each subcommand by a script, and notes how it was called.
+/// A `minikube` on PATH that answers each subcommand by a script, and records its calls.
 struct Machine {
     lab: Lab,
     programs: tempfile::TempDir,
@@ -113,7 +113,7 @@ fn pid(file: &Path) -> Option<Pid> {
 }
 
 fn runs(pid: Pid) -> bool {
-    // A process that ended and was not waited for is gone, too.
+    // An ended process that was not reaped counts as gone, too.
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     test_kill_process(pid).is_ok() && !stat.contains(") Z ")
 }
@@ -162,7 +162,7 @@ fn a_tunnel_whose_keeper_was_killed_is_ended_too() {
 fn a_reused_pid_is_not_touched() {
     let machine = Machine::new("reused").minikube(NO_PROFILES);
     fs::create_dir_all(machine.kept()).expect("made");
-    // As a machine that lost its power leaves it; meanwhile the number is somebody else's.
+    // As after a power failure; meanwhile another process has the number.
     let mut stranger = Command::new("sleep").arg("600").spawn().expect("it starts");
     for file in ["tunnel.keeper", "tunnel.child"] {
         fs::write(machine.kept().join(file), format!("{}\n", stranger.id())).expect("written");

@@ -1,4 +1,4 @@
-//! Files that are not files: pipes that nobody writes to, devices without an end, folders.
+//! Files that are not regular files: pipes without a writer, endless devices, folders.
 
 mod support;
 
@@ -10,14 +10,14 @@ use support::{Lab, both, eventually, lossy};
 const PATIENCE: Duration = Duration::from_mins(1);
 const SIGINT_BIT: u64 = 1 << 1;
 
-/// A pipe that nobody writes to.
+/// A pipe without a writer.
 fn pipe(lab: &Lab, name: &str) -> String {
     let path = lab.home().join(name);
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// Whether a process takes SIGINT by now.
+/// Whether a process already handles SIGINT.
 fn takes_interrupts(pid: rustix::process::Pid) -> Result<(), String> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))
         .map_err(|error| error.to_string())?;

@@ -1,4 +1,4 @@
-//! The platform on this machine, as its users bring it up, look at it and take it down.
+//! The platform on this machine: users bring it up, inspect it and take it down.
 
 mod support;
 
@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, net::TcpListener, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Lab, QUICK, both, echo, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(2);
 
 #[test]
@@ -131,7 +131,7 @@ fn up_during_down_leaves_nothing_behind_and_reports_no_failure() {
     for round in 0..12 {
         let up = lab.spawn(&["up", "--nodes", "1", "--quiet"]);
         let down = lab.run(&["down"]);
-        // What up finds in its way it says; what down finds of a platform that is up again is not left over.
+        // up reports obstacles; down does not report a platform that is up again as left over.
         let up = up.finish(SOON);
         assert_eq!(down.status.code(), Some(0), "{round}: {}", both(&down));
         assert!(matches!(up.status.code(), Some(0 | 1 | 4)), "{round}: {}", both(&up));
@@ -147,7 +147,7 @@ fn up_during_down_leaves_nothing_behind_and_reports_no_failure() {
 fn a_platform_is_the_same_from_every_session_of_its_user() {
     let lab = Lab::new("sessions");
     lab.up(&[]);
-    // As from a cron job or another login: the same home, another runtime folder.
+    // Like a cron job or another login: the same home, another runtime folder.
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let from_there = |arguments: &[&str]| {
         let mut command = lab.command(arguments);
@@ -178,7 +178,7 @@ fn two_platforms_never_meet() {
 fn a_taken_port_is_named_with_the_process_that_holds_it() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("bound").port();
-    // Only the platform of this name listens on 127.0.0.1 too; its folders are the test's own.
+    // Only the platform with this name also listens on 127.0.0.1; its folders are the test's own.
     let lab = Lab::named("playground");
     let listeners =
         format!(r#"gateway.listeners=[{{"name":"tcp","protocol":"TCP","service":"tcp","port":{port}}}]"#);
@@ -206,7 +206,7 @@ fn a_killed_supervisor_leaves_nothing_behind_and_up_starts_clean() {
     let supervisor = supervisor_pid(&lab);
     kill_process(supervisor, Signal::KILL).expect("it runs");
     let load_pid = load.pid().as_raw_nonzero().get().cast_unsigned();
-    // The kernel ends them: none drains, which would take longer.
+    // The kernel kills them, without a drain, which would take longer.
     let left = eventually(Duration::from_secs(10), || {
         let left: Vec<u32> = lab.processes().into_iter().filter(|pid| *pid != load_pid).collect();
         if left.is_empty() { Ok(()) } else { Err(left) }
@@ -259,7 +259,7 @@ fn unknown_services_and_replicas_are_named_with_the_known_ones() {
 #[test]
 fn scale_says_that_the_autoscaler_stays_active() {
     let lab = Lab::new("scale");
-    // Which would take the replica back at its next look.
+    // At its next look, the autoscaler would remove the replica again.
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     let said = lab.ok(&["scale", "tcp", "2"]);
     assert!(said.contains("tcp 1 → 2") && said.contains("autoscaler"), "{said}");
@@ -341,7 +341,7 @@ fn watch_ends_when_its_output_is_closed() {
     let lab = Lab::new("pipe");
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     let watch = lab.spawn(&["watch", "--from-start"]);
-    // Nothing that is worth a line happens on this platform any more: only the closed pipe can tell.
+    // No more events happen on this platform, so only the closed pipe can end it.
     assert_eq!(watch.finish_unread(SOON), Some(0));
 }
 
@@ -363,7 +363,7 @@ fn down_graceful_drains_first() {
 }
 
 fn established(lab: &Lab) -> u64 {
-    // From the kernel's table, so that it does not depend on the platform's scrape interval.
+    // From the kernel's table, so it does not depend on the platform's scrape interval.
     let port = format!(":{:04X}", lab.endpoint().port());
     let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
     let ip = match lab.endpoint().ip() {

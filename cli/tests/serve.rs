@@ -1,4 +1,4 @@
-//! `playctl serve`: its help, and its outputs.
+//! `playctl serve`: help and outputs.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -23,7 +23,7 @@ fn help_has_every_variable_with_its_default_and_meaning() {
         ("gateway", &gateway::settings::variables::ALL[..]),
     ] {
         let text = lab.ok(&["serve", service, "--help"]);
-        // Lines are wrapped where the terminal ends.
+        // Lines are wrapped at the terminal's width.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for variable in variables {
             let default = variable.default.map_or(String::new(), |default| format!("={default}"));
@@ -44,7 +44,7 @@ fn a_service_that_does_not_exist_is_named_with_the_nearest() {
     }
 }
 
-/// A pipe that nobody reads and that has no room left.
+/// A full pipe without a reader.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
@@ -55,7 +55,7 @@ fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     (reader, writer)
 }
 
-/// Does not outlive its test, whatever that comes to.
+/// A service that does not outlive its test, even if it fails.
 struct Service(Child);
 
 impl Drop for Service {
@@ -148,7 +148,7 @@ fn a_taken_port_is_named_with_its_holder_and_the_variable() {
     }
 }
 
-/// What a service says on stderr until a line has all of `words`.
+/// A service's stderr until a line contains all of `words`.
 fn says(mut command: std::process::Command, words: &[&str]) {
     use std::io::BufRead as _;
     let mut service = Service(command.stderr(Stdio::piped()).spawn().unwrap());

@@ -1,4 +1,4 @@
-//! The command line itself: help, wrong words, exit codes.
+//! The command line itself: help, wrong arguments, exit codes.
 
 mod support;
 
