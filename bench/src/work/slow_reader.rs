@@ -1,4 +1,4 @@
-//! One client that does not read, beside a thousand that do.
+//! One client that does not read, next to a thousand that do.
 
 use std::{
     io::Write,
