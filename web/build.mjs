@@ -1,12 +1,12 @@
-// Makes dist/: one script and one style for each page, by the same bytes on every machine. The report's are put into a
-// file of their own by `playctl report --html`, so they may refer to nothing else.
+// Builds dist/: one script and one style for each page, with the same bytes on every machine. `playctl report --html`
+// puts the report's into a single file, so they must not refer to anything else.
 import { rm } from "node:fs/promises";
 import { build } from "vite";
 
-/** A frame that is never drawn, as in a page that nobody looks at, is waited for no longer than this, ms. */
+/** Maximum wait for a frame, ms: a hidden page never draws one. */
 const PATIENCE = 200;
-// What stands in a page is painted first. Merely to evaluate the script takes longer than that: it is a function, of which
-// nothing is run or even compiled before.
+// The page's own markup is painted first, because evaluating the script takes longer. So the script is a function, which
+// is not run or even compiled before that.
 const FIRST = "(()=>{let begun=false;const begin=()=>{if(begun)return;begun=true;";
 const LAST = `};requestAnimationFrame(()=>setTimeout(begin));setTimeout(begin,${PATIENCE})})();`;
 

@@ -1,15 +1,15 @@
-//! What the web pages are made of. `npm run build` makes it from `src/` and it is committed, so that building playctl
-//! takes no Node; `.ci/run web` checks that it is what the sources give.
+//! The files of the web pages. `npm run build` generates them from `src/`, and they are committed so that building
+//! playctl does not need Node; `.ci/run web` checks that they match the sources.
 
-/// The script of a report, which `report::html` puts into a page.
+/// A report's script, which `report::html` puts into a page.
 pub const REPORT_SCRIPT: &str = include_str!("dist/report/report.js");
-/// Its style.
+/// A report's style.
 pub const REPORT_STYLE: &str = include_str!("dist/report/report.css");
 
 /// One file of the page "Server-User Network".
 #[derive(Debug, Clone, Copy)]
 pub struct File {
-    /// Where it is served.
+    /// The path at which it is served.
     pub path: &'static str,
     pub content_type: &'static str,
     pub body: &'static str,
@@ -34,16 +34,16 @@ pub const PAGE: [File; 3] = [
 mod tests {
     use super::*;
 
-    /// The report's stand within a page: nothing in them may end their element or be read as another one, and they refer
-    /// to nothing that would have to be loaded.
+    /// The report's files are embedded in a page: nothing in them may end their element or look like another one, and
+    /// they must not load anything.
     #[test]
-    fn what_stands_within_a_report_cannot_end_its_element_and_loads_nothing() {
+    fn files_within_a_report_cannot_end_their_element_or_load_anything() {
         for (text, element) in [(REPORT_SCRIPT, "</script"), (REPORT_STYLE, "</style")] {
             let lower = text.to_lowercase();
             for forbidden in [element, "<!--", "<script", "@import", "sourcemappingurl", "import("] {
                 assert!(!lower.contains(forbidden), "{forbidden}");
             }
-            // A line end that a page's reader would change would change the hash, too.
+            // A line end that parsers normalise would change the hash.
             assert!(!text.contains('\r'));
         }
         assert!(!REPORT_STYLE.contains("url("));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_loads_its_own_files_alone() {
+    fn the_page_loads_only_its_own_files() {
         let [index, ..] = PAGE;
         for file in &PAGE[1..] {
             assert!(

@@ -1,12 +1,12 @@
-// Whether every package has a licence that we take. What ends up in dist/ has none but these; two tools that only build
-// or test have another one.
+// Checks that every package has an accepted licence. Packages in dist/ have only these; two tools for building and
+// testing have others.
 import { readFileSync } from "node:fs";
 
 const TAKEN = ["MIT", "ISC", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "Apache-2.0"];
-/** MPL-2.0: Vite's reader of CSS, and the rules of accessibility. Nothing of them is in dist/. */
+/** MPL-2.0: Vite's CSS parser, and the accessibility rules. They are not in dist/. */
 const TOOLS = /^node_modules\/(lightningcss(-[a-z0-9-]+)?|axe-core)$/;
 
-/** The font that the pictures of the tests are made with: Bitstream Vera's licence, which is free. Nothing of it is in dist/. */
+/** The font of the tests' pictures: Bitstream Vera's licence, which is free. It is not in dist/. */
 const FONT = "node_modules/dejavu-fonts-ttf";
 
 const { packages } = JSON.parse(readFileSync("package-lock.json", "utf8"));

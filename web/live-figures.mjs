@@ -1,4 +1,4 @@
-// The figures of the live page, on a platform under load that web/live-figures has brought up.
+// The figures of the live page, on a platform under load that web/live-figures brings up.
 import { readdirSync, readFileSync } from "node:fs";
 import { get } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
@@ -8,7 +8,7 @@ const { REPLICAS, CONNECTIONS, SECONDS_EACH, XDG_STATE_HOME, HOME, PLAYCTL_PLATF
 const SECONDS = Number(SECONDS_EACH);
 const PAGES = 50;
 const SILENT = 10;
-/** Clock ticks of /proc a second: fixed by the kernel's interface. */
+/** Clock ticks per second in /proc: fixed by the kernel's interface. */
 const TICKS = 100;
 
 const link = playctl(["dashboard"]).trim();
@@ -25,7 +25,7 @@ function cpu(pid) {
 /** Resident memory, KiB. */
 const memory = (pid) => Number(readFileSync(`/proc/${pid}/status`, "utf8").match(/VmRSS:\s+(\d+)/)[1]);
 
-/** The process that serves the page, by its words: a thread of the supervisor's started it. */
+/** The process that serves the page, found by its arguments: a thread of the supervisor started it. */
 function server() {
   const threads = readdirSync(`/proc/${supervisor}/task`);
   const children = threads.flatMap((thread) => readFileSync(`/proc/${supervisor}/task/${thread}/children`, "utf8").split(" ").filter(Boolean));
@@ -42,7 +42,7 @@ async function connected() {
   }
 }
 
-/** CPU of a process over the time that is measured, in per cent of a core. */
+/** CPU of a process over the measured time, in per cent of a core. */
 async function share(pids, during = () => pause(SECONDS * 1000)) {
   const [began, before] = [performance.now(), pids.map(cpu)];
   await during();
@@ -89,7 +89,7 @@ const { bytes } = await tab.evaluate(async () => ({ bytes: (await (await fetch("
 console.log(`the story takes ${Math.round(bytes / 1024)} KiB`);
 await context.close();
 
-// Pages as connections: each reads the news and fetches the story as the page does; those that are silent read nothing.
+// Pages as connections: each reads the news and fetches the story like a page; silent ones read nothing.
 const pages = Array.from({ length: PAGES }, (_, number) => ({ id: 0, at: 0, silent: number < SILENT }));
 const requests = pages.map((one) => {
   const request = get(`${base}news`, (response) => {
@@ -99,7 +99,7 @@ const requests = pages.map((one) => {
       if (id) [one.id, one.at] = [Number(id.slice(4)), performance.now()];
     });
   });
-  // The server drops those that do not read.
+  // The server drops pages that do not read.
   return request.on("error", () => {});
 });
 const memoryBefore = [memory(supervisor), memory(page)];

@@ -1,5 +1,5 @@
-// The figures of docs/reports.md, in the Chromium that CHROMIUM names: `node measure.mjs PAGE_URL`. web/figures has the
-// whole way. Fails where a figure is above its limit.
+// The figures of docs/reports.md, in the Chromium that CHROMIUM names: `node measure.mjs PAGE_URL`. web/figures runs all
+// steps. Fails if a figure is above its limit.
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ function told(what, value, most, unit) {
   console.log(`${what.padEnd(48)} ${String(Math.round(value)).padStart(6)} ${unit}, at most ${most}${over ? "  <-- above" : ""}`);
 }
 
-/** By a page's own clock, which begins with the navigation: when it was first painted, and when it answered first. */
+/** By a page's own clock, which starts with the navigation: when it was first painted, and when it first responded. */
 async function opened(url) {
   const times = [];
   for (let time = 0; time < OPENED; time += 1) {
@@ -31,7 +31,7 @@ async function opened(url) {
         const paint = await new Promise((resolve) => {
           new PerformanceObserver((list) => list.getEntriesByName("first-contentful-paint").forEach((entry) => resolve(entry.startTime))).observe({ type: "paint", buffered: true });
         });
-        // What was asked after all of the page's own work, and after a frame was drawn with it.
+        // Requested after all of the page's own work, and after a frame was drawn with it.
         const answered = await new Promise((resolve) => requestAnimationFrame(() => setTimeout(() => resolve(performance.now()))));
         return { paint, answered };
       }),

@@ -1,10 +1,10 @@
-// The pictures in docs/: `node shoot.mjs REPORT_URL COMPARED_URL PAGE_URL LIVE_URL`, of the browser that CHROMIUM names.
-// web/pictures has the whole way.
+// The pictures in docs/: `node shoot.mjs REPORT_URL COMPARED_URL PAGE_URL LIVE_URL`, with the browser that CHROMIUM
+// names. web/pictures runs all steps.
 import { close, root, view } from "./test/browser.mjs";
 
 const [report, compared, served, live] = process.argv.slice(2);
 
-/** `part`: only this; `until`: from the top of the page to the end of this. */
+/** `part`: only this element; `until`: from the top of the page to the end of this element. */
 async function shoot(name, url, { width = 1120, height = 760, part, until, prepare }) {
   const { page, end } = await view(url, { width, height, steady: true, expected: () => true });
   await page.locator(".bubble, .mark").first().waitFor();
@@ -12,14 +12,14 @@ async function shoot(name, url, { width = 1120, height = 760, part, until, prepa
   await prepare?.(page);
   const path = `${root}docs/${name}.png`;
   const bottom = until && (await page.locator(until).evaluate((element) => Math.ceil(element.getBoundingClientRect().bottom + scrollY)));
-  // Not as a picture of the whole page: for that the window is made tiny for a moment, and curves are drawn anew.
+  // Not as a picture of the whole page: that briefly makes the window tiny, and redraws the curves.
   if (until) await page.setViewportSize({ width, height: bottom });
   await page.evaluate(() => scrollTo(0, 0));
   await (part ? page.locator(part).screenshot({ path }) : page.screenshot({ path }));
   await end();
 }
 
-// What explains itself is shown doing so.
+// Elements with an explanation are shown with it.
 await shoot("report", report, {
   until: "#time-line",
   prepare: (page) => page.getByRole("button", { name: /4 → 3/ }).first().focus(),

@@ -15,9 +15,9 @@ pub(crate) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
-    /// Things for each second of CPU time.
+    /// Units of work per second of CPU time.
     PerCpuSecond,
-    /// Bytes for each second of CPU time.
+    /// Bytes per second of CPU time.
     BytesPerCpuSecond,
     Bytes,
     /// CPUs in use.
@@ -64,7 +64,7 @@ fn scaled(value: f64, step: f64, units: &[&str]) -> String {
     format!("{value:.digits$}{unit}")
 }
 
-/// What `playctl` should reach.
+/// The goal for `playctl`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "goal", rename_all = "kebab-case")]
 pub(crate) enum Goal {

@@ -11,7 +11,7 @@ use rustix::{
     io::Errno,
 };
 
-/// How many events one wait takes.
+/// Maximum number of events per wait.
 const BATCH: usize = 256;
 
 /// Room for the events of one wait.
@@ -19,7 +19,7 @@ pub(crate) fn events() -> Vec<Event> {
     Vec::with_capacity(BATCH)
 }
 
-/// Fills `events` with what has happened; with nothing after a time-out or a signal, such as when a tracer attaches.
+/// Fills `events`; leaves it empty after a time-out or a signal, such as when a tracer attaches.
 pub(crate) fn wait(epoll: &OwnedFd, events: &mut Vec<Event>, timeout: Option<&Timespec>) -> io::Result<()> {
     events.clear();
     match epoll::wait(epoll, spare_capacity(events), timeout) {

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_rows_replace_older_ones_and_the_others_stay_whatever_machine_they_are_from() {
+    fn newer_rows_replace_older_ones_and_other_rows_stay() {
         let results = |cpus, names: &[&str], rounds| Results {
             machine: machine(cpus),
             rows: names.iter().map(|name| Row { rounds, ..row(name) }).collect(),

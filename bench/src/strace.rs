@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_of_strace_are_read() {
+    fn strace_tables_are_parsed() {
         let table = "    calls syscall\n--------- ----------------\n    54322 sendto\n      211 epoll_wait\n--------- ----------------\n    54533 total\n";
         let calls = parse(table);
         assert_eq!(calls.len(), 2);

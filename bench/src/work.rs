@@ -40,7 +40,7 @@ pub(crate) struct Work {
     /// A description for the document.
     pub(crate) about: String,
     pub(crate) contestants: Vec<Contestant>,
-    /// Shows that something runs and what it costs; more rounds would add nothing.
+    /// Shows that something works and what it costs; more rounds would add nothing.
     pub(crate) once: bool,
     pub(crate) figures: Vec<Figure>,
     /// Starts the contestant, puts it under load, and gives one value for each figure.

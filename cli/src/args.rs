@@ -99,7 +99,7 @@ fn understood(words: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> c
 }
 
 fn typed(matches: &ArgMatches) -> Vec<&'static str> {
-    // The command's own have all of them, wherever they were typed.
+    // The command's own matches contain all of them, wherever they were typed.
     let mut own = matches;
     while let Some((_, matches)) = own.subcommand() {
         own = matches;
@@ -110,28 +110,28 @@ fn typed(matches: &ArgMatches) -> Vec<&'static str> {
     NAMES_A_PLATFORM.into_iter().filter_map(|(id, flag)| is_typed(id).then_some(flag)).collect()
 }
 
-/// What could not be parsed, or was no more than a question (`--help`).
+/// A parse error, or the answer to a question (`--help`).
 #[derive(Debug)]
 pub(crate) struct UsageError {
     error: clap::Error,
-    /// The output that was asked for, as far as can be told.
+    /// The requested output, as far as it can be determined.
     pub wants: Output,
 }
 
 impl UsageError {
-    /// Help or version, which were asked for.
+    /// Help or version, on request.
     pub(crate) fn is_answer(&self) -> bool {
         !self.error.use_stderr()
     }
 
-    /// For people; `colored` with clap's own colours.
+    /// As text; `colored` has clap's own colours.
     pub(crate) fn text(&self, colored: bool) -> String {
         let text = self.error.render();
         let text = if colored { text.ansi().to_string() } else { text.to_string() };
         if self.error.kind() != ErrorKind::ValueValidation {
             return text;
         }
-        // What Rust's own parsers say is not for people.
+        // Messages of Rust's own parsers are not meant for users.
         [
             ("invalid digit found in string", "expected a whole number"),
             ("cannot parse integer from empty string", "expected a whole number"),
@@ -174,7 +174,7 @@ mod tests {
 
     /// clap prints a line end for `{n}`, whatever it was meant to say.
     #[test]
-    fn no_text_of_the_help_has_a_placeholder_that_clap_takes_for_its_own() {
+    fn help_texts_have_no_placeholder_that_clap_expands() {
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
             let own = [command.get_about(), command.get_long_about(), command.get_after_help()];
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    /// The words of a line of a document, as a shell would split it; `None`: it is no command of ours.
+    /// The words of a document's line, as a shell would split it; `None`: it is not one of our commands.
     fn words(line: &str) -> Option<Vec<String>> {
         let line = line.trim_start_matches("$ ");
         let line =
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documents_commands_are_accepted() {
+    fn commands_in_the_documents_are_accepted() {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let pages = ["README.md", "docs/cluster.md", "docs/minikube.md", "docs/argocd.md", "docs/images.md"];
         let (mut commands, mut refused) = (0, Vec::new());

@@ -52,7 +52,7 @@ use crate::{
     results,
 };
 
-/// A command line that says nothing that can be done.
+/// Ends an invocation without a command to run: prints the help, or the usage error.
 pub(crate) fn misused(usage: &UsageError) -> ExitCode {
     if usage.is_answer() {
         let text = usage.text(std::io::stdout().is_terminal());
@@ -64,7 +64,7 @@ pub(crate) fn misused(usage: &UsageError) -> ExitCode {
             _ => exit::DONE.into(),
         };
     }
-    // Nobody is left to tell when stderr is gone too.
+    // If stderr is gone too, there is nowhere to report it.
     let _ = write!(std::io::stderr().lock(), "{}", usage.text(std::io::stderr().is_terminal()));
     if usage.wants != Output::Human {
         let text = usage.text(false);
@@ -80,11 +80,11 @@ pub(crate) fn misused(usage: &UsageError) -> ExitCode {
 /// Runs the command and turns its outcome into an exit code.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let Cli { mut global, command } = cli;
-    // It is about a cluster, whatever else is.
+    // It always acts on a cluster.
     if matches!(command, Command::Argocd(_)) && global.target == TargetKind::Local {
         global.target = TargetKind::Cluster;
     }
-    // These run for as long as their process lives and take signals themselves.
+    // These run as long as their process and handle signals themselves.
     let command = match command {
         #[cfg(feature = "local")]
         Command::Serve(args) => return conclude(&Printer::new(&global), serve::run(args)),
@@ -146,7 +146,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 fn conclude(printer: &Printer, outcome: Outcome) -> ExitCode {
     let outcome = match printer.lost() {
-        // A result that nobody can read is none, whatever it says; and what was broken off because of that was not
+        // An unreadable result is a failure, whatever it says; and a command that ended because of it was not
         // interrupted.
         Some(error) if !outcome.as_ref().is_err_and(|failure| failure.code != exit::INTERRUPTED) => {
             Err(Failure::failed(format!("could not write to standard output: {error}")))
@@ -156,7 +156,7 @@ fn conclude(printer: &Printer, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(code) => code.into(),
         Err(failure) => {
-            // Only the user interrupts, who needs no document to know it.
+            // The user interrupted it, and needs no document to know that.
             if failure.code != exit::INTERRUPTED {
                 printer.failure(&results::Failure::new(&failure, printer));
             }

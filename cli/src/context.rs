@@ -1,4 +1,4 @@
-//! What every command gets.
+//! The context of every command.
 
 use platform::exit;
 
@@ -9,7 +9,7 @@ use crate::{
     printer::Printer,
 };
 
-/// The options that all commands share, and how a command talks to its user.
+/// The options common to all commands, and the command's output.
 pub(crate) struct Context {
     pub global: Global,
     pub printer: Printer,
@@ -17,7 +17,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The outcome of a command that runs until nobody wants it any more.
+    /// The outcome of a command that runs until it is stopped.
     pub(crate) fn ended(&self) -> Outcome {
         if self.interrupt.is_set() { Err(Failure::interrupted()) } else { Ok(exit::DONE) }
     }

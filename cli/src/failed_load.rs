@@ -1,14 +1,13 @@
-//! Why a load showed nothing, in words: nobody connected, or nobody answered.
+//! Explains a load without results: no client could connect, or no server answered.
 
 use platform::event::{Counters, LoadSummary};
 use scenario::Scenario;
 
-/// Why streams of a pair that nobody has open are refused, and what to do.
+/// Why streams of an unused pair are refused, and what to do.
 const OLD_LOCKS: &str = "a departing client leaves its lock in Redis to expire, so a load within LOCK_TTL (60 s) of \
                          another one meets its locks: wait for a minute, or set stream.env.LOCK_RELEASE=true";
 
-/// What is to be known of a load that did not show what it should: some of its streams may have met the locks of a load
-/// before it.
+/// A remark for a load that missed its expectations: some of its streams may have met the locks of an earlier load.
 pub(crate) fn old_locks(summary: &LoadSummary) -> Option<String> {
     let refused = summary.totals.streams_refused;
     let as_expected = summary.expectations.iter().all(|result| result.met);
@@ -36,7 +35,7 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
         ));
     }
     let first = first_error.as_ref().map(|error| format!("; the first: {error}")).unwrap_or_default();
-    // Somebody took the connections, and did not answer as was asked.
+    // Something accepted the connections, but did not answer as requested.
     let was_there = totals.connects_cut_off > 0 || !summary.endings.is_empty();
     let question = match plan.protocol.as_str() {
         "ws" if was_there => "does a WebSocket server listen there, and is this its --path?",
@@ -55,7 +54,7 @@ pub(crate) fn nobody_there(summary: &LoadSummary) -> Option<String> {
     ))
 }
 
-/// A load that expects answers and gets none, or none right.
+/// A load that expects answers and gets none, or only wrong ones.
 pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<String> {
     let LoadSummary { totals, plan, first_wrong_answer, first_error, .. } = summary;
     let ended_by_server = totals.eof + totals.eof_after_notice + totals.reset;
@@ -89,7 +88,7 @@ pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<S
     }
     let codes = codes(summary);
     let sent = format!("none of {} messages to {} was answered", totals.messages_sent, plan.target);
-    // What was seen, the most telling first.
+    // The observations, most informative first.
     Some(if let Some(first) = first_wrong_answer {
         format!("{sent} as expected; the first answer was {first}")
     } else if ended_by_server > 0 {
@@ -108,7 +107,7 @@ pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<S
     })
 }
 
-/// With which codes it did: ` (1013 Maximum connections per host reached: 40)`.
+/// The codes of the closes: ` (1013 Maximum connections per host reached: 40)`.
 fn codes(summary: &LoadSummary) -> String {
     let codes: Vec<String> = summary.endings.iter().map(report::ending).collect();
     if codes.is_empty() { String::new() } else { format!(" ({})", codes.join(", ")) }

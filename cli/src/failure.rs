@@ -1,4 +1,4 @@
-//! How a command ends: an exit code, or why it failed.
+//! The outcome of a command: an exit code, or why it failed.
 
 use platform::{TargetError, exit};
 
@@ -6,10 +6,10 @@ use platform::{TargetError, exit};
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub code: u8,
-    /// For programs: what kind of failure it is.
+    /// For programs: the kind of failure.
     pub kind: String,
     pub message: String,
-    /// Whether the same command may succeed later without anybody changing anything.
+    /// Whether the same command may succeed later without any changes.
     pub retry: bool,
 }
 
@@ -46,7 +46,7 @@ impl Failure {
 impl From<TargetError> for Failure {
     fn from(error: TargetError) -> Self {
         let failure = Self { retry: error.is_temporary(), ..Self::new(error.exit_code(), error.to_string()) };
-        // The error's own tag says more than the exit code, except where it says nothing.
+        // The error's own tag is more specific than the exit code, except for the generic one.
         match serde_json::to_value(&error)
             .ok()
             .and_then(|error| Some(error.get("kind")?.as_str()?.to_owned()))
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_program_learns_what_kind_of_failure_it_is_and_whether_to_try_again() {
+    fn the_kind_of_a_failure_says_whether_to_try_again() {
         let message = || "words".to_owned();
         for (error, kind, retry) in [
             (TargetError::Other { message: message() }, "failed", false),

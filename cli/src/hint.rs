@@ -1,7 +1,7 @@
-//! Commands in messages, completed so that they can be copied as they are.
+//! Commands in messages, completed so that they can be copied unchanged.
 //!
-//! Engines name the command (`start it with: playctl up`) and do not know how this invocation was told which platform
-//! it is about. That is added here, for all of them.
+//! Engines name the command (`start it with: playctl up`) but do not know which options selected the platform for this
+//! invocation. Those are added here, for all of them.
 
 /// The commands that act on a platform.
 const COMMANDS: [&str; 18] = [
@@ -27,8 +27,8 @@ const COMMANDS: [&str; 18] = [
 
 const PROGRAM: &str = "playctl ";
 
-/// Puts `selection` ([`crate::options::Global::selection`]) before every command of `text` that does not say which platform
-/// it is about.
+/// Puts `selection` ([`crate::options::Global::selection`]) before every command in `text` that does not select a
+/// platform.
 pub(crate) fn complete(text: &str, selection: &str) -> String {
     if selection.is_empty() {
         return text.to_owned();
@@ -51,7 +51,7 @@ pub(crate) fn complete(text: &str, selection: &str) -> String {
     completed
 }
 
-/// A message apart from its hint: the last clause, if that names a command of ours.
+/// Splits a message from its hint: the last clause, if that names one of our commands.
 pub(crate) fn split(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once("; ") {
         Some((message, hint)) if hint.contains(PROGRAM) => (message, Some(hint)),
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_get_the_platform_and_nothing_else_does() {
+    fn only_commands_in_a_hint_get_the_platform() {
         for (text, completed) in [
             ("start it with: playctl up", "start it with: playctl --platform blue up"),
             (

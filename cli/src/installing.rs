@@ -1,4 +1,4 @@
-//! From the command line to a platform that is installed in a cluster, and how that is shown.
+//! From the command line to an installed platform in a cluster, and its progress.
 
 use cluster::install::{Installer, Progress, Stop};
 
@@ -10,7 +10,7 @@ use crate::{
     platform_source,
 };
 
-/// The platform of this name, in the cluster and namespace that the options choose. Ctrl-C stops what it does.
+/// The platform with this name, in the cluster and namespace that the options select. Ctrl-C stops its actions.
 pub(crate) fn connect(context: &Context) -> Result<Installer, Failure> {
     let ClusterArgs { kubeconfig, context: kube_context, namespace, hpa } = context.global.cluster.clone();
     if hpa.is_some() {
@@ -25,7 +25,7 @@ pub(crate) fn connect(context: &Context) -> Result<Installer, Failure> {
     to(context, &cluster::Options { kubeconfig, context: kube_context, namespace, hpa })
 }
 
-/// The same in a cluster that is known by other means.
+/// The same in a known cluster.
 pub(crate) fn to(context: &Context, options: &cluster::Options) -> Result<Installer, Failure> {
     let stop = Stop::default();
     let stopping = stop.clone();
@@ -34,7 +34,7 @@ pub(crate) fn to(context: &Context, options: &cluster::Options) -> Result<Instal
     Ok(Installer::connect(options, &context.global.platform, stop)?)
 }
 
-/// Shows progress: a live line for what is being done, lines for what happened.
+/// Shows progress: a live line for the current action, and lines for completed ones.
 pub(crate) fn teller(context: &Context) -> impl FnMut(Progress<'_>) + use<'_> {
     let mut timeline = platform_source::timeline(context);
     move |progress| match progress {

@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and SIGHUP (a terminal that was closed): the first asks the command to end and clean up, the second ends the process at once.
+//! Ctrl-C, SIGTERM and SIGHUP (the terminal was closed): the first asks the command to end and clean up, the second ends
+//! the process at once.
 
 use std::{
     io,
@@ -16,19 +17,19 @@ type Callback = Box<dyn FnOnce() + Send>;
 #[derive(Default)]
 struct Shared {
     set: AtomicBool,
-    /// Waiting where nothing else ends it.
+    /// The process may be blocked where nothing else can end it.
     reading: AtomicBool,
     callbacks: Mutex<Vec<Callback>>,
 }
 
-/// Whether this invocation was asked to end. Clones share the state.
+/// Whether this invocation was asked to end. Clones share that.
 #[derive(Clone, Default)]
 pub(crate) struct Interrupt {
     shared: Arc<Shared>,
 }
 
 impl Interrupt {
-    /// From here on the signals are taken; call once per process.
+    /// Handles the signals from here on; call this once per process.
     pub(crate) fn install() -> io::Result<Self> {
         let interrupt = Self::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
@@ -60,7 +61,7 @@ impl Interrupt {
         self.shared.set.load(Ordering::SeqCst)
     }
 
-    /// Runs `callback` on interruption, at once if it has happened already.
+    /// Runs `callback` on interruption, or at once if that has already happened.
     pub(crate) fn on_interrupt(&self, callback: impl FnOnce() + Send + 'static) {
         {
             let mut callbacks = self.shared.callbacks.lock();
@@ -72,12 +73,12 @@ impl Interrupt {
         callback();
     }
 
-    /// For a command that has nothing to clean up, and may wait where nothing else ends it: in the opening of a pipe.
+    /// For a command that has nothing to clean up, and may block where nothing else can end it: while opening a pipe.
     pub(crate) fn end_at_the_first(&self) {
         self.on_interrupt(|| end_at_once());
     }
 
-    /// Runs what has nothing to clean up yet and may wait where nothing else ends it, in the opening of a pipe.
+    /// Runs work that has nothing to clean up yet, and may block where nothing else can end it: while opening a pipe.
     pub(crate) fn ending_at_once<R>(&self, read: impl FnOnce() -> R) -> R {
         self.shared.reading.store(true, Ordering::SeqCst);
         if self.is_set() {
@@ -109,7 +110,7 @@ async fn next(signal: &mut Option<Signal>) {
     }
 }
 
-/// Whether this process was started to outlive its terminal (`nohup`): that must stay so.
+/// Whether this process was started to outlive its terminal (`nohup`), which must be respected.
 fn ignores_hangup() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_hangup_ignored(&status))
 }

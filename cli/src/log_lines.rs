@@ -1,4 +1,4 @@
-//! What became of the log lines that replicas were to ship to Kafka, as they count them themselves (docs/telemetry.md).
+//! The fate of replicas' log lines for Kafka, by the replicas' own counts (docs/telemetry.md).
 
 use std::{
     collections::BTreeMap,
@@ -17,17 +17,17 @@ use crate::{failure::Failure, platform_source::spawn};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const INTERVAL: Duration = Duration::from_secs(1);
-/// A page of metrics is smaller.
+/// Above the size of any page of metrics.
 const PAGE_BYTES_MAX: u64 = 1024 * 1024;
-/// A service that cannot be counted this often in a row is worth a word: replicas that start or end take less.
+/// After this many consecutive failures to count a service, it is reported: starting or ending replicas take less time.
 const LOOKS_WITHOUT_COUNT: u32 = 5;
 
-/// Ends the counting when dropped.
+/// Dropping it ends the counting.
 pub(crate) struct Counting {
     _stop: mpsc::Sender<()>,
 }
 
-/// Counts once a second. `tell` gets an event per service and says whether anybody still wants to know.
+/// Counts once a second. `tell` gets an event per service and returns whether to continue.
 pub(crate) fn count(
     target: Arc<dyn Target>,
     tell: impl Fn(EventKind) -> bool + Send + 'static,
@@ -53,7 +53,8 @@ struct Counter {
 }
 
 impl Counter {
-    /// One look at all replicas. Leaves out a service with a replica that does not answer: half a count is none.
+    /// Counts all replicas once. Leaves out a service with a replica that does not answer, since its count is
+    /// incomplete.
     fn look(&mut self, services: &[ServiceSnapshot]) -> Vec<EventKind> {
         services.iter().filter_map(|service| self.look_at(service)).collect()
     }
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(value(&page, "tcp_log_lines_shipped_total"), Some(11));
         assert_eq!(value(&page, "tcp_log_lines_dropped_total"), None);
     }
-    /// Answers one request after the other with a page, at a port of its own.
+    /// Answers every request with a page, on its own port.
     fn serve(page: &'static str) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_counted_is_named_once() {
+    fn services_that_cannot_be_counted_are_named_once() {
         let other = serve("HTTP/1.1 404 Not Found\r\n\r\n");
         for (service, expected) in [
             (service("tcp", None), "the platform does not report the metrics port of tcp-0"),

@@ -1,4 +1,4 @@
-//! Which minikube profile an invocation is about.
+//! The minikube profile of an invocation.
 
 use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
 
@@ -7,7 +7,7 @@ use platform::TargetError;
 
 use crate::{context::Context, failure::Failure};
 
-/// The profile that this invocation is about.
+/// The profile of this invocation.
 pub(crate) fn profile(context: &Context) -> Result<Minikube, Failure> {
     let global = &context.global;
     if global.cluster.context.is_some() {
@@ -27,7 +27,7 @@ pub(crate) fn profile(context: &Context) -> Result<Minikube, Failure> {
     Ok(Minikube::new(options, Arc::new(told)).map_err(TargetError::from)?)
 }
 
-/// Where is kept what has to be known later, one folder a profile.
+/// The folder for state that later invocations need, one per profile.
 fn state_folder() -> Result<PathBuf, Failure> {
     let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::home_dir().map(|home| home.join(".local/state"));

@@ -1,4 +1,4 @@
-//! Files that a command leaves beside what it prints.
+//! Files that a command writes in addition to its output.
 
 use std::{
     fs::{self, OpenOptions, Permissions},
@@ -9,8 +9,8 @@ use std::{
 
 use crate::failure::Failure;
 
-/// Whether they can be written, before work whose result could not be kept. What the command reads (`inputs`) must stay
-/// what it is, and two outputs cannot share a file.
+/// Checks that they can be written, before work whose result would be lost. The command's inputs must not be
+/// overwritten, and two outputs cannot share a file.
 pub(crate) fn check<'a>(
     inputs: impl IntoIterator<Item = &'a Path>,
     outputs: impl IntoIterator<Item = &'a Path>,
@@ -28,7 +28,7 @@ pub(crate) fn check<'a>(
             .map_err(|error| Failure::usage(format!("cannot write {}: {error}", path.display())))?;
         let file = File::of(path);
         if !existed {
-            // It was made to see whether it can be.
+            // It was only created as a test.
             let _ = fs::remove_file(path);
         }
         let Some(file) = file else { continue };
@@ -40,22 +40,22 @@ pub(crate) fn check<'a>(
     Ok(())
 }
 
-/// A regular file, whatever leads to it.
+/// Identifies a regular file, whatever path leads to it.
 #[derive(Debug, PartialEq, Eq)]
 struct File(PathBuf);
 
 impl File {
-    /// `None`: it is not there, or no regular file.
+    /// `None`: it does not exist, or is not a regular file.
     fn of(path: &Path) -> Option<Self> {
         let path = path.canonicalize().ok()?;
         path.is_file().then_some(Self(path))
     }
 }
 
-/// Puts a file in place whole or not at all: after a failure the file that was there is as it was.
+/// Writes a file completely or not at all: after a failure, the old file is unchanged.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let written = match fs::metadata(path) {
-        // Pipes and terminals take what comes.
+        // Pipes and terminals cannot be replaced.
         Ok(metadata) if !metadata.is_file() => fs::write(path, text),
         present => replace(path, text, present.ok().map(|metadata| metadata.mode())),
     };
@@ -63,10 +63,10 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn replace(path: &Path, text: &str, mode: Option<u32>) -> io::Result<()> {
-    // A link stays one: what it leads to is replaced.
+    // A link stays a link: its target is replaced.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // As every new file: the umask takes its part of it.
+    // The umask applies, as for every new file.
     let everybody = Permissions::from_mode(0o666);
     let mut unfinished =
         tempfile::Builder::new().prefix(".playctl-").permissions(everybody).tempfile_in(folder)?;
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_written_over_what_is_read_or_was_just_written() {
+    fn outputs_never_overwrite_an_input_or_another_output() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("run"), "kept").unwrap();
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn two_new_outputs_of_one_name_are_one_file() {
+    fn two_new_outputs_with_one_name_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (new, same) = (folder.path().join("new"), folder.path().join(".").join("new"));
         assert!(check([], [new.as_path(), &same]).is_err());
@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), "two");
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
         assert!(link.is_symlink());
-        // Nothing unfinished is left.
+        // No unfinished file is left behind.
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
         write(Path::new("/dev/null"), "x").unwrap();
     }

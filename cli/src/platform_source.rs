@@ -1,4 +1,4 @@
-//! From the command line to a platform that can be acted upon.
+//! From the command line to a platform.
 
 use std::{
     ops::ControlFlow,
@@ -17,10 +17,10 @@ use crate::{
     options::{ClusterArgs, Global, TargetKind},
 };
 
-/// How long a platform may stay silent before the wait for it is shown.
+/// How long a platform may be silent before the wait is shown.
 const SHOWN_AFTER: Duration = Duration::from_secs(2);
 
-/// The platform that `--platform` and `--target` name, running or not.
+/// The platform that `--platform` and `--target` select, running or not.
 pub(crate) fn target(context: &Context) -> Result<Arc<dyn Target>, Failure> {
     let global = &context.global;
     match global.target {
@@ -50,7 +50,7 @@ pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> 
         return match ClusterTarget::connect(&options, Some(on_wait)) {
             Ok(target) => Ok(Arc::new(target.of_minikube(profile))),
             Err(TargetError::Interrupted) => Err(Failure::interrupted()),
-            // A profile that is not there or not running says more than an API server that does not answer.
+            // A missing or stopped profile explains more than an API server that does not answer.
             Err(error) => Err(profile.check().err().map_or(error, TargetError::from).into()),
         };
     }
@@ -63,12 +63,12 @@ pub(crate) fn cluster(context: &Context) -> Result<Arc<ClusterTarget>, Failure> 
 
 /// The cluster of a minikube profile, which is a context of the same name.
 pub(crate) fn minikube_options(global: &Global, profile: &str) -> cluster::Options {
-    // Where `up` installs it.
+    // `up` installs it there.
     let namespace = global.cluster.namespace.clone().or_else(|| Some(global.platform.clone()));
     cluster::Options { context: Some(profile.to_owned()), namespace, ..cluster_options(global) }
 }
 
-/// The cluster that a command is about: minikube's, or the one that the command line names.
+/// The cluster of a command: minikube's, or the one that the command line names.
 pub(crate) fn options(context: &Context) -> Result<cluster::Options, Failure> {
     let global = &context.global;
     if global.target == TargetKind::Minikube {
@@ -90,7 +90,7 @@ fn this_machine(context: &Context) -> Result<Arc<dyn Target>, Failure> {
     Ok(Arc::new(local::LocalTarget::new(platform)?.on_wait(on_wait)))
 }
 
-/// Shows that there is no answer after [`SHOWN_AFTER`]; Ctrl-C ends the wait.
+/// Reports after [`SHOWN_AFTER`] that there is no answer yet; Ctrl-C ends the wait.
 pub(crate) fn on_wait(context: &Context, who: String) -> OnWait {
     let (interrupt, progress) = (context.interrupt.clone(), Arc::clone(context.printer.progress()));
     Arc::new(move |waited: Duration| {
@@ -105,10 +105,10 @@ pub(crate) fn on_wait(context: &Context, who: String) -> OnWait {
     })
 }
 
-/// Hands on the items of a blocking stream until it ends, the user interrupts or nobody reads what is printed.
+/// Passes on the items of a blocking stream until it ends, the user interrupts, or the output is closed.
 ///
-/// The stream is read by a thread of its own, since a blocking read cannot be interrupted; the thread ends with
-/// the stream or with the process.
+/// A separate thread reads the stream, since a blocking read cannot be interrupted; the thread ends with the stream or
+/// with the process.
 pub(crate) fn while_wanted<T: Send + 'static>(
     context: &Context,
     stream: Box<dyn Iterator<Item = Result<T, TargetError>> + Send>,
@@ -137,7 +137,7 @@ pub(crate) fn while_wanted<T: Send + 'static>(
     })
 }
 
-/// Runs `body` on a thread of its own, for as long as it likes.
+/// Runs `body` on its own thread, without a time limit.
 pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
     std::thread::Builder::new()
         .name(name.into())
@@ -158,14 +158,14 @@ pub(crate) fn timeline(context: &Context) -> Timeline {
 }
 
 impl Timeline {
-    /// The lines that an event is worth; often none.
+    /// The lines for an event; often none.
     pub(crate) fn feed(&mut self, event: &Event) -> Vec<String> {
         let EventKind::Warning { message } = &event.kind else { return self.drawn.feed(event) };
         let message = hint::complete(message, &self.selection);
         self.drawn.feed(&Event { kind: EventKind::Warning { message }, ..event.clone() })
     }
 
-    /// Charts of what was seen so far and, if a load came to its end, its summary.
+    /// Charts of the events so far and, if a load has ended, its summary.
     pub(crate) fn finish(&self) -> String {
         self.drawn.finish()
     }

@@ -1,11 +1,11 @@
 //! The one place that prints: results to stdout, everything else to stderr.
 //!
-//! For people, text from outside (log lines, events, errors, names) is made safe to show here: control characters,
-//! escape sequences and marks of direction are written out, so that nothing can steer the terminal or forge a line.
-//! JSON is exact. Commands in hints are completed, so that they can be copied as they are ([`crate::hint`]).
+//! In text output, text from outside (log lines, events, errors, names) is made safe here: control characters, escape
+//! sequences and direction marks are escaped, so that nothing can steer the terminal or forge a line. JSON is exact.
+//! Commands in hints are completed, so that they can be copied unchanged ([`crate::hint`]).
 //!
-//! A reader that goes away (`playctl watch | head`) is no error: printing stops and [`Printer::closed`] tells
-//! long-running commands to end. A disk that is full is one: [`Printer::lost`].
+//! A reader that goes away (`playctl watch | head`) is not an error: printing stops and [`Printer::closed`] tells
+//! long-running commands to end. A full disk is an error: [`Printer::lost`].
 
 use std::{
     ffi::OsString,
@@ -28,14 +28,14 @@ use crate::{
     table,
 };
 
-/// How this invocation prints.
+/// The output of this invocation.
 pub(crate) struct Printer {
     output: Output,
-    /// The options that say which platform this is about.
+    /// The options that select the platform.
     selection: String,
     color: bool,
     width: usize,
-    /// Lines that are longer than the terminal's are broken; where there is none they are left whole.
+    /// Lines longer than the terminal's width are wrapped; without a terminal they stay whole.
     breaks: bool,
     quiet: bool,
     progress: Arc<Progress>,
@@ -74,7 +74,7 @@ impl Printer {
         self.color
     }
 
-    /// Columns to draw in: the terminal's, or 110 where there is none.
+    /// The width to draw in: the terminal's, or 110 without one.
     pub(crate) fn width(&self) -> usize {
         self.width
     }
@@ -83,7 +83,7 @@ impl Printer {
         &self.progress
     }
 
-    /// The reader of stdout went away: seen at a write, or, while there is nothing to write, by asking.
+    /// Whether the reader of stdout went away: noticed by a write, or, without one, by polling.
     pub(crate) fn closed(&self) -> bool {
         if !self.closed.load(Ordering::Relaxed) && reader_is_gone() {
             self.closed.store(true, Ordering::Relaxed);
@@ -91,20 +91,20 @@ impl Printer {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Why a part of the result could not be written, once, if somebody wanted it.
+    /// Why a part of the result could not be written; returned once.
     pub(crate) fn lost(&self) -> Option<io::Error> {
         self.lost.lock().take()
     }
 
-    /// Our own words, as part of the result: go to stdout with `--output human` only. What follows a line end, which
-    /// may have come with a name, is indented.
+    /// Our own text, as part of the result: goes to stdout only with `--output human`. Text after a line end, which may
+    /// come from a name, is indented.
     pub(crate) fn line(&self, text: &str) {
         if self.output == Output::Human {
             self.write_out(&indented(&hint::complete(text, &self.selection)));
         }
     }
 
-    /// The same for several lines: each item is one, whatever the names in it.
+    /// The same for several lines: each item stays one line, whatever names it contains.
     pub(crate) fn lines(&self, items: impl IntoIterator<Item: AsRef<str>>) {
         if self.output == Output::Human {
             let completed = items.into_iter().map(|item| hint::complete(item.as_ref(), &self.selection));
@@ -119,21 +119,21 @@ impl Printer {
         }
     }
 
-    /// The same for one item that somebody else wrote, such as a log line: it stays one line, with all its words.
+    /// The same for one item from outside, such as a log line: it stays one complete line.
     pub(crate) fn quote(&self, text: &str) {
         if self.output == Output::Human {
             self.write_out(&visible(text));
         }
     }
 
-    /// The same for lines of which everything from outside was made safe before our colours were added.
+    /// The same for lines whose outside text was made safe before our colours were added.
     pub(crate) fn painted(&self, text: &str) {
         if self.output == Output::Human {
             self.write_out(text);
         }
     }
 
-    /// The result as a JSON document (`--output json` and, on one line, `jsonl`); nothing for people.
+    /// The result as a JSON document (`--output json` and, on one line, `jsonl`); nothing in text output.
     pub(crate) fn document<T: Serialize>(&self, value: &T) {
         let text = match self.output {
             Output::Human => return,
@@ -154,19 +154,19 @@ impl Printer {
         }
     }
 
-    /// Why there is no result, where a program waits for one.
+    /// Why there is no result, for a program that expects one.
     pub(crate) fn failure<T: Serialize>(&self, value: &T) {
         if self.output == Output::Jsonl || !self.has_document.load(Ordering::Relaxed) {
             self.document(value);
         }
     }
 
-    /// A whole file that was asked for on stdout, as it is.
+    /// A whole file that was requested on stdout, unchanged.
     pub(crate) fn file(&self, text: &str) {
         self.write_out(text);
     }
 
-    /// For people who wait: to stderr, unless `--quiet`.
+    /// Progress: to stderr, unless `--quiet`.
     pub(crate) fn note(&self, text: &str) {
         if !self.quiet {
             self.write_err(text);
@@ -178,7 +178,7 @@ impl Printer {
         self.write_err(text);
     }
 
-    /// Text with the platform's name in the commands that it names.
+    /// Text with the platform's name in its commands.
     pub(crate) fn completed(&self, text: &str) -> String {
         hint::complete(text, &self.selection)
     }
@@ -207,13 +207,13 @@ impl Printer {
     fn write_err(&self, text: &str) {
         let text = indented(&hint::complete(text, &self.selection));
         self.progress.suspend(|| {
-            // Nobody is left to tell when stderr is gone too.
+            // If stderr is gone too, there is nowhere to report it.
             let _ = writeln!(io::stderr().lock(), "{text}");
         });
     }
 }
 
-/// Made safe to show line by line: what comes after the first line never looks like one of ours.
+/// Text made safe to show: lines after the first never look like ours.
 fn indented(text: &str) -> String {
     let mut shown = String::new();
     for (index, line) in text.trim_end_matches('\n').split('\n').enumerate() {
@@ -239,7 +239,7 @@ fn reader_is_gone() -> bool {
         && asked[0].revents().contains(PollFlags::ERR)
 }
 
-/// By the conventions: `NO_COLOR` with any value, and terminals that say they can do nothing.
+/// Follows the conventions: `NO_COLOR` with any value, and terminals without capabilities.
 fn allows_color(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     variable("NO_COLOR").is_none_or(|value| value.is_empty())
         && variable("TERM").is_none_or(|terminal| terminal != "dumb")
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_not_for_everybody() {
+    fn colours_respect_no_color_and_dumb_terminals() {
         let with = |set: &'static [(&'static str, &'static str)]| {
             allows_color(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into()))
         };
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_from_outside_stays_text() {
+    fn text_from_outside_cannot_forge_output() {
         assert_eq!(
             indented("it said:\nplayctl: forged\n  more\u{202e}"),
             "it said:\n  playctl: forged\n  more\\u{202e}"

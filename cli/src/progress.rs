@@ -1,4 +1,4 @@
-//! What is being waited for, shown while it lasts: one live line on a terminal, plain lines elsewhere.
+//! Shows the current wait while it lasts: one live line on a terminal, plain lines elsewhere.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -8,7 +8,7 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use parking_lot::Mutex;
 
-/// Without a terminal a changed message is repeated no more often than this.
+/// Without a terminal, a changed message is written at most this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The live line. Methods may be called from any thread.
@@ -34,18 +34,18 @@ impl Progress {
             ProgressStyle::with_template("{spinner} {wide_msg}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
-        // There is no line before there is something to wait for.
+        // There is no line until there is something to wait for.
         bar.finish_and_clear();
         Self { bar, plain: (enabled && !terminal).then(Mutex::default) }
     }
 
-    /// Whether there is a line that is replaced in place.
+    /// Whether there is a line that can be replaced in place.
     pub(crate) fn is_live(&self) -> bool {
         !self.bar.is_hidden()
     }
 
-    /// Shows `detail` of `stage`. On a terminal the line is replaced; elsewhere a line is written when the stage
-    /// changes and then every ten seconds.
+    /// Shows `detail` of `stage`. On a terminal, replaces the line; elsewhere, writes a line when the stage changes and
+    /// then every ten seconds.
     pub(crate) fn show(&self, stage: &str, detail: &str) {
         let detail = report::visible(detail);
         if let Some(plain) = &self.plain {
@@ -65,7 +65,7 @@ impl Progress {
         }
     }
 
-    /// Takes the live line away.
+    /// Removes the live line.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! A recorded run: a file with one event a line, as `--output jsonl` prints them and a platform keeps them.
+//! A recorded run: a file with one event per line, as printed by `--output jsonl` and kept by a platform.
 
 use std::{
     borrow::Cow,
@@ -13,33 +13,33 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 
-/// The longest line. An event of a platform with thousands of replicas has some hundred kilobytes.
+/// Maximum length of a line. An event of a platform with thousands of replicas has a few hundred kilobytes.
 const LINE_BYTES_MAX: u64 = 8 * 1024 * 1024;
-/// What is longer than that is skipped up to here. A line that does not end even then is of something that never ends.
+/// A longer line is skipped up to this length. A line that does not end even then means that the input never ends.
 const SKIPPED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
-/// What a file had beside the events.
+/// The contents of a file in addition to events.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Read {
     pub events: u64,
-    /// Lines that are no event, and the first of them: where, and what is wrong with it.
+    /// The number of lines that are not events, and the first of them: where, and what is wrong with it.
     pub unreadable: u64,
     pub first_unreadable: Option<String>,
-    /// The last line is a part of one: its writer was ended.
+    /// The last line is incomplete: its writer was killed.
     pub cut_off: bool,
-    /// Events of other runs than the first one's.
+    /// The number of events of other runs.
     pub of_other_runs: u64,
-    /// Events that the file has again, and the line of the first of them.
+    /// The number of repeated events, and the line of the first of them.
     pub repeated: u64,
     pub first_repeated: Option<u64>,
-    /// Events that stand after a later one, and the line of the first of them.
+    /// The number of events after a later one, and the line of the first of them.
     pub out_of_order: u64,
     pub first_out_of_order: Option<u64>,
     /// How the command that recorded the run failed, in its own words.
     pub failure: Option<String>,
 }
 
-/// What a line may be besides an event: the failure that a command prints last.
+/// The other valid kind of line: the failure that a command prints last.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Failed {
@@ -50,23 +50,23 @@ struct Failed {
     _hint: Option<String>,
 }
 
-/// Enough of an event to know whether it can be read.
+/// The part of an event that shows whether it can be read.
 #[derive(Deserialize)]
 struct Version {
     v: u32,
 }
 
-/// What stands for standard input.
+/// The name for standard input.
 const STDIN: &str = "-";
-/// What some programs put before the first byte of a text in UTF-8.
+/// Some programs put this before the first byte of a text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// How a file is called in messages.
+/// A file's name in messages.
 pub(crate) fn name(path: &Path) -> Cow<'_, str> {
     if path == Path::new(STDIN) { "standard input".into() } else { path.to_string_lossy() }
 }
 
-/// Hands the events of the file's first run to `take`, one by one; `-` is standard input.
+/// Passes the events of the file's first run to `take`, one by one; `-` is standard input.
 ///
 /// # Errors
 /// The file cannot be read, none of its lines is an event, one of them has no end, or it is of another version.
@@ -161,23 +161,23 @@ pub(crate) fn read(path: &Path, mut take: impl FnMut(&Event)) -> Result<Read, Fa
     )))
 }
 
-/// Where an event stands among those of its run.
+/// An event's place in the order of its run.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
     Next,
-    /// It was there before.
+    /// It is a repetition.
     Again,
-    /// It stands after a later one.
+    /// It follows a later one.
     Earlier,
 }
 
-/// Tells where events stand by their numbers, without remembering all of them.
+/// Determines events' places by their numbers, without remembering all of them.
 #[derive(Debug, Default)]
 struct Order {
     first: Option<u64>,
     before: Option<u64>,
     highest: u64,
-    /// The run has begun once more.
+    /// The run has started over.
     is_again: bool,
 }
 
@@ -200,11 +200,11 @@ impl Order {
     }
 }
 
-/// To the end of the line, or of the input; `false`: it has none within bounds.
+/// Skips to the end of the line, or of the input; `false`: there is none within bounds.
 fn skip_line(reader: &mut impl BufRead) -> std::io::Result<bool> {
     let mut rest = reader.take(SKIPPED_BYTES_MAX);
     rest.skip_until(b'\n')?;
-    // What was taken up to the last byte may end there by chance; the next line tells.
+    // A line of exactly the maximum length may end here; the next line shows that.
     Ok(rest.limit() > 0)
 }
 
@@ -221,7 +221,7 @@ impl Read {
         self.first_unreadable.get_or_insert_with(|| format!("line {line} is not an event: {why}"));
     }
 
-    /// What a reader of the run should know, in words.
+    /// Remarks for readers of the run.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if let Some(first) = &self.first_unreadable {
@@ -273,7 +273,7 @@ mod tests {
 
     const RUN: &str = "01a1fcd8-620f-75ca-9a05-f87039aa7a7d";
 
-    /// `message` tells where it stands: `a` is the first.
+    /// `message` gives its place: `a` is the first.
     fn event(run: &str, message: &str) -> String {
         let seq = message.as_bytes()[0];
         format!(
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_stands_between_events_is_counted_and_named() {
+    fn other_lines_between_events_are_counted_and_named() {
         let other = event("01a1fcd8-620f-75ca-9a05-f87039aa7a7e", "x");
         let failed = r#"{"kind":"failed","message":"no room","hint":null}"#;
         let unknown = event(RUN, "x").replace("Warning", "Wonder");
@@ -317,7 +317,7 @@ mod tests {
             "{read:?}"
         );
         assert_eq!((read.out_of_order, read.notes().len()), (0, 4), "{:?}", read.notes());
-        // Bytes that are no text, and a last line that is whole but has no end.
+        // Bytes that are not text, and a complete last line without a line end.
         bytes.extend(b"\n\xff\xfe\n");
         bytes.extend(event(RUN, "c").as_bytes());
         let read = read_text(&bytes).0.unwrap();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_order_mark_is_no_part_of_the_first_event() {
+    fn a_byte_order_mark_is_not_part_of_the_first_event() {
         let marked = format!("\u{feff}{}\n", event(RUN, "a"));
         let read = read_text(marked.as_bytes()).0.unwrap();
         assert_eq!((read.events, read.notes()), (1, Vec::new()));
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn events_that_stand_out_of_order_or_twice_are_counted_and_said() {
+    fn events_out_of_order_or_repeated_are_counted_and_reported() {
         let lines =
             |messages: &[&str]| messages.iter().map(|one| event(RUN, one)).collect::<Vec<_>>().join("\n");
         for (messages, out_of_order, first) in [
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_stands_in_a_file_twice_is_read_once_and_that_is_said() {
+    fn a_run_that_a_file_repeats_is_read_once_and_reported() {
         for (messages, events, repeated, first) in [
             (&["a", "b", "a", "b"][..], 2, 2, Some(3)),
             (&["a", "a"], 1, 1, Some(2)),
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_end_is_an_error_that_says_what_was_expected() {
+    fn an_endless_line_is_an_error_that_says_what_was_expected() {
         let failure = read(Path::new("/dev/zero"), |_| {}).unwrap_err();
         assert!(
             failure.message.contains("/dev/zero line 1 does not end within 264 MiB"),
@@ -383,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_more_memory_than_the_longest_line() {
+    fn an_overlong_line_takes_no_more_memory_than_the_longest_line() {
         let mut bytes = vec![b'x'; 3 * LINE_BYTES_MAX as usize];
         bytes.extend(b"\n");
         bytes.extend(event(RUN, "a").as_bytes());
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_run_is_an_error_that_says_what_it_has_instead() {
+    fn a_file_without_a_run_is_an_error_that_says_what_it_contains() {
         let newer = event(RUN, "x").replace(r#""v":1"#, r#""v":2"#);
         for (text, says) in [
             ("", "it is empty"),

@@ -1,5 +1,5 @@
-//! One load run: the load generator's events and the platform's, merged into one stream in the order in which
-//! they arrive, and given to all readers of that stream: time line, recording, verdicts, and the scenario's actions.
+//! One load run: the load generator's events and the platform's, merged into one stream in the order of arrival, and
+//! passed to all readers of that stream: time line, recording, verdicts, and the scenario's actions.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -33,15 +33,15 @@ use crate::{
     waiting::Waiting,
 };
 
-/// How often the wait for the next event looks at the clock, and the live line is drawn.
+/// How often the wait for the next event checks the clock, and redraws the live line.
 const TICK: Duration = Duration::from_millis(250);
-/// How long to wait, after the load, for an action that is under way.
+/// How long to wait, after the load, for an action in progress.
 const ACTIONS_PATIENCE: Duration = Duration::from_mins(1);
 
 /// An action that takes no longer than this is reported before its effects; other events wait this long for it.
 const CAUSE_FIRST: Duration = Duration::from_millis(500);
 
-/// The platform under load, if it is one of ours.
+/// The loaded platform, if it is one of ours.
 pub(crate) struct Platform {
     pub target: Arc<dyn Target>,
     /// The first of its events, which says what it is.
@@ -58,7 +58,7 @@ pub(crate) struct Session<'a> {
     recording: Recording,
     evaluator: Evaluator,
     waiting: Waiting,
-    /// Actions that could not be done, or never were.
+    /// Actions that failed, or were never done.
     not_done: Vec<NotDone>,
     is_unread: bool,
     /// Tells the platform's pages, if it is one of ours.
@@ -66,13 +66,13 @@ pub(crate) struct Session<'a> {
 }
 
 enum Incoming {
-    /// With the time of its arrival, ms of the run.
+    /// The arrival time, ms of the run.
     Platform(u64, Result<Event, TargetError>),
     Ours(u64, EventKind),
     LoadEnded(Box<Result<LoadSummary, LoadError>>),
 }
 
-/// A clock that can be sent to other threads: ms since the run began.
+/// A clock for other threads: ms since the run began.
 #[derive(Clone, Copy)]
 struct Elapsed(Instant);
 
@@ -98,8 +98,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs the load to its end, then waits for what is still expected of the platform (a scale-down, say) for as
-    /// long as the scenario allows. `left_out`: what it was not asked, in words.
+    /// Runs the load to its end, then waits for pending expectations of the platform (such as a scale-down), as long as
+    /// the scenario allows. `left_out`: the omitted expectations, in words.
     pub(crate) fn run(
         mut self,
         scenario: &Scenario,
@@ -119,7 +119,7 @@ impl<'a> Session<'a> {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
             }
-            // Not before the events are watched: what comes in between is in both.
+            // Only once the events are watched: events in between are in both.
             if let Ok(snapshot) = platform.target.snapshot() {
                 self.evaluator.begins_with(replicas_of(&scenario.service, snapshot));
             }
@@ -157,7 +157,7 @@ impl<'a> Session<'a> {
                     });
                 }
                 Ok(Incoming::Ours(t_ms, kind @ EventKind::LoadFinished { .. })) => {
-                    // Decides expectations now; readers get it at the very end, with delays and verdicts.
+                    // It decides expectations now; readers get it at the very end, with delays and verdicts.
                     self.evaluator.observe(&self.stamper.clone().stamp(t_ms, kind));
                 }
                 Ok(Incoming::Ours(t_ms, kind)) => {
@@ -193,7 +193,7 @@ impl<'a> Session<'a> {
                 let unwanted = self.context.interrupt.is_set() || self.context.printer.closed();
                 let nothing_pending = self.evaluator.pending().is_empty() || unwanted;
                 let waited = at.elapsed();
-                // Nothing is left stopped by a run that nobody waits for any more.
+                // Even an abandoned run leaves nothing stopped.
                 (nothing_pending || waited >= scenario.phases.wait.at_most)
                     && (!director.is_acting() || waited >= ACTIONS_PATIENCE)
             };
@@ -239,7 +239,7 @@ impl<'a> Session<'a> {
     }
 
     fn take(&mut self, event: &Event) {
-        // The pages hear of the platform from the platform.
+        // Pages get the platform's events from the platform.
         if let Some(voice) = self.voice.as_mut().filter(|_| event.source == Source::Load) {
             voice.tell(event);
         }
@@ -265,10 +265,10 @@ impl<'a> Session<'a> {
     }
 }
 
-/// What is told to a session, with actions before what they cause.
+/// The messages for a session, with actions before their effects.
 struct Inbox {
     incoming: mpsc::Receiver<Incoming>,
-    /// Bounded by the time for which it is held.
+    /// Bounded by the time for which messages are held.
     held: VecDeque<Incoming>,
     acting_since: Option<Instant>,
 }
@@ -288,13 +288,13 @@ impl Inbox {
     }
 }
 
-/// What a session leaves.
+/// The result of a session.
 pub(crate) struct Run {
     pub summary: LoadSummary,
     recording: Recording,
     not_done: Vec<NotDone>,
     began: Timestamp,
-    /// It was ended because nobody reads what it prints.
+    /// It ended because its output was closed.
     is_unread: bool,
 }
 
@@ -303,7 +303,7 @@ impl Run {
         report::svg(&self.recording)
     }
 
-    /// The test cases. What makes the command fail is among them.
+    /// The test cases, including every reason for the command's failure.
     pub(crate) fn junit(&self, scenario: &Scenario) -> Result<String, Failure> {
         let mut troubles = if self.is_unread {
             vec!["the run ended early: nobody was reading its output any more".to_owned()]
@@ -326,8 +326,8 @@ impl Run {
         .map_err(Failure::failed)
     }
 
-    /// The exit code of the run. Who does not read it to its end wants no verdict, as with every command that prints. An expectation that is not met comes before what else was wrong, which is then told
-    /// beside it.
+    /// The exit code of the run. If the output was closed early, there is no verdict, as with every command. An unmet
+    /// expectation takes precedence over other problems, which are then reported as well.
     pub(crate) fn outcome(&self, context: &Context, scenario: &Scenario) -> Outcome {
         if self.is_unread {
             return Ok(exit::DONE);
@@ -357,7 +357,7 @@ impl Run {
     }
 }
 
-/// The test cases of a run that could not be made.
+/// The test cases of a run that could not start.
 pub(crate) fn junit_of_failure(scenario: &Scenario, failure: &Failure) -> Result<String, Failure> {
     let troubles = [failure.message.clone()];
     let (name, began) = (scenario.name.as_str(), Some(clock::wall()));
@@ -395,7 +395,7 @@ fn start_load(
     })
 }
 
-/// The replicas of a service that serve, and are not told to end.
+/// A service's replicas that serve and have not been told to end.
 fn replicas_of(service: &str, platform: Snapshot) -> Vec<String> {
     let of_service = platform.services.into_iter().filter(|known| known.name == service);
     of_service
@@ -405,7 +405,7 @@ fn replicas_of(service: &str, platform: Snapshot) -> Vec<String> {
         .collect()
 }
 
-/// Which replica a server's own UUID (its answer to `WHERE`) belongs to.
+/// The replica with this UUID (its answer to `WHERE`).
 pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
     let known: Mutex<HashMap<String, String>> = Mutex::default();
     Arc::new(move |own| {
@@ -413,7 +413,7 @@ pub(crate) fn replica_names(target: Arc<dyn Target>) -> load::ReplicaNames {
         if !known.contains_key(own) {
             let snapshot = target.snapshot().ok()?;
             for replica in snapshot.services.into_iter().flat_map(|service| service.replicas) {
-                // A server goes by its UUID, or by the address at which its gateway reaches it.
+                // A server is named by its UUID, or by the address at which its gateway reaches it.
                 let address = replica.address.map(|address| address.host.to_string());
                 let names = [replica.server_id.map(|id| id.to_string()), address].into_iter().flatten();
                 known.extend(names.map(|own| (own, replica.name.clone())));
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_told_before_what_it_causes() {
+    fn an_action_is_reported_before_its_effects() {
         let (sender, incoming) = mpsc::sync_channel(8);
         let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: None };
         let (because, outcome) = (String::new(), String::new());
@@ -454,7 +454,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_takes_long_holds_up_nothing() {
+    fn a_slow_action_delays_no_other_event() {
         let (sender, incoming) = mpsc::sync_channel(8);
         let long_ago = clock::now().checked_sub(CAUSE_FIRST);
         let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: long_ago };

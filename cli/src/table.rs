@@ -1,6 +1,6 @@
-//! Tables that fit: where columns are few, the least important ones of a table are left out.
+//! Tables that fit: on a narrow terminal, the least important columns are omitted.
 
-/// One column: its title, its place in the order of importance (0 always stays), and whether it is a number.
+/// One column: its title, its rank of importance (0 always stays), and whether it is a number.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Column {
     pub title: &'static str,
@@ -18,7 +18,7 @@ impl Column {
     }
 }
 
-/// Breaks a line of text at `width`; what follows the first line stands further in than that.
+/// Breaks a line of text at `width`; later lines are indented further.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let indent = text.len() - text.trim_start_matches(' ').len();
     let lines =
@@ -31,7 +31,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
 const INDENT: usize = 2;
 const GAP: usize = 2;
 
-/// The table's lines, each at most `width` wide if that can be.
+/// The table's lines, each at most `width` wide if possible.
 pub(crate) fn lines<const N: usize>(columns: [Column; N], rows: &[[String; N]], width: usize) -> Vec<String> {
     let rows: Vec<[String; N]> =
         rows.iter().map(|row| row.clone().map(|cell| report::visible(&cell).into_owned())).collect();
@@ -40,7 +40,7 @@ pub(crate) fn lines<const N: usize>(columns: [Column; N], rows: &[[String; N]], 
         cells.chain([columns[index].title.chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..N).map(widest).collect();
-    // A column without anything in it takes no place.
+    // An empty column takes no space.
     let mut kept: Vec<usize> = (0..N).filter(|index| widths[*index] > 0).collect();
     let total = |kept: &[usize]| {
         INDENT + kept.iter().map(|index| widths[*index]).sum::<usize>() + GAP * kept.len().saturating_sub(1)

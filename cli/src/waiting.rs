@@ -1,20 +1,20 @@
-//! The live line: what is being waited for right now, and how long that can take.
+//! The live line: the current wait, and how long it can take.
 
 use std::time::Duration;
 
 use platform::{Event, EventKind, event::LoadPlan};
 
-/// Follows the stream and says what it is waiting for. Reads no clock: the caller brings the time, ms of the run.
+/// Follows the stream and says what it is waiting for. Reads no clock: the caller passes the time, ms of the run.
 pub(crate) struct Waiting {
     plan: LoadPlan,
     wait: Duration,
     phase: Phase,
     open: u64,
     connected: u64,
-    /// Messages sent, and when that was counted: now and at the tick before.
+    /// Messages sent, and when that was counted: now and at the previous tick.
     sent: [(u64, u64); 2],
     lost: u64,
-    /// Per service under autoscaling: the last thing it was seen to do.
+    /// The last observed action of each autoscaled service.
     held: Option<Held>,
 }
 
@@ -86,7 +86,7 @@ impl Waiting {
             }
             Phase::Hold { since_ms } => {
                 let mut whole = Duration::from_millis(plan.duration_ms);
-                // With stages all peers open at once.
+                // With stages, all peers open at once.
                 if !plan.duration_from_ramp && plan.stages.is_empty() {
                     let ramp =
                         Duration::from_micros(plan.connect_interval_us.saturating_mul(plan.connections));
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_held_and_datagrams_sent() {
+    fn the_hold_line_fits_the_protocol() {
         assert_eq!(hold(Protocol::Tcp), "holding 64 connections, 26 s left");
         assert_eq!(hold(Protocol::Udp), "64 peers send 30000 messages/s, 7 without an answer, 26 s left");
     }

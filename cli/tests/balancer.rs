@@ -1,5 +1,5 @@
-//! The balancer on the platform of this machine: it owns the number of WebSocket servers, and beside an autoscaler it evens
-//! out.
+//! The balancer on this machine's platform: it owns the number of WebSocket servers, and beside an autoscaler it only
+//! rebalances.
 
 #[path = "support/services.rs"]
 mod services;
@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use services::{address, ask, ready, service};
 use support::{Lab, both, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(2);
 
-/// The preset with everything quick: users come back after a second, the balancer looks every second and evens out every
-/// three. A user who was turned away counts for ten.
+/// The preset with short intervals: users come back after a second, the balancer looks every second and rebalances every
+/// three. A refused user counts for ten.
 const BALANCER: [&str; 12] = [
     "-f",
     "balancer",
@@ -31,7 +31,7 @@ const BALANCER: [&str; 12] = [
     "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s",
 ];
 
-/// Users of the platform's own ws-client, and the sessions that they have.
+/// Users of the platform's own ws-client, and their sessions.
 struct Users {
     client: SocketAddr,
     gateway: SocketAddr,
@@ -51,7 +51,7 @@ impl Users {
         assert_eq!(answer.expect("ws-client answers").0, 202);
     }
 
-    /// How many sessions each replica has, as Redis has it, asked for through the gateway.
+    /// The number of sessions per replica, by Redis, queried through the gateway.
     fn by_host(&self) -> Result<BTreeMap<String, usize>, String> {
         let (status, body) =
             ask(self.gateway, "GET", "/ws-session/all", "").map_err(|error| error.to_string())?;
@@ -84,13 +84,13 @@ fn acting(lab: &Lab) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
+fn forty_users_need_six_servers_and_none_need_one() {
     let lab = Lab::new("balancer");
     lab.up(&BALANCER);
     let users = Users::of(&lab);
-    // The first look is to come after all of them tried.
+    // The first look must come after all of them have tried.
     lab.ok(&["stop", "balancer"]);
-    // However late it starts, it shows all.
+    // It shows all events, however late it starts.
     let watch = lab.spawn(&["watch", "--from-start"]);
     users.have("connect", 40);
     eventually(SOON, || {
@@ -115,7 +115,7 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
         if right { Ok(()) } else { Err(format!("{servers} servers: {by_host:?}")) }
     })
     .expect("all are in, on six servers, and none is too full");
-    // Nobody set the replicas but the balancer, and what it did last is explained.
+    // Only the balancer set the replicas, and its last orders are explained.
     assert_eq!(service(&lab, "ws")["set_by_hand"], false);
     let explained = lab.ok(&["explain", "ws"]);
     assert!(explained.contains("ws has no autoscaler; the balancer manages it; 6 replicas"), "{explained}");
@@ -124,7 +124,7 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
     assert!(one["balancer"]["orders"].is_array(), "{one}");
     assert!(all.to_string().contains("\"replicas\":6"), "{all}");
 
-    // Two balancers run. When the one that acts is killed the other one does, and empties the platform.
+    // Two balancers run. When the acting one is killed, the other takes over, and scales down.
     let (acts, other) = eventually(SOON, || match acting(&lab) {
         (acts, others) if acts.len() == 1 && others.len() == 1 => Ok((acts[0].clone(), others[0].clone())),
         other => Err(other),
@@ -155,16 +155,16 @@ fn forty_users_on_one_server_end_on_six_and_nobody_on_one() {
     }
 }
 
-/// What makes rebalance-10k small, and a fifth of its clients come back at once.
+/// Settings that make rebalance-10k small, and let a fifth of its clients reconnect immediately.
 const SMALL: [(&str, &str); 6] = [
     ("connections: 10000, rate: 5ms", "connections: 300, rate: 30ms"),
     ("after-ramp: 60s", "after-ramp: 35s"),
     ("reconnect: { delay: 1s }", "reconnect: { delay: 1s, at-once: 20% }"),
     ("connected >= 10000", "connected >= 300"),
-    // Three times SHED_RATE. A machine that is busy with other tests delays the load, which then sees the
-    // connections of some seconds in one; without a rate all would come in one.
+    // Three times SHED_RATE. A busy machine delays the load, which then counts the connections of several seconds
+    // as one; without a rate, all would come within one.
     ("busiest-second <= 600", "busiest-second <= 120"),
-    // Nor are times of this machine.
+    // Times of this machine are not checked either.
     ("gap-without-delay p99 <= 250ms", "decided sheds"),
 ];
 
@@ -197,7 +197,7 @@ fn beside_an_autoscaler_connections_are_evened_out_behind_four_gateways_and_none
     assert_eq!(output.status.code(), Some(0), "{seen}");
     assert!(seen.contains("✓ emptiest >= 45%") && !seen.contains('✗'), "{seen}");
 
-    // The state shows what was ordered last, for people and programs.
+    // The status shows the last orders, as text and as JSON.
     let status = lab.status();
     let tcp =
         status["services"].as_array().expect("services").iter().find(|service| service["name"] == "tcp");

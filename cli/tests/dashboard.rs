@@ -1,5 +1,5 @@
-//! The page of a platform on this machine: where it is said to be, what serves it and when, what acts from it, and who
-//! is heard there.
+//! The page of a platform on this machine: its address, what serves it and when, its actions, and the loads that it
+//! shows.
 
 #[path = "support/services.rs"]
 mod services;
@@ -36,7 +36,7 @@ impl Page {
         serde_json::from_str(&body).expect("JSON")
     }
 
-    /// Status, and what is said.
+    /// The status and the text of an answer.
     fn act(&self, token: &str, action: &Value) -> (String, String) {
         let (at, body) = (self.at, action.to_string());
         let mut stream = TcpStream::connect(at).expect("it listens");
@@ -59,7 +59,7 @@ impl Page {
 }
 
 #[test]
-fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears_loads() {
+fn a_page_lives_with_its_platform_needs_the_token_to_act_and_shows_loads() {
     let lab = Lab::new("page");
     let told = lab.json(&["up", "--set", "kafka.enabled=false,memcached.enabled=false"]);
     let link = told["page"].as_str().expect("an address").to_owned();
@@ -67,7 +67,7 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let without = lab.processes().len();
     let page = Page::of(&link);
 
-    // The first visitor has it served.
+    // The first visitor makes the supervisor serve it.
     eventually(SOON, || {
         let story = page.story();
         if story["runs"][0]["replicas"][0]["name"] == "tcp-0" { Ok(()) } else { Err(story.to_string()) }
@@ -84,7 +84,7 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let (status, said) =
         page.act(&page.token, &json!({ "do": "kill", "service": "tcp", "replica": "tcp-9" }));
     assert!(status == "409" && said.contains("tcp has no replica tcp-9"), "{status} {said}");
-    // What commands take beside names is for nobody who sees a page that names one.
+    // Selectors that commands accept instead of names are refused.
     for what in ["kill", "drain"] {
         for replica in ["fullest", "emptiest", "", "tcp-0/"] {
             let (status, said) =
@@ -99,7 +99,7 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     let (status, said) = page.act(&page.token, &file);
     assert!(status == "409" && said.contains("there is no scenario"), "{status} {said}");
 
-    // A load of a terminal.
+    // A load from a terminal.
     let load = lab.spawn(&["load", "--conns", "20", "--rate", "100/s", "--hold", "5m", "--quiet"]);
     let heard = || {
         let run = page.story()["runs"][0].clone();
@@ -115,18 +115,18 @@ fn a_page_is_served_while_its_platform_is_up_acts_with_the_token_alone_and_hears
     load.signal(rustix::process::Signal::INT);
     assert_eq!(load.code(SOON), Some(130));
 
-    // One that is served apart outlives the platform, and names the command that helps.
+    // A separately served page outlives the platform, and names the command that helps.
     let mut apart = lab.command(&["dashboard", "--port", "0"]);
     let mut apart = apart.stdout(Stdio::piped()).spawn().expect("it starts");
     let mut printed = String::new();
-    // It ends when nobody reads it any more.
+    // It ends when its output is closed.
     let mut stdout = BufReader::new(apart.stdout.take().expect("piped"));
     stdout.read_line(&mut printed).expect("it prints");
     let apart_page = Page::of(&printed);
     let mut news = TcpStream::connect(apart_page.at).expect("it listens");
     write!(news, "GET /news HTTP/1.1\r\nHost: {}\r\n\r\n", apart_page.at).expect("it reads");
 
-    // One that the page started ends with the platform, as does what serves the page.
+    // A load started from the page ends with the platform, and so does the page's server.
     let start = json!({ "do": "start_load", "scenario": "tcp-10k", "connections": 20, "hold_s": 600 });
     let (status, said) = page.act(&page.token, &start);
     assert!(status == "200" && said.contains("tcp-10k runs"), "{status} {said}");

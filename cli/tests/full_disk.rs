@@ -1,7 +1,7 @@
-//! A disk that is full for a while: connections stay, replies come, and afterwards everything catches up.
+//! A disk that is full for a while: connections stay, replies arrive, and afterwards everything catches up.
 //!
-//! The platform's state lies on a small file system of its own, which takes root to mount, so that this is one of the
-//! tests of `infrastructure/testbed/test` (as `disk`).
+//! The platform's state is on its own small file system. Mounting it needs root, so this is one of the tests of
+//! `infrastructure/testbed/test` (as `disk`).
 
 mod support;
 
@@ -17,10 +17,10 @@ use serde_json::Value;
 use support::{Lab, both, eventually, lossy};
 
 const SOON: Duration = Duration::from_mins(1);
-/// How long the disk is full.
+/// How long the disk stays full.
 const FULL_FOR: Duration = Duration::from_secs(30);
 
-/// A file system of 4 MiB in memory, unmounted in the end.
+/// A file system of 4 MiB in memory, unmounted at the end.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -44,7 +44,7 @@ impl SmallDisk {
         let mut file = fs::File::create(self.filler()).expect("a file");
         let block = vec![0_u8; 4096];
         while file.write_all(&block).is_ok() {}
-        // The last bytes, too.
+        // Fill the last bytes, too.
         while file.write_all(b"x").is_ok() {}
     }
 
@@ -61,7 +61,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
+fn a_full_disk_drops_no_connection_and_everything_catches_up_later() {
     let lab = Lab::new("full-disk");
     let disk = SmallDisk::mount(&lab.state());
     lab.up(&[
@@ -89,7 +89,7 @@ fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
 
     disk.fill();
     lab.ok(&["scale", "tcp", "2"]);
-    // The second replica runs, and status says what is wrong.
+    // The second replica runs, and status reports the problem.
     let troubled = eventually(SOON, || {
         let status = lab.status();
         let problems = status["problems"].as_array().cloned().unwrap_or_default();
@@ -101,7 +101,7 @@ fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
         troubled.iter().any(|problem| lossy(problem.to_string().as_bytes()).contains("space")),
         "{troubled:?}"
     );
-    // Meant: the disk stays full for as long as the issue asks for, under load.
+    // Intended: the disk stays full for that long under load.
     #[expect(
         clippy::disallowed_methods,
         reason = "the disk stays full for a fixed time; there is nothing to wait for"
@@ -109,7 +109,7 @@ fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
     std::thread::sleep(FULL_FOR);
     disk.empty();
 
-    // What could not be written is: the gateway knows both replicas.
+    // The failed write succeeds now: the gateway knows both replicas.
     eventually(SOON, || {
         let status = lab.status();
         let problems = status["problems"].as_array().cloned().unwrap_or_default();
@@ -128,7 +128,7 @@ fn a_full_disk_cuts_nobody_and_afterwards_everything_catches_up() {
     let totals = &event["summary"]["totals"];
     assert_eq!((totals["lost"].as_u64(), totals["refused"].as_u64()), (Some(0), Some(0)), "{totals}");
     assert_eq!(totals["messages_sent"], totals["messages_answered"], "{totals}");
-    // Recording went on, and says what it lost.
+    // Recording continued, and reports what it lost.
     let watched = lab.run(&["logs", "tcp/tcp-1"]);
     assert_eq!(watched.status.code(), Some(0), "{}", both(&watched));
     lab.ok(&["down"]);

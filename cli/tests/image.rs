@@ -1,7 +1,7 @@
-//! `playctl image`: the image runs as it is, and goes into the engine that is there.
+//! `playctl image`: the image runs unchanged, and is loaded into the available engine.
 //!
-//! The engines are stand-ins: scripts on a PATH of their own that check how they are asked and answer as the real ones
-//! do. A real containerd takes the image in `image_containerd.rs`.
+//! The engines are stand-ins: scripts on a separate PATH that check their arguments and answer like the real ones. A
+//! real containerd loads the image in `image_containerd.rs`.
 
 mod support;
 
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Ends with its test.
+/// A process that ends with its test.
 struct Container(Child);
 
 impl Drop for Container {
@@ -33,7 +33,7 @@ impl Drop for Container {
     }
 }
 
-/// Unpacks the layers of an image, as an engine does, in their order.
+/// Unpacks the layers of an image in order, like an engine.
 fn unpack(tar: &Path, into: &Path) -> Value {
     let blobs = into.join("blobs-of-the-image");
     tar::Archive::new(fs::File::open(tar).expect("the image")).unpack(&blobs).expect("unpacked");
@@ -48,7 +48,7 @@ fn unpack(tar: &Path, into: &Path) -> Value {
     json(blobs.join(saved[0]["Config"].as_str().expect("a string")))
 }
 
-/// A command in a root of its own with exactly the image's environment: as root by chroot, else in a user namespace.
+/// A command in its own root with exactly the image's environment: as root by chroot, otherwise in a user namespace.
 fn in_root(root: &Path, config: &Value, user: &str) -> Command {
     let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("chroot");
@@ -65,7 +65,7 @@ fn in_root(root: &Path, config: &Value, user: &str) -> Command {
         let (name, value) = variable.as_str().expect("a string").split_once('=').expect("NAME=VALUE");
         command.env(name, value);
     }
-    // `chroot` itself is found by ours; the program inside by its full path.
+    // `chroot` itself is found on our PATH; the program inside by its full path.
     command.env("PATH", path);
     command.args(
         config["config"]["Entrypoint"]
@@ -78,21 +78,21 @@ fn in_root(root: &Path, config: &Value, user: &str) -> Command {
 }
 
 #[test]
-fn the_image_runs_with_nothing_but_its_own_files() {
+fn the_image_runs_with_only_its_own_files() {
     let lab = Lab::new("image-runs");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image.tar");
     let built = lab.json(&["image", "build", "--output-file", file.to_str().unwrap()]);
     assert_eq!(built["file"], file.to_str().unwrap());
     assert_eq!(built["file_bytes"], fs::metadata(&file).unwrap().len());
-    // This is a build for development.
+    // This is a development build.
     assert!(built["warnings"][0].as_str().unwrap().contains("debug information"), "{built}");
     let again = lab.json(&["image", "build", "-o", file.to_str().unwrap(), "--tag", "other:1"]);
     assert_eq!((&again["digest"], &again["reference"]), (&built["digest"], &Value::from("other:1")));
 
     let config = unpack(&file, folder.path());
     let root = folder.path().join("root");
-    // Everybody may pass through: the container's user is not the one that unpacked it.
+    // Accessible to everybody, because the container's user is not the one that unpacked it.
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let user = config["config"]["User"].as_str().unwrap();
     let version = in_root(&root, &config, user).arg("--version").output().expect("chroot or unshare");
@@ -126,7 +126,7 @@ fn the_image_runs_with_nothing_but_its_own_files() {
 }
 
 #[test]
-fn a_program_for_another_system_is_refused_with_what_to_do() {
+fn a_program_for_another_system_is_refused_with_advice() {
     let lab = Lab::new("image-foreign");
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("playctl");
@@ -145,7 +145,7 @@ fn a_program_for_another_system_is_refused_with_what_to_do() {
     assert!(lossy(&output.stderr).contains("expected NAME[:TAG]"), "{}", both(&output));
 }
 
-/// A PATH with stand-ins of engines, and what they were asked.
+/// A PATH with stand-ins for engines, and their recorded calls.
 struct Engines {
     folder: TempDir,
 }
@@ -157,7 +157,7 @@ impl Engines {
         engines
     }
 
-    /// A program that notes its arguments and answers by `cases`, the branches of a shell's `case "$*"`.
+    /// A program that records its arguments and answers by `cases`, the branches of a shell's `case "$*"`.
     fn put(&self, program: &str, cases: &str) {
         let path = self.folder.path().join("bin").join(program);
         let asked = self.folder.path().join("asked");
@@ -165,7 +165,7 @@ impl Engines {
             "#!/bin/sh\necho \"{program} $*\" >>{}\ncase \"$*\" in\n{cases}\n*) echo \"unexpected: $*\" >&2; exit 64 ;;\nesac\n",
             asked.display()
         );
-        // Renamed into place: a file that is open for writing cannot be executed.
+        // Renamed into place, because a file that is open for writing cannot be executed.
         let unfinished = self.folder.path().join("unfinished");
         fs::write(&unfinished, script).expect("written");
         fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o755)).expect("written");
@@ -176,7 +176,7 @@ impl Engines {
         fs::read_to_string(self.folder.path().join("asked")).unwrap_or_default()
     }
 
-    /// An image under that name, small and quickly made.
+    /// A small image with this name.
     fn image(&self, name: &str) -> PathBuf {
         let file = self.folder.path().join("image.tar");
         let manifest = format!("[{{\"Config\": \"blobs/sha256/aa\", \"RepoTags\": [\"{name}\"]}}]");
@@ -233,7 +233,7 @@ fn the_first_engine_that_answers_gets_the_image() {
 }
 
 #[test]
-fn minikube_gets_the_image_into_the_platforms_profile_and_is_not_believed() {
+fn an_image_is_loaded_into_the_platforms_minikube_profile_and_checked_there() {
     let lab = Lab::new("image-minikube");
     let engines = Engines::new();
     let file = engines.image("playctl:7");
@@ -251,8 +251,8 @@ fn minikube_gets_the_image_into_the_platforms_profile_and_is_not_believed() {
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     assert!(lossy(&output.stdout).contains("playctl:7 is loaded into minikube"), "{}", both(&output));
 
-    // It ends with 0 and says nothing although no node took the image (kubernetes/minikube#23471); what is there is
-    // an older one.
+    // It exits with 0 and says nothing although no node took the image (kubernetes/minikube#23471); the nodes still
+    // have an older one.
     engines.put("minikube", &answers("cc"));
     let output = engines.load(&lab, &[file.to_str().unwrap(), "--into", "minikube"]);
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
@@ -261,7 +261,7 @@ fn minikube_gets_the_image_into_the_platforms_profile_and_is_not_believed() {
 }
 
 #[test]
-fn without_an_engine_each_is_named_with_what_to_do() {
+fn without_an_engine_every_option_is_named_with_advice() {
     let lab = Lab::new("image-nowhere");
     let engines = Engines::new();
     let file = engines.image("playctl:7");
@@ -313,7 +313,7 @@ fn an_interrupted_load_ends_with_its_program() {
     let file = engines.image("playctl:7");
     let pipe = engines.folder.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    // Reads from a pipe to which nobody writes.
+    // Reads from a pipe without a writer.
     engines.put("podman", &format!("version) ;;\nload*) exec 3<>{}; read line <&3 ;;", pipe.display()));
     let mut command = lab.command(&["image", "load", "--into", "podman"]);
     command.arg(&file).env("PATH", engines.folder.path().join("bin"));

@@ -1,4 +1,4 @@
-//! The image in a real containerd: taken as it was made, and run by runc. Needs `testbed up containerd`.
+//! The image in a real containerd: loaded unchanged, and run by runc. Needs `testbed up containerd`.
 
 mod support;
 
@@ -25,7 +25,7 @@ fn ctr_ok(arguments: &[&str]) -> String {
     lossy(&output.stdout)
 }
 
-/// A container, which goes with its test.
+/// A container, which is removed with its test.
 struct Container(String);
 
 impl Drop for Container {
@@ -40,7 +40,7 @@ impl Drop for Container {
 }
 
 #[test]
-fn containerd_takes_the_image_as_it_is_and_runs_it_as_its_user() {
+fn containerd_loads_the_image_unchanged_and_runs_it_as_its_user() {
     let lab = Lab::new("image-containerd");
     let loaded = lab.json(&["image", "load", "--into", "containerd", "--tag", "playctl:tested"]);
     assert_eq!(loaded["references"][0], "playctl:tested");

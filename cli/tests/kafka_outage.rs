@@ -1,9 +1,9 @@
-//! A real Kafka goes away for half a minute while clients talk: what does not need it must not notice, and what does
-//! must say so.
+//! A real Kafka is down for half a minute while clients talk: commands that do not need it are unaffected, and those
+//! that do must report it.
 //!
-//! `infrastructure/testbed/test outage` runs it, and prints by how much the echo's p99 changed.
-//! `OUTAGE_CONNECTIONS` is how many connections are held (2,000; the scenario `tcp-10k` has 10,000), `OUTAGE_PROFILE`
-//! how it is built (`release` for figures).
+//! `infrastructure/testbed/test outage` runs it, and prints the change of the echo's p99. `OUTAGE_CONNECTIONS` is the
+//! number of held connections (2,000; the scenario `tcp-10k` has 10,000), `OUTAGE_PROFILE` the build profile (`release`
+//! for figures).
 
 mod support;
 
@@ -18,16 +18,16 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::{ANSWER, Lab, Running, both, eventually};
 
-/// Longer than anything here takes; reached only when something is wrong.
+/// Longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 const AWAY: Duration = Duration::from_secs(30);
-/// A load before, and one that lasts as long as Kafka is away, whose p99 are told.
+/// The durations of a load before, and of one during Kafka's outage, whose p99s are printed.
 const PROBE: [&str; 8] = ["load", "--conns", "200", "--rate", "2ms", "--every", "100ms", "--for"];
 const BEFORE: &str = "8s";
 const DURING: &str = "28s";
 
 #[test]
-fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
+fn half_a_minute_without_kafka_loses_no_connection_and_no_log_line() {
     let (kafka, connections) = (variable("KAFKA_BROKERS"), held_connections());
     let lab = Lab::new("outage");
     let with = format!("kafka={kafka}");
@@ -39,10 +39,10 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
         ["--set", "logger.enabled=true"],
     ]
     .concat();
-    // Two gateways: one alone has no open files for ten thousand clients and as many replicas' sides.
+    // Two gateways: a single one lacks open files for ten thousand clients and as many connections to replicas.
     lab.ok(&[&["up", "--nodes", "2", "--with", &with], &settings[..]].concat());
     let mut client = Client::connect(lab.endpoint());
-    // Not while others wait for their echo: every client gets it.
+    // Not while others wait for their echo, because every client gets it.
     eventually(SOON, || client.broadcast()).expect("broadcasts work");
     eventually(SOON, || {
         let received: Vec<u64> = admin_ports(&lab)
@@ -65,7 +65,7 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     let during = probe(&lab, DURING, || {
         assert_eq!(client.broadcast(), Err("error: broadcast unavailable".to_owned()));
         assert_eq!(client.ask("msg:still here"), "still here", "the same connection keeps working");
-        // What replicas log about it cannot be shipped now.
+        // Replicas' log lines about it cannot be shipped now.
         lab.ok(&["scale", "tcp", "3"]);
     });
     while clock::now() < back {
@@ -96,7 +96,7 @@ fn half_a_minute_without_kafka_costs_no_connection_and_hides_no_line() {
     );
 }
 
-/// Waits until no line of a replica is on its way any more: each was shipped, and is in the index, or dropped.
+/// Waits until no log line of a replica is in flight: each was shipped, and is in the index, or was dropped.
 fn every_line_is_accounted_for(lab: &Lab) -> String {
     let (mut lines, mut dropped) = (0, 0);
     for (replica, admin) in admin_ports(lab) {
@@ -108,7 +108,7 @@ fn every_line_is_accounted_for(lab: &Lab) -> String {
         });
         let [logged, shipped, lost] = counts.unwrap_or_else(|counts| panic!("{replica}: {counts:?}"));
         assert!(logged > 0, "{replica} logged nothing");
-        // A line that was given up may have arrived all the same: its acknowledgement was lost.
+        // A line that was given up may still have arrived if its acknowledgement was lost.
         eventually(SOON, || {
             let printed = lab.ok(&[
                 "logs",
@@ -129,7 +129,7 @@ fn every_line_is_accounted_for(lab: &Lab) -> String {
     format!("{lines}, of these {dropped} counted as dropped, the others in the index")
 }
 
-/// Starts the connections that are held throughout, a message a second each, and waits for them.
+/// Starts the connections that are held throughout, each with a message per second, and waits for them.
 fn hold(lab: &Lab, connections: u64) -> Running {
     let count = connections.to_string();
     let held = lab.spawn(&[
@@ -157,7 +157,7 @@ fn hold(lab: &Lab, connections: u64) -> Running {
     held
 }
 
-/// Loads for this long, `meanwhile` does something; the echo's p99 in µs.
+/// Runs a load for this long, and `meanwhile`; returns the echo's p99 in µs.
 fn probe(lab: &Lab, lasts: &str, meanwhile: impl FnOnce()) -> u64 {
     let load = lab.spawn(&[&PROBE[..], &[lasts, "--output", "json"]].concat());
     meanwhile();

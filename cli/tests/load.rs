@@ -1,4 +1,4 @@
-//! `playctl load` against the platform: what it counts, what it expects, and how it ends.
+//! `playctl load` against the platform: its counts, its expectations, and its end.
 
 mod support;
 
@@ -33,7 +33,7 @@ fn the_stream_has_the_load_and_the_platform_in_one_order() {
     lab.up(&["--set", "metrics.scrapeInterval=1s", "--set", "metrics.syncPeriod=2s"]);
     let arguments = ["load", "--conns", "100", "--rate", "1ms", "--every", "100ms", "--for", "10m"];
     let load = lab.spawn(&[&arguments[..], &["--output", "jsonl"]].concat());
-    // The kernel's count, by way of the platform's own scrape.
+    // The kernel's count, through the platform's own scrape.
     let load = load.until_type("RampDone").until("a scrape that saw the 100 connections", |event| {
         event["type"] == "MetricScraped"
             && event["metric"] == "tcp_state_established"
@@ -73,9 +73,9 @@ fn expectations_decide_the_exit_status() {
     assert!(lossy(&unmet.stdout).contains('✗'), "{}", both(&unmet));
 }
 
-/// `load | head -1`: who wants no more than the first lines wants no verdict and no words about it.
+/// `load | head -1`: a reader that stops after the first lines gets no verdict and no error.
 #[test]
-fn a_load_that_nobody_reads_any_more_ends_quietly_and_its_test_cases_say_why() {
+fn a_load_whose_output_is_closed_ends_quietly_and_its_test_cases_say_why() {
     let lab = Lab::new("unread");
     let address = foreign(|request| Some(request.to_vec())).to_string();
     let xml = lab.home().join("unread.xml");
@@ -102,7 +102,7 @@ fn a_load_that_nobody_reads_any_more_ends_quietly_and_its_test_cases_say_why() {
     }
 }
 
-/// A server on a port of its own that answers with what `answer` makes of a request, or not at all.
+/// A server on its own port that sends the result of `answer` for each request, if any.
 fn foreign(answer: fn(&[u8]) -> Option<Vec<u8>>) -> SocketAddr {
     serve(move |mut stream| {
         let mut buffer = [0; 1024];
@@ -114,7 +114,7 @@ fn foreign(answer: fn(&[u8]) -> Option<Vec<u8>>) -> SocketAddr {
     })
 }
 
-/// A server on a port of its own, with a thread for each connection.
+/// A server on its own port, with a thread for each connection.
 fn serve(session: impl Fn(TcpStream) + Copy + Send + 'static) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -127,9 +127,9 @@ fn serve(session: impl Fn(TcpStream) + Copy + Send + 'static) -> SocketAddr {
     address
 }
 
-/// `lost = 0` holds for a server that never answers, and for one that answers nonsense; the load fails all the same.
+/// `lost = 0` holds for a server that never answers, and for one that answers nonsense; the load still fails.
 #[test]
-fn a_server_that_answers_nothing_or_wrongly_fails_the_run() {
+fn a_server_that_does_not_answer_or_answers_wrongly_fails_the_run() {
     let lab = Lab::new("foreign");
     let file = lab.home().join("like.yaml");
     let text = "name: like-10k
@@ -151,13 +151,13 @@ expectations: [connected >= 50, refused = 0, lost = 0";
     let output = lab.run(&["load", file, &capitals]);
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     assert!(lossy(&output.stderr).contains("the first answer was `MSG:12345`"), "{}", both(&output));
-    // An expectation that says so comes first.
+    // An expectation about it takes precedence.
     scenario(", answered >= 99%");
     for address in [&silent, &capitals] {
         let output = lab.run(&["load", file, address]);
         assert_eq!(output.status.code(), Some(3), "{}", both(&output));
     }
-    // A server that reads lines, with a line end, by its name.
+    // A server that reads lines, with a line end in the payload, by its host name.
     let lines = foreign(|request| request.ends_with(b"\n").then(|| request.to_vec()));
     let name = format!("localhost:{}", lines.port());
     let output =
@@ -165,15 +165,15 @@ expectations: [connected >= 50, refused = 0, lost = 0";
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
 }
 
-/// What is said fits what the server did: only silence calls for a line end.
+/// The message fits the server's behaviour: only silence suggests a missing line end.
 #[test]
-fn what_a_server_did_instead_of_answering_is_said() {
+fn a_load_reports_what_a_server_did_instead_of_answering() {
     let lab = Lab::new("instead");
     let closes_at_once = serve(|_| {});
     let closes_when_asked = serve(|mut stream| {
         let _ = stream.read(&mut [0; 1024]);
     });
-    // What was not read when a socket is closed resets it.
+    // Closing a socket with unread input resets the connection.
     let resets = serve(|mut stream| {
         let _ = stream.read_exact(&mut [0; 1]);
     });
@@ -227,7 +227,7 @@ fn mistakes_are_named_before_the_run() {
     }
 }
 
-/// Three replicas, a thousand clients, and each broadcast once for everybody; the verdicts as test cases.
+/// Three replicas and a thousand clients, each of which gets each broadcast once; the verdicts as test cases.
 #[test]
 fn broadcasts_reach_everybody_once() {
     let lab = Lab::new("broadcast");
@@ -242,7 +242,7 @@ fn broadcasts_reach_everybody_once() {
         .expect("three are ready");
     let junit = lab.home().join("junit.xml");
     let junit = junit.to_str().expect("UTF-8");
-    // Without a figure of this machine.
+    // Without figures of this machine.
     let (file, figure) = (lab.home().join("broadcast.yaml"), "  - broadcast max <= 1s\n");
     let scenario = include_str!("../../infrastructure/scenarios/broadcast.yaml");
     assert!(scenario.contains(figure), "{scenario}");
@@ -266,13 +266,13 @@ fn broadcasts_reach_everybody_once() {
 }
 
 #[test]
-fn a_drain_and_an_absent_kafka_lose_nobody() {
+fn a_drain_and_a_kafka_outage_lose_no_connection() {
     let lab = Lab::new("faults");
     lab.up(&["--set", "tcp.autoscaling=null", "--set", "tcp.replicas=2"]);
     lab.survives_faults();
 }
 
-/// What a scenario does to the platform is done, and is an event; what cannot be done fails the run.
+/// A scenario's actions are carried out and reported as events; an impossible one fails the run.
 #[test]
 fn a_scenario_acts_on_the_platform() {
     let lab = Lab::new("acts");
@@ -295,7 +295,7 @@ expectations: [connected >= 20, stayed-away = 0";
     assert!(of_type(&events, "ActionTaken").iter().all(|event| event["failed"] == false), "{actions:?}");
     assert_eq!(of_type(&events, "PodCrashed").len(), 1);
     assert!(summary(&events)["totals"]["lost"].as_u64() > Some(0), "a kill without notice loses connections");
-    // An event that never comes: its action is named, and the run fails.
+    // For an event that never happens, the waiting action is named, and the run fails.
     let text = "name: never
 phases: { ramp: { connections: 1 }, hold: { for: 1s } }
 actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
@@ -306,7 +306,7 @@ actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
     let output = lab.run(&["load", scenario, "--junit", now_path, "--output", "jsonl"]);
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     assert!(lossy(&output.stderr).contains("never happened"), "{}", both(&output));
-    // The recording knows it, too.
+    // The recording contains it, too.
     fs::write(&run, &output.stdout).expect("written");
     lab.ok(&["report", run_path, "--junit", later_path]);
     let [now, later] = [now, later].map(|file| fs::read_to_string(file).expect("written"));
@@ -314,7 +314,7 @@ actions: [{ when: tcp/any draining, do: kill, what: tcp }]";
 }
 
 #[test]
-fn nobody_listening_is_a_failure_with_the_address() {
+fn a_refused_connection_is_a_failure_with_the_address() {
     let lab = Lab::new("nobody");
     for (protocol, address) in [("", fixtures::nobody()), ("udp://", fixtures::nobody_for_datagrams())] {
         let address = address.to_string();
@@ -328,7 +328,7 @@ fn nobody_listening_is_a_failure_with_the_address() {
 }
 
 #[test]
-fn a_server_that_refuses_all_streams_is_told_apart_from_none() {
+fn a_server_that_refuses_all_streams_is_told_from_no_server() {
     use std::io::{BufRead as _, BufReader, Write as _};
     let lab = Lab::new("streams-refused");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -363,12 +363,12 @@ fn a_server_that_refuses_all_streams_is_told_apart_from_none() {
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
     let said = lossy(&output.stderr);
     assert!(said.contains(&format!("{address} answers and refused all 3 streams")), "{said}");
-    // A load before this one may have left them.
+    // An earlier load may have left the locks.
     assert!(said.contains("LOCK_TTL (60 s)") && said.contains("wait for a minute"), "{said}");
 }
 
 #[test]
-fn a_server_that_upgrades_nothing_is_told_apart_from_none() {
+fn a_server_that_refuses_all_upgrades_is_told_from_no_server() {
     let lab = Lab::new("upgrades-nothing");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -398,7 +398,7 @@ fn colours_only_where_asked_for() {
 }
 
 #[test]
-fn ctrl_c_ends_a_load_with_what_was_seen() {
+fn ctrl_c_ends_a_load_with_its_results_so_far() {
     let lab = Lab::new("ctrlcload");
     lab.up(&[]);
     let load = lab.spawn(&["load", "--conns", "50", "--rate", "1ms", "--for", "300s", "--output", "jsonl"]);
@@ -412,7 +412,7 @@ fn ctrl_c_ends_a_load_with_what_was_seen() {
 }
 
 #[test]
-fn ctrl_c_or_a_closed_terminal_in_up_and_demo_leaves_nothing() {
+fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
     for (arguments, signal) in
         [(&["up"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
     {
@@ -426,7 +426,7 @@ fn ctrl_c_or_a_closed_terminal_in_up_and_demo_leaves_nothing() {
         .expect("bring-up began");
         child.signal(signal);
         let output = child.finish(SOON);
-        // An `up` that was done before the signal came has done its work.
+        // An `up` that finished before the signal has done its work.
         let code = output.status.code();
         assert!(
             code == Some(130) || (code == Some(0) && arguments == ["up"]),
@@ -456,7 +456,7 @@ fn scaling_under_load_loses_nothing() {
         "500ms",
         "--hold",
         "10m",
-        // Of a busy machine; an answer that is lost never comes.
+        // Long enough for a busy machine; a lost answer never comes.
         "--timeout",
         "30s",
         "--output",
@@ -490,7 +490,8 @@ fn scaling_under_load_loses_nothing() {
     assert_eq!(gone, Ok(()));
 }
 
-/// Datagrams through the gateways, while a replica comes and another goes: none is lost, doubled or overtaken.
+/// Datagrams through the gateways while one replica is added and another is removed: none is lost, duplicated or
+/// reordered.
 #[test]
 fn datagrams_survive_a_drain() {
     let lab = Lab::new("datagrams");
@@ -508,7 +509,7 @@ fn datagrams_survive_a_drain() {
         "16",
         "--for",
         "10m",
-        // Of a busy machine; a lost datagram is not answered at all.
+        // Long enough for a busy machine; a lost datagram is never answered.
         "--timeout",
         "30s",
         "--output",
@@ -549,9 +550,9 @@ fn datagrams_survive_a_drain() {
     assert_eq!(summary["plan"]["protocol"], "udp");
 }
 
-/// In a pod it is the first process, which the kernel never ends for a signal that is not taken.
+/// In a pod it is the first process, which the kernel never ends for an unhandled signal.
 #[test]
-fn a_worker_in_a_pod_that_nobody_told_anything_ends_in_order_when_it_is_told_to() {
+fn an_idle_worker_in_a_pod_ends_cleanly_on_a_signal() {
     let lab = Lab::new("worker");
     let mut command = lab.command(&["load-worker", "--away"]);
     let mut worker = command
@@ -563,7 +564,7 @@ fn a_worker_in_a_pod_that_nobody_told_anything_ends_in_order_when_it_is_told_to(
     let mut first = String::new();
     std::io::BufRead::read_line(&mut log, &mut first).expect("a line");
     assert!(first.starts_with("playctl-load 0 0 1 "), "{first}");
-    // The end of its input is no reason to end.
+    // The end of its input does not end it.
     drop(worker.stdin.take());
     let pid = rustix::process::Pid::from_child(&worker);
     rustix::process::kill_process(pid, Signal::TERM).expect("it is there");

@@ -1,4 +1,4 @@
-//! `playctl logs`: what replicas printed, and what the logger wrote to the index.
+//! `playctl logs`: replicas' output, and the lines that the logger wrote to the index.
 
 mod support;
 
@@ -12,16 +12,16 @@ use std::{
 use serde_json::Value;
 use support::{Lab, QUICK, both, eventually};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 
-/// Lines as `--output jsonl` has them.
+/// Lines in the format of `--output jsonl`.
 fn lines(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
     let printed = lab.ok(&[&["logs", "--output", "jsonl"], arguments].concat());
     printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// The same once there are any: what a process has written is read a moment later.
+/// The same, after waiting for the first line: a process's output is read slightly later.
 fn some_lines(lab: &Lab, arguments: &[&str]) -> Vec<Value> {
     eventually(SOON, || {
         let lines = lines(lab, arguments);
@@ -60,7 +60,7 @@ fn all_services_log_to_the_index_and_both_sources_are_filtered_alike() {
         assert!(lines(&lab, &["--from", source, "--since", "2100-01-01T00:00:00Z"]).is_empty());
         assert_eq!(lines(&lab, &["--from", source, "--tail", "2"]).len(), 2);
     }
-    // What the supervisor keeps begins with the platform: nothing is shown twice.
+    // The supervisor's lines begin with the platform: nothing is shown twice.
     assert_eq!(lines(&lab, &["tcp", "--grep", "started"]).len(), 1);
 }
 
@@ -110,7 +110,7 @@ fn records_of_the_index_cannot_steer_a_terminal() {
 }
 
 #[test]
-fn what_a_process_says_cannot_steer_a_terminal() {
+fn output_of_a_process_cannot_steer_a_terminal() {
     let lab = Lab::new("hostile-output");
     lab.up(&[]);
     let programs = tempfile::tempdir().expect("a temporary folder");
@@ -131,7 +131,7 @@ fn what_a_process_says_cannot_steer_a_terminal() {
     )
     .expect("a path");
     let arguments = [&["up", "--color", "always"], &QUICK[..], &["--with", "memcached"]].concat();
-    // The supervisor looks for programs on its own path: it has to be started with this one.
+    // The supervisor searches programs on its own PATH, so it must be started with this one.
     lab.ok(&["down"]);
     let output = lab.command(&arguments).env("PATH", &path).output().expect("starts");
     assert_eq!(output.status.code(), Some(4), "{}", both(&output));
@@ -143,7 +143,7 @@ fn what_a_process_says_cannot_steer_a_terminal() {
     );
     assert!(!shown.lines().any(|line| line.starts_with("playctl: all is well")), "{shown:?}");
 
-    // Then with a platform that is up, whose log keeps what the process said.
+    // Then with a running platform, whose log keeps the process's output.
     let up = [&["up"], &QUICK[..]].concat();
     let output = lab.command(&up).env("PATH", &path).output().expect("starts");
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
@@ -158,7 +158,7 @@ fn what_a_process_says_cannot_steer_a_terminal() {
 }
 
 #[test]
-fn a_replica_that_never_was_is_named_and_one_that_is_gone_is_not() {
+fn logs_reject_an_unknown_replica_but_accept_a_past_one() {
     let lab = Lab::new("unknown-replica");
     lab.up(&["--set", "tcp.replicas=1", "--set", "tcp.autoscaling=null"]);
     for name in ["tcp/tcp-77", "gateway/node-77"] {
@@ -187,7 +187,7 @@ fn without_a_logger_there_is_no_index_and_mistakes_are_named() {
     let output = lab.run(&["logs", "--since", "yesterday"]);
     assert_eq!(output.status.code(), Some(2), "{}", both(&output));
 
-    // Switched on later, it takes what is in Kafka already.
+    // Switched on later, it reads the lines that are already in Kafka.
     lab.ok(&[&["up"], &QUICK[..], &["--set", "logger.enabled=true"]].concat());
     eventually(SOON, || {
         let indexed = lines(&lab, &["tcp", "--from", "index", "--grep", "started"]);

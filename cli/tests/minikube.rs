@@ -1,5 +1,5 @@
-//! `--target minikube` with a stand-in on PATH (crates/cluster/tests/minikube has its calls one by one): what a user is told,
-//! and that a tunnel is ended, and nothing else is.
+//! `--target minikube` with a stand-in on PATH (crates/cluster/tests/minikube checks the single calls): messages to the
+//! user, and that only the tunnel's process is ended.
 
 mod support;
 
@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use support::{Lab, both, eventually, lossy};
 
-/// A `minikube` on PATH that answers each subcommand by a script, and notes how it was called.
+/// A `minikube` on PATH that answers each subcommand by a script, and records its calls.
 struct Machine {
     lab: Lab,
     programs: tempfile::TempDir,
@@ -84,7 +84,7 @@ fn without_minikube_every_command_says_where_to_get_it() {
 }
 
 #[test]
-fn a_profile_that_is_not_there_is_what_is_said() {
+fn a_missing_profile_is_reported_as_such() {
     let machine = Machine::new("no-profile").minikube(NO_PROFILES);
     let output = machine.run(&["status"]);
     let said = lossy(&output.stderr);
@@ -96,7 +96,7 @@ fn a_profile_that_is_not_there_is_what_is_said() {
 }
 
 #[test]
-fn options_of_one_target_are_refused_with_another() {
+fn options_of_one_target_are_refused_for_another() {
     let lab = Lab::new("minikube-options");
     for (arguments, named) in [
         (&["status", "--profile", "blue"][..], "--profile needs --target minikube"),
@@ -115,7 +115,7 @@ fn pid(file: &Path) -> Option<Pid> {
 }
 
 fn runs(pid: Pid) -> bool {
-    // A process that ended and was not waited for is gone, too.
+    // An ended process that was not reaped counts as gone, too.
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     test_kill_process(pid).is_ok() && !stat.contains(") Z ")
 }
@@ -161,10 +161,10 @@ fn a_tunnel_whose_keeper_was_killed_is_ended_too() {
 }
 
 #[test]
-fn a_pid_that_somebody_else_got_is_not_touched() {
+fn a_reused_pid_is_not_touched() {
     let machine = Machine::new("reused").minikube(NO_PROFILES);
     fs::create_dir_all(machine.kept()).expect("made");
-    // As a machine that lost its power leaves it; meanwhile the number is somebody else's.
+    // As after a power failure; meanwhile another process has the number.
     let mut stranger = Command::new("sleep").arg("600").spawn().expect("it starts");
     for file in ["tunnel.keeper", "tunnel.child"] {
         fs::write(machine.kept().join(file), format!("{}\n", stranger.id())).expect("written");
@@ -177,7 +177,7 @@ fn a_pid_that_somebody_else_got_is_not_touched() {
 }
 
 #[test]
-fn one_tunnel_is_kept_by_one_keeper() {
+fn one_tunnel_has_one_keeper() {
     let machine = Machine::new("two-keepers").minikube(TUNNEL);
     fs::create_dir_all(machine.kept()).expect("made");
     let mut keeper = machine.command(&["keep", "tunnel"]).spawn().expect("it starts");

@@ -1,4 +1,4 @@
-//! Real servers that are asked for and unavailable.
+//! Real servers that are requested but unavailable.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::{
 use support::{Lab, both, lossy};
 
 #[test]
-fn a_program_that_is_nowhere_is_named_with_the_way_to_get_it() {
+fn a_missing_program_is_named_with_the_way_to_get_it() {
     let lab = Lab::new("nowhere");
     let nowhere = lab.home().join("nowhere");
     let mut command = lab.command(&["up", "--gateway", "envoy"]);
@@ -50,15 +50,15 @@ fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
 }
 
 #[test]
-fn every_part_says_what_it_is() {
+fn every_part_shows_its_origin_and_version() {
     let lab = Lab::new("what-it-is");
-    // Somebody else's memcached, as far as anybody can tell.
+    // It looks like somebody else's memcached.
     let given = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = given.local_addr().expect("an address").to_string();
     let _serves = std::thread::spawn(move || {
         while let Ok((mut client, _)) = given.accept() {
             std::thread::spawn(move || {
-                // A client that has asked and gone wants no answer.
+                // The client may be gone.
                 let _ = client.write_all(b"VERSION 9.8.7\r\n");
                 let _ = client.read(&mut [0; 64]);
             });
@@ -92,7 +92,7 @@ fn a_part_that_does_not_exist_is_a_usage_error() {
 #[test]
 fn a_wrapped_program_does_not_run_without_its_supervisor() {
     let lab = Lab::new("wrapped");
-    // The parent that is named is not the one that starts it, as after the supervisor's death.
+    // The named parent is not the one that starts it, as after the supervisor's death.
     let mut command = lab.command(&["run-child", "--", "/bin/echo", "ran"]);
     let output = command.env("PLAYCTL_PARENT_PID", "1").output().expect("playctl starts");
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));

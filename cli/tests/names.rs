@@ -1,4 +1,4 @@
-//! Names from outside may hold anything; what is shown of them is one line all the same.
+//! Names from outside may contain anything, but are always shown on one line.
 
 mod support;
 
@@ -27,7 +27,7 @@ fn names_with_line_ends_forge_no_lines() {
     is_ours(&explained);
     assert!(explained.contains(r"chat-0\nforged: a line 7,012"), "{explained}");
 
-    // What is printed of it can be read again.
+    // The printed text can be parsed again.
     let draft = lab.ok(&["explain", "--hpa", &hpa, "--print-state"]);
     is_ours(&draft);
     fs::write(&printed, draft).expect("written");

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::TcpStream, time::Duration};
 
 use support::{Lab, both, eventually, lossy};
 
-/// Connections that clients opened through each gateway of TCP.
+/// Connections that clients opened through each TCP gateway.
 fn opened(lab: &Lab) -> BTreeMap<String, u64> {
     let ports = admin::ports(lab, "gateways").into_iter();
     ports
@@ -20,13 +20,13 @@ fn opened(lab: &Lab) -> BTreeMap<String, u64> {
 fn a_node_that_joins_under_load_takes_connections_and_none_is_lost() {
     let lab = Lab::new("node-add");
     lab.ok(&["up", "--nodes", "2"]);
-    // The scenario as it is, with fewer clients: each that comes after the tenth second finds three gateways.
+    // The unchanged scenario with fewer clients: those that come after the tenth second find three gateways.
     let told = lab.ok(&["load", "node-add", "--conns", "90", "--rate", "5/s", "--hold", "5s"]);
     assert!(told.contains("node-2 is there, one of 3 nodes; on it: gateway-node-2"), "{told}");
     assert!(!told.contains('✗'), "{told}");
     let all = opened(&lab);
     assert_eq!(all.len(), 3, "{all:?}");
-    // However late the node came, and wherever those went that came after it: by and by the kernel spreads what comes.
+    // However late the node was added: eventually the kernel gives it new connections.
     let endpoint = lab.endpoint();
     eventually(Duration::from_mins(1), || {
         drop(TcpStream::connect(endpoint).expect("the gateways listen"));
@@ -39,7 +39,7 @@ fn a_node_that_joins_under_load_takes_connections_and_none_is_lost() {
 }
 
 #[test]
-fn nodes_come_and_go_by_hand() {
+fn nodes_are_added_and_removed_by_hand() {
     let lab = Lab::new("nodes");
     lab.ok(&["up", "--nodes", "1"]);
     let added = lab.json(&["node", "add"]);
@@ -55,7 +55,7 @@ fn nodes_come_and_go_by_hand() {
         "{}",
         both(&last)
     );
-    // What else was asked for at `up` stays: one replica, no autoscaler's bound changed.
+    // The other settings of `up` remain: one replica, and unchanged bounds of the autoscaler.
     let again = lab.ok(&["up", "--nodes", "1"]);
     assert!(again.contains("nothing changed"), "{again}");
     lab.ok(&["down"]);

@@ -1,4 +1,4 @@
-//! Files that are not files: pipes that nobody writes to, devices without an end, folders.
+//! Files that are not regular files: pipes without a writer, endless devices, folders.
 
 mod support;
 
@@ -10,14 +10,14 @@ use support::{Lab, both, eventually, lossy};
 const PATIENCE: Duration = Duration::from_mins(1);
 const SIGINT_BIT: u64 = 1 << 1;
 
-/// A pipe that nobody writes to.
+/// A pipe without a writer.
 fn pipe(lab: &Lab, name: &str) -> String {
     let path = lab.home().join(name);
     assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
     path.to_str().expect("UTF-8").to_owned()
 }
 
-/// Whether a process takes SIGINT by now.
+/// Whether a process already handles SIGINT.
 fn takes_interrupts(pid: rustix::process::Pid) -> Result<(), String> {
     let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero()))
         .map_err(|error| error.to_string())?;
@@ -27,7 +27,7 @@ fn takes_interrupts(pid: rustix::process::Pid) -> Result<(), String> {
 }
 
 #[test]
-fn the_first_interrupt_ends_what_waits_for_a_pipe() {
+fn the_first_interrupt_ends_a_command_that_waits_for_a_pipe() {
     let lab = Lab::new("pipes");
     let fifo = pipe(&lab, "fifo");
     for arguments in [
@@ -44,7 +44,7 @@ fn the_first_interrupt_ends_what_waits_for_a_pipe() {
 }
 
 #[test]
-fn what_is_no_file_is_refused_and_nothing_waits_for_it() {
+fn pipes_and_folders_are_refused_as_files_without_waiting() {
     let lab = Lab::new("no-files");
     let (fifo, folder) = (pipe(&lab, "fifo.yaml"), lab.home().to_str().expect("UTF-8").to_owned());
     let with_values = |file: &str| vec!["up".to_owned(), "-f".to_owned(), file.to_owned()];
@@ -70,7 +70,7 @@ fn what_is_no_file_is_refused_and_nothing_waits_for_it() {
 }
 
 #[test]
-fn files_that_are_no_yaml_are_refused_in_words() {
+fn files_that_are_not_yaml_are_refused_with_an_explanation() {
     let lab = Lab::new("no-yaml");
     let bomb: String = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
         let before = format!("*a{}", level - 1);

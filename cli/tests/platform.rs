@@ -1,4 +1,4 @@
-//! The platform on this machine, as its users bring it up, look at it and take it down.
+//! The platform on this machine: users bring it up, inspect it and take it down.
 
 mod support;
 
@@ -7,11 +7,11 @@ use std::{collections::BTreeSet, fs, net::TcpListener, time::Duration};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{Lab, QUICK, both, echo, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(2);
 
 #[test]
-fn up_twice_changes_nothing_and_down_leaves_nothing() {
+fn a_second_up_changes_nothing_and_down_leaves_nothing_behind() {
     let lab = Lab::new("twice");
     lab.up(&[]);
     let before = lab.status();
@@ -114,7 +114,7 @@ fn results_are_what_their_schema_says() {
 }
 
 #[test]
-fn what_an_autoscaler_makes_of_a_scale_is_said() {
+fn scale_says_what_the_autoscaler_will_do() {
     let lab = Lab::new("bounds");
     lab.up(&["--set", "tcp.autoscaling.maxReplicas=2"]);
     let said = lab.ok(&["scale", "tcp", "3"]);
@@ -126,12 +126,12 @@ fn what_an_autoscaler_makes_of_a_scale_is_said() {
 }
 
 #[test]
-fn up_beside_down_leaves_nothing_and_blames_nobody() {
+fn up_during_down_leaves_nothing_behind_and_reports_no_failure() {
     let lab = Lab::new("beside");
     for round in 0..12 {
         let up = lab.spawn(&["up", "--nodes", "1", "--quiet"]);
         let down = lab.run(&["down"]);
-        // What up finds in its way it says; what down finds of a platform that is up again is not left over.
+        // up reports obstacles; down does not report a platform that is up again as left over.
         let up = up.finish(SOON);
         assert_eq!(down.status.code(), Some(0), "{round}: {}", both(&down));
         assert!(matches!(up.status.code(), Some(0 | 1 | 4)), "{round}: {}", both(&up));
@@ -147,7 +147,7 @@ fn up_beside_down_leaves_nothing_and_blames_nobody() {
 fn a_platform_is_the_same_from_every_session_of_its_user() {
     let lab = Lab::new("sessions");
     lab.up(&[]);
-    // As from a cron job or another login: the same home, another runtime folder.
+    // Like a cron job or another login: the same home, another runtime folder.
     let elsewhere = tempfile::tempdir().expect("a temporary folder");
     let from_there = |arguments: &[&str]| {
         let mut command = lab.command(arguments);
@@ -178,7 +178,7 @@ fn two_platforms_never_meet() {
 fn a_taken_port_is_named_with_the_process_that_holds_it() {
     let holder = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("bound").port();
-    // Only the platform of this name listens on 127.0.0.1 too; its folders are the test's own.
+    // Only the platform with this name also listens on 127.0.0.1; its folders are the test's own.
     let lab = Lab::named("playground");
     let listeners =
         format!(r#"gateway.listeners=[{{"name":"tcp","protocol":"TCP","service":"tcp","port":{port}}}]"#);
@@ -191,7 +191,7 @@ fn a_taken_port_is_named_with_the_process_that_holds_it() {
 }
 
 #[test]
-fn a_supervisor_killed_leaves_nothing_and_up_starts_clean() {
+fn a_killed_supervisor_leaves_nothing_behind_and_up_starts_clean() {
     let lab = Lab::new("killed");
     lab.up(&["--set", "tcp.autoscaling.minReplicas=2"]);
     let endpoint = lab.endpoint().to_string();
@@ -206,7 +206,7 @@ fn a_supervisor_killed_leaves_nothing_and_up_starts_clean() {
     let supervisor = supervisor_pid(&lab);
     kill_process(supervisor, Signal::KILL).expect("it runs");
     let load_pid = load.pid().as_raw_nonzero().get().cast_unsigned();
-    // The kernel ends them: none drains, which would take longer.
+    // The kernel kills them, without a drain, which would take longer.
     let left = eventually(Duration::from_secs(10), || {
         let left: Vec<u32> = lab.processes().into_iter().filter(|pid| *pid != load_pid).collect();
         if left.is_empty() { Ok(()) } else { Err(left) }
@@ -257,9 +257,9 @@ fn unknown_services_and_replicas_are_named_with_the_known_ones() {
 }
 
 #[test]
-fn scale_says_that_the_autoscaler_goes_on() {
+fn scale_says_that_the_autoscaler_stays_active() {
     let lab = Lab::new("scale");
-    // Which would take the replica back at its next look.
+    // At its next look, the autoscaler would remove the replica again.
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     let said = lab.ok(&["scale", "tcp", "2"]);
     assert!(said.contains("tcp 1 → 2") && said.contains("autoscaler"), "{said}");
@@ -269,7 +269,7 @@ fn scale_says_that_the_autoscaler_goes_on() {
 }
 
 #[test]
-fn explain_says_where_the_autoscaler_stands_and_what_would_change_it() {
+fn explain_says_what_the_autoscaler_decided_and_what_would_change_it() {
     let lab = Lab::new("explain");
     lab.up(&["--set", "metrics.scrapeInterval=1s", "--set", "metrics.syncPeriod=1s"]);
     let text = eventually(SOON, || {
@@ -291,7 +291,7 @@ fn explain_says_where_the_autoscaler_stands_and_what_would_change_it() {
 }
 
 #[test]
-fn logs_have_what_replicas_wrote() {
+fn logs_show_what_replicas_wrote() {
     let lab = Lab::new("logs");
     lab.up(&[]);
     let lines = eventually(SOON, || {
@@ -325,7 +325,7 @@ fn a_result_that_cannot_be_written_is_an_error() {
 }
 
 #[test]
-fn a_load_tells_a_run_that_began_where_things_stand() {
+fn a_load_begins_with_the_platforms_present_state() {
     let lab = Lab::new("present");
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     lab.ok(&["scale", "tcp", "2"]);
@@ -337,11 +337,11 @@ fn a_load_tells_a_run_that_began_where_things_stand() {
 }
 
 #[test]
-fn watch_ends_when_nobody_reads_it_any_more() {
+fn watch_ends_when_its_output_is_closed() {
     let lab = Lab::new("pipe");
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     let watch = lab.spawn(&["watch", "--from-start"]);
-    // Nothing that is worth a line happens on this platform any more: only the closed pipe can tell.
+    // No more events happen on this platform, so only the closed pipe can end it.
     assert_eq!(watch.finish_unread(SOON), Some(0));
 }
 
@@ -363,7 +363,7 @@ fn down_graceful_drains_first() {
 }
 
 fn established(lab: &Lab) -> u64 {
-    // From the kernel's table, so that it does not depend on the platform's scrape interval.
+    // From the kernel's table, so it does not depend on the platform's scrape interval.
     let port = format!(":{:04X}", lab.endpoint().port());
     let table = fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
     let ip = match lab.endpoint().ip() {

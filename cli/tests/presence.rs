@@ -1,7 +1,7 @@
-//! Ten thousand clients of three servers whose presence is kept in an etcd of three members: how much that writes, and what
-//! becomes of the count when servers and members are killed, also under load.
+//! Ten thousand clients of three servers, with their presence in an etcd of three members: the number of writes, and the
+//! count when servers and members are killed, also under load.
 //!
-//! Needs etcd: `infrastructure/testbed/test presence`. This tier measures times, as the promise is one of times.
+//! Needs etcd: `infrastructure/testbed/test presence`. These tests measure times, because the promise is about times.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -19,12 +19,12 @@ use support::{Lab, Running, both};
 
 const CLIENTS: usize = 10_000;
 const LEASE: Duration = Duration::from_secs(4);
-/// What may pass from the end of a lease until every count is right. Two seconds are the promise, and the time that it took is
-/// printed; a machine that is busy with other things is given more.
+/// Maximum time from the end of a lease until every count is right. The promise is two seconds, and the actual time is
+/// printed; this allows for a busy machine.
 const AFTERWARDS: Duration = Duration::from_secs(20);
-/// How long etcd's members wait for a leader before they elect another one, and how long that may take.
+/// How long etcd's members wait for a leader before an election, and how long that may take.
 const ELECTION: Duration = Duration::from_secs(3);
-/// A transaction for so many clients that come, or fewer, is few.
+/// Minimum average number of clients per transaction.
 const CLIENTS_PER_WRITE: usize = 25;
 const TOTAL: &str = "/sockets/client_list_cnt";
 
@@ -78,7 +78,7 @@ impl Drop for Server {
     }
 }
 
-/// `WHO`: how many clients the list has, and how many it says.
+/// `WHO`: the number of listed clients, and the stated number.
 fn who(client: &mut TcpStream) -> (usize, usize) {
     client.write_all(b"WHO\n").unwrap();
     let mut reader = BufReader::new(client);
@@ -89,12 +89,12 @@ fn who(client: &mut TcpStream) -> (usize, usize) {
     (list.matches('\'').count() / 2, count)
 }
 
-/// Waits until `WHO` of every server that lives and the total are right, and returns how long that took.
+/// Waits until the total and the `WHO` of every running server are right; returns how long that took.
 fn right_after(etcd: &Etcd, servers: &[Server], clients: &mut [Vec<TcpStream>]) -> Duration {
     right_with(etcd, servers, clients, 0)
 }
 
-/// The same with so many clients of others.
+/// The same, with this many clients of others.
 fn right_with(etcd: &Etcd, servers: &[Server], clients: &mut [Vec<TcpStream>], others: usize) -> Duration {
     let began = clock::now();
     let all = clients.iter().map(Vec::len).sum::<usize>() + others;
@@ -136,7 +136,7 @@ fn the_count_is_exact_after_every_kill() {
     );
     assert!(keys.len() <= CLIENTS / 100 && bytes <= 15 * CLIENTS, "{} keys, {bytes} bytes", keys.len());
 
-    // The server that writes the total is the first.
+    // The first server writes the total.
     servers[0].kill();
     drop((servers.remove(0), clients.remove(0)));
     let took = right_after(&etcd, &servers, &mut clients);
@@ -178,12 +178,12 @@ fn the_count_is_exact_after_every_kill() {
         eventually("all is well again", || page(server.admin, "/readyz").1 == "ready\n");
     }
 
-    // Nobody counts any more when the last one was killed.
+    // After the kill of the last server, there is no total.
     servers.clear();
     eventually("nothing is left", || etcd.list("/sockets/").is_empty());
 }
 
-/// A load of so many clients over all servers, each of which talks all the time, until it is ended.
+/// A load of this many clients over all servers, which keep sending until it is ended.
 fn load(lab: &Lab, servers: &[Server], clients: usize) -> Running {
     let addresses: Vec<String> = servers.iter().map(|server| server.address.to_string()).collect();
     let clients = clients.to_string();
@@ -194,7 +194,7 @@ fn load(lab: &Lab, servers: &[Server], clients: usize) -> Running {
     lab.spawn(&arguments)
 }
 
-/// Ends it; nobody lost anything.
+/// Ends it, and checks that nothing was lost.
 fn end(load: Running) {
     load.signal(Signal::INT);
     let output = load.finish(DEADLINE);
@@ -220,7 +220,7 @@ fn under_load_the_count_is_right_as_soon_as_a_killed_etcd_is_back() {
     let steady = load(&lab, &servers, STEADY);
     right_with(&etcd, &servers, &mut clients, STEADY);
 
-    // Without etcd each server speaks for itself, and all of them together for everybody.
+    // Without etcd each server lists its own clients, which together are all of them.
     etcd.down();
     for server in &servers {
         expect_degraded(server.admin, "WHO speaks for this server alone");
@@ -231,7 +231,7 @@ fn under_load_the_count_is_right_as_soon_as_a_killed_etcd_is_back() {
         });
     };
     all_are(asking + STEADY);
-    // Some come and go meanwhile, and some come and stay.
+    // Meanwhile some clients connect and leave, and others stay.
     let passing = load(&lab, &servers, PASSING);
     all_are(asking + STEADY + PASSING);
     let staying = load(&lab, &servers, STAYING);
@@ -246,7 +246,7 @@ fn under_load_the_count_is_right_as_soon_as_a_killed_etcd_is_back() {
     right_after(&etcd, &servers, &mut clients);
 }
 
-/// The scenario asks as soon as the promise says; a machine that is busy with other things is given more time.
+/// The scenario asks right after the promised time; this allows more time for a busy machine.
 const PATIENT: [(&str, &str); 4] = [
     ("after-ramp: 28s", "after-ramp: 42s"),
     ("after: 22s", "after: 34s"),
@@ -254,7 +254,7 @@ const PATIENT: [(&str, &str); 4] = [
     ("after: 15s", "after: 25s"),
 ];
 
-/// At the same time, since both mostly wait.
+/// Concurrently, since both mostly wait.
 #[test]
 fn kill_server_ends_as_promised_behind_our_gateway_and_behind_haproxy() {
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Users and profiles on the platform of this machine.
+//! Users and profiles on this machine's platform.
 
 #[path = "support/services.rs"]
 mod services;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use services::{address, ask, ready, service};
 use support::{Lab, both, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 
 /// The preset, alone and with quick drains.
@@ -29,7 +29,7 @@ fn up(lab: &Lab, more: &[&str]) {
     lab.ok(&[&["up"], &STREAMS[..], more].concat());
 }
 
-/// Where services of the platform find profiles.
+/// The address of profiles for the platform's services.
 fn profiles(lab: &Lab) -> SocketAddr {
     address(&service(lab, "profiles")["endpoint"])
 }
@@ -40,7 +40,7 @@ fn users(lab: &Lab) -> Result<Value, String> {
 }
 
 #[test]
-fn without_cassandra_there_is_one_replica_and_its_data_end_with_it() {
+fn without_cassandra_one_replica_keeps_its_data_until_it_ends() {
     let lab = Lab::new("profiles");
     up(&lab, &[]);
     let text = lab.ok(&["status"]);
@@ -79,7 +79,7 @@ fn without_cassandra_there_is_one_replica_and_its_data_end_with_it() {
     .expect("another replica, without the data of the first");
 }
 
-/// Everything that users of the original call, as they call it: through port 8090, and `profiles` at a port of its own.
+/// All requests of the original's users, as they send them: through port 8090, and to `profiles` at its own port.
 #[test]
 fn every_url_of_the_original_answers_as_it_did() {
     let lab = Lab::new("urls");
@@ -90,12 +90,12 @@ fn every_url_of_the_original_answers_as_it_did() {
     command.args([format!("http://{entrance}"), format!("http://{}", profiles(&lab))]);
     let output = command.output().expect("bash runs it");
     assert!(output.status.success(), "{}", both(&output));
-    // Where a service that has no port of its own is found.
+    // The address of a service without its own port.
     assert_eq!(service(&lab, "directory")["route"], format!("{entrance}/main"));
     let text = lab.ok(&["status"]);
     let told = format!("directory: 1 of 1 replicas ready, clients connect to {entrance}/main");
     assert!(text.contains(&told), "{told}: {text}");
-    // While all of them started, nobody called another one away.
+    // During their start, no service reported another one as away.
     for service in ["directory", "stream"] {
         let log = lab.ok(&["logs", service]);
         let (starting, _) = log.split_once("\"ready\"").expect("it was ready");
@@ -107,7 +107,7 @@ fn every_url_of_the_original_answers_as_it_did() {
 /// With Cassandra on the platform: several replicas share the data, which outlive replicas and Cassandra's own end.
 #[cfg(feature = "real-servers")]
 #[test]
-fn with_cassandra_replicas_share_data_that_stay() {
+fn with_cassandra_replicas_share_lasting_data() {
     let lab = Lab::new("profiles-cassandra");
     up(&lab, &["--with", "cassandra", "--set", "profiles.replicas=2"]);
     let text = lab.ok(&["status"]);
@@ -139,7 +139,7 @@ fn with_cassandra_replicas_share_data_that_stay() {
 
 #[cfg(feature = "real-servers")]
 #[test]
-fn a_cassandra_of_somebody_else_tells_its_version() {
+fn the_version_of_a_given_cassandra_is_shown() {
     let nodes = std::env::var("CASSANDRA_CONTACT_POINTS").expect("`testbed env cassandra` sets it");
     let lab = Lab::new("profiles-given");
     up(&lab, &["--with", &format!("cassandra={nodes}")]);

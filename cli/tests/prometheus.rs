@@ -1,4 +1,4 @@
-//! With a real Prometheus: it scrapes everything, and the autoscaler decides by what it says.
+//! With a real Prometheus: it scrapes everything, and the autoscaler uses its values.
 
 mod support;
 
@@ -16,11 +16,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use support::{ANSWER, Lab, eventually};
 
-/// Prometheus starts, scrapes, is asked.
+/// Time for Prometheus to start, scrape and answer.
 const SOON: Duration = Duration::from_mins(1);
 
-/// A cluster's pipeline in a seventh of its time. Only 80 connections of one replica are above the target and its tolerance:
-/// fewer, as they are on the way up, decide nothing.
+/// A cluster's pipeline at seven times its speed. Only 80 connections of one replica are above the target and its
+/// tolerance: fewer, as during the ramp, cause no decision.
 const QUICK_PIPELINE: [&str; 6] = [
     "--set",
     "metrics.scrapeInterval=1s,metrics.syncPeriod=2s",
@@ -83,7 +83,7 @@ fn prometheus_understands_the_dashboards_queries() {
     let dashboard: Value = serde_json::from_slice(&fs::read(path).expect("there")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let queries = panels.iter().filter_map(|panel| panel["targets"].as_array()).flatten();
-    // As rules, which promtool reads.
+    // In the form of rules, which promtool can parse.
     let rules: Vec<Value> = queries
         .enumerate()
         .map(|(index, target)| json!({ "record": format!("query_{index}"), "expr": target["expr"] }))
@@ -97,7 +97,7 @@ fn prometheus_understands_the_dashboards_queries() {
 }
 
 #[test]
-fn the_autoscaler_decides_by_what_prometheus_says() {
+fn the_autoscaler_uses_values_from_prometheus() {
     let lab = Lab::new("prometheus");
     lab.up(&QUICK_PIPELINE);
     let prometheus = prometheus(&lab);
@@ -122,7 +122,7 @@ fn the_autoscaler_decides_by_what_prometheus_says() {
     assert!(reason.contains("pods metric tcp_state_established above target"), "{reason}");
     assert_eq!(changed["metrics"][0]["value_milli"], 80_000, "{changed}");
 
-    // What is recorded is what decided, and the supervisor exposes the outcome.
+    // The recorded value is the one that decided, and the supervisor exposes the outcome.
     eventually(SOON, || {
         let recorded = query(prometheus, "tcp_state_established", "pod");
         match &recorded {
@@ -142,7 +142,7 @@ fn the_autoscaler_decides_by_what_prometheus_says() {
 }
 
 #[test]
-fn packets_decide_by_what_prometheus_says_too() {
+fn the_autoscaler_uses_packet_rates_from_prometheus() {
     let lab = Lab::new("packets");
     lab.up(&[
         "--set",
@@ -173,8 +173,8 @@ fn packets_decide_by_what_prometheus_says_too() {
     assert_eq!((changed["from"].as_u64(), changed["to"].as_u64()), (Some(1), Some(2)), "{changed}");
     assert_eq!(changed["metrics"][0]["metric"], "udp_packets_received", "{changed}");
 
-    // The autoscaler asks by the rule's expression; what the rule records comes with its next evaluation, and only
-    // while packets come.
+    // The autoscaler queries the rule's expression; the recorded series follows at the rule's next evaluation, and only
+    // while packets arrive.
     let prometheus = prometheus(&lab);
     eventually(SOON, || {
         for _ in 0..50 {
@@ -209,7 +209,7 @@ fn without_prometheus_the_metric_is_unavailable_and_says_so_once() {
 
     let pid = part(&lab, "prometheus")["pid"].as_u64().and_then(|pid| i32::try_from(pid).ok());
     let before = warnings("unavailable");
-    // Stopped, it takes connections and does not answer; killed, it would be back within seconds.
+    // A stopped process accepts connections without answering; a killed one would be back within seconds.
     let process = pid.and_then(Pid::from_raw).expect("it runs");
     kill_process(process, Signal::STOP).expect("it runs");
     eventually(SOON, || if warnings("unavailable") > before { Ok(()) } else { Err(syncs()) })

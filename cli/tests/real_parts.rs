@@ -18,14 +18,14 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use support::{ANSWER, Lab, both, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 const CONNECTIONS: u64 = 500;
-/// What a load counts if something went wrong.
+/// The counters that show failures of a load.
 const FAILURES: [&str; 7] =
     ["lost", "eof", "reset", "refused", "connect_timeouts", "connect_errors", "given_up"];
 
-/// A fixed number of replicas that drain within some seconds.
+/// A fixed number of replicas that drain within a few seconds.
 const FIXED: [&str; 8] = [
     "--set",
     "tcp.autoscaling=null",
@@ -52,7 +52,7 @@ fn no_connection_is_lost_behind_our_own_gateway() {
     scaled_under_load(&Lab::new("behind-ours"), "playctl");
 }
 
-/// Replicas 3 → 5 → 2 while connections come and talk: none ends but after its notice, and no answer is missing.
+/// Replicas 3 → 5 → 2 while connections open and send: each ends only after its notice, and no answer is missing.
 fn scaled_under_load(lab: &Lab, gateway: &str) {
     lab.ok(&[&["up", "--gateway", gateway, "--set", "tcp.replicas=3"], &FIXED[..]].concat());
     let before = pids(lab, "gateway-");
@@ -100,7 +100,7 @@ fn paths_and_cookies_lead_through_haproxies() {
 }
 
 #[test]
-fn a_drain_and_an_absent_kafka_lose_nobody_behind_real_proxies() {
+fn a_drain_and_a_kafka_outage_lose_no_connection_behind_real_proxies() {
     std::thread::scope(|scope| {
         for gateway in ["envoy", "haproxy"] {
             scope.spawn(move || {
@@ -119,16 +119,16 @@ fn no_connection_is_lost_when_haproxies_are_replaced() {
 
 #[test]
 fn no_connection_is_lost_when_envoys_are_replaced() {
-    // Its listeners are its own, and what waits in their queues ends with them: nobody connects meanwhile.
+    // Its listeners are its own, and connections in their queues end with them, so nobody connects meanwhile.
     replaced_under_load(&Lab::new("envoy-replaced"), &["--gateway", "envoy"], 2 * CONNECTIONS);
 }
 
 #[test]
-fn no_connection_is_lost_when_our_gateways_give_way_to_haproxies() {
+fn no_connection_is_lost_when_haproxies_replace_our_gateways() {
     replaced_under_load(&Lab::new("ours-replaced"), &[], CONNECTIONS);
 }
 
-/// Every gateway is replaced when the first connections have come; all stay for longer than that takes.
+/// Every gateway is replaced after the first connections; all connections last longer than that.
 fn replaced_under_load(lab: &Lab, before: &[&str], first: u64) {
     lab.ok(&[&["up", "--set", "tcp.replicas=3"], before, &FIXED[..]].concat());
     let old = pids(lab, "gateway-");
@@ -152,7 +152,7 @@ fn replaced_under_load(lab: &Lab, before: &[&str], first: u64) {
     }
     assert_eq!((&totals["attempted"], &totals["connected_first"]), (&1000.into(), &1000.into()), "{totals}");
     assert_eq!(totals["messages_answered"], totals["messages_sent"], "{totals}");
-    // The old ones have nobody left, and go.
+    // The old gateways have no clients left, and end.
     eventually(SOON, || {
         let left = pids(lab, "gateway-");
         if left.iter().any(|pid| old.contains(pid)) { Err(left) } else { Ok(()) }
@@ -161,7 +161,7 @@ fn replaced_under_load(lab: &Lab, before: &[&str], first: u64) {
 }
 
 #[test]
-fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() {
+fn services_use_servers_found_here_which_end_with_the_supervisor() {
     let lab = Lab::new("found");
     lab.ok(&[&["up", "--with", "kafka,memcached", "--set", "tcp.replicas=2"], &FIXED[..]].concat());
     for name in ["kafka", "memcached"] {
@@ -171,7 +171,7 @@ fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() 
     }
     tokens_and_broadcasts_work(lab.endpoint());
 
-    // One that dies is started again in its place, with kubelet's back-off.
+    // A server that dies is restarted in its place, with kubelet's back-off.
     kill(pids(&lab, "memcached")[0]);
     eventually(SOON, || {
         let part = part(&lab, "memcached");
@@ -186,7 +186,7 @@ fn services_use_the_servers_that_were_found_and_those_die_with_the_supervisor() 
 }
 
 #[test]
-fn logs_and_metrics_go_to_the_servers_that_were_found_and_nothing_outlives_the_supervisor() {
+fn logs_and_metrics_go_to_servers_found_here_which_end_with_the_supervisor() {
     let lab = Lab::new("found-too");
     let real = ["--with", "elasticsearch,prometheus", "--gateway", "envoy", "--nodes", "1"];
     lab.ok(&[&["up", "--set", "tcp.replicas=1"], &real[..], &FIXED[..]].concat());
@@ -215,7 +215,7 @@ fn logs_and_metrics_go_to_the_servers_that_were_found_and_nothing_outlives_the_s
 }
 
 #[test]
-fn a_server_that_does_not_come_up_holds_up_nothing_else() {
+fn a_server_that_does_not_come_up_delays_nothing_else() {
     let lab = Lab::new("held-up");
     let fixed = [&["--nodes", "1", "--set", "tcp.replicas=1"], &FIXED[..]].concat();
     lab.ok(&[&["up"], &fixed[..]].concat());
@@ -234,7 +234,7 @@ fn a_server_that_does_not_come_up_holds_up_nothing_else() {
     drop(holder);
     let back = || if part(&lab, "memcached")["healthy"] == true { Ok(()) } else { Err(lab.status()) };
     assert_eq!(eventually(SOON, back), Ok(()), "it is tried again");
-    // A replica that found no memcached looks again after a while; one row of tokens may come from the other alone.
+    // A replica that found no memcached retries after a while; until then, tokens may come only from the other one.
     let endpoint = lab.endpoint();
     let token = |_| {
         let mut client = TcpStream::connect(endpoint).expect("the gateway listens");
@@ -249,14 +249,14 @@ fn a_server_that_does_not_come_up_holds_up_nothing_else() {
     tokens_and_broadcasts_work(endpoint);
 }
 
-/// SIGKILL: whatever it had started is gone soon after.
+/// SIGKILL: everything that it started is gone soon after.
 fn kill_the_supervisor(lab: &Lab) {
     let supervisor = lab.processes().into_iter().find(|pid| command_line(*pid).contains("supervisor"));
     kill(supervisor.expect("a supervisor"));
     lab.wait_for_no_process(SOON);
 }
 
-/// An answer over HTTP, head and all.
+/// An HTTP answer, including its head.
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     stream.set_read_timeout(Some(SOON)).expect("set");
@@ -267,7 +267,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[test]
-fn services_use_the_servers_that_were_given_and_those_outlive_the_platform() {
+fn services_use_given_servers_which_outlive_the_platform() {
     let variable =
         |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name}: see the head of this file"));
     let kafka = variable("KAFKA_BROKERS");
@@ -292,7 +292,7 @@ fn services_use_the_servers_that_were_given_and_those_outlive_the_platform() {
 }
 
 #[test]
-fn haproxy_shows_its_statistics_to_those_who_know_the_password() {
+fn haproxy_statistics_need_the_password() {
     let lab = Lab::new("statistics");
     lab.ok(&[&["up", "--gateway", "haproxy", "--nodes", "1", "--set", "tcp.replicas=1"], &FIXED[..]].concat());
     let detail = part(&lab, "gateway-node-0")["detail"].as_str().expect("text").to_owned();
@@ -348,7 +348,7 @@ fn read(client: &mut TcpStream) -> String {
     String::from_utf8_lossy(&answer[..length]).into_owned()
 }
 
-/// The status of an answer over HTTP.
+/// The status of an HTTP answer.
 fn status(address: SocketAddr, path: &str, login: Option<&str>) -> String {
     let mut stream = TcpStream::connect(address).expect("it listens");
     let login = login.map(|login| format!("Authorization: Basic {}\r\n", base64(login.as_bytes())));
@@ -379,7 +379,7 @@ fn part(lab: &Lab, name: &str) -> Value {
     parts.iter().find(|part| part["name"] == name).unwrap_or_else(|| panic!("{name}: {status}")).clone()
 }
 
-/// The processes of the parts whose name begins so.
+/// The processes of the parts whose names have this prefix.
 fn pids(lab: &Lab, prefix: &str) -> Vec<u32> {
     let status = lab.status();
     let parts = status["parts"].as_array().expect("parts").clone();

@@ -16,14 +16,14 @@ const SOON: Duration = Duration::from_mins(1);
 
 const RECORDED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/report/tests/fixtures/tcp-10k.jsonl");
 
-/// What a page was made of.
+/// The data in a page.
 fn data(page: &str) -> Value {
     let (_, rest) = page.split_once(r#"<script type="application/json" id="data">"#).expect("it has data");
     serde_json::from_str(rest.split_once("</script>").expect("they end").0).expect("JSON")
 }
 
 #[test]
-fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
+fn a_report_repeats_the_printed_run_and_writes_the_requested_files() {
     let lab = Lab::new("report");
     let shown = lab.ok(&["report", RECORDED]);
     assert!(shown.contains("tcp 1 → 2") && shown.contains("✓ lost = 0"), "{shown}");
@@ -41,7 +41,7 @@ fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
     let recorded = fs::read_to_string(RECORDED).expect("it is there");
     let xml = fs::read_to_string(junit).expect("written");
     assert!(xml.contains(r#"tests="5" failures="0""#) && xml.contains("<system-out>seen: 10000<"), "{xml}");
-    // The run began when it began, however late its first event comes.
+    // The run's start does not depend on how late its first event comes.
     let late = lab.home().join("late.jsonl");
     let kept: Vec<&str> = recorded.lines().skip_while(|line| line.contains("\"t_ms\":0,")).collect();
     fs::write(&late, kept.join("\n")).expect("written");
@@ -60,7 +60,7 @@ fn a_run_is_shown_as_it_was_printed_and_leaves_the_files_that_were_asked_for() {
 }
 
 #[test]
-fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_page() {
+fn cut_offs_and_foreign_lines_in_a_recording_are_reported_on_stderr_and_in_the_page() {
     let lab = Lab::new("report-broken");
     let text = fs::read_to_string(RECORDED).expect("it is there");
     let half = text.char_indices().nth(text.len() / 2).expect("it is longer").0;
@@ -68,7 +68,7 @@ fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_p
     let page = lab.home().join("broken.html");
     let [broken_path, page_path] = [&broken, &page].map(|path| path.to_str().expect("UTF-8"));
     fs::write(&broken, format!("not an event\n{}", &text[..half])).expect("written");
-    // A warning is no progress, so it is told with --quiet, too.
+    // A warning is not progress, so --quiet does not suppress it.
     let output = lab.run(&["report", broken_path, "--html", page_path, "--quiet"]);
     assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     let page = data(&fs::read_to_string(&page).expect("written"));
@@ -86,7 +86,7 @@ fn a_recording_that_is_cut_off_or_has_other_lines_says_so_on_stderr_and_in_the_p
 }
 
 #[test]
-fn the_test_cases_of_a_run_that_was_cut_off_are_those_that_are_known_and_one_that_says_so() {
+fn a_cut_off_run_has_its_known_test_cases_and_one_that_says_it_was_cut_off() {
     let lab = Lab::new("report-cut-off");
     let text = fs::read_to_string(RECORDED).expect("it is there");
     let lines: Vec<&str> = text.lines().collect();
@@ -104,7 +104,7 @@ fn the_test_cases_of_a_run_that_was_cut_off_are_those_that_are_known_and_one_tha
             "{xml}"
         );
     }
-    // Without a load nothing was expected.
+    // Without a load there are no expectations.
     fs::write(&run, lines[0]).expect("written");
     let output = lab.run(&["report", run_path, "--junit", xml_path]);
     assert_eq!(output.status.code(), Some(1), "{}", both(&output));
@@ -168,7 +168,7 @@ fn a_dash_is_standard_input_and_output() {
 }
 
 #[test]
-fn standard_input_is_called_that_and_its_reading_ends_with_ctrl_c() {
+fn standard_input_is_named_and_ctrl_c_ends_reading_it() {
     let lab = Lab::new("report-endless");
     let first = fs::read_to_string(RECORDED).expect("it is there").lines().next().expect("a line").to_owned();
     let mut report = lab
@@ -177,7 +177,7 @@ fn standard_input_is_called_that_and_its_reading_ends_with_ctrl_c() {
         .stdout(Stdio::piped())
         .spawn()
         .expect("playctl starts");
-    // It stays open.
+    // The pipe stays open.
     let mut input = report.stdin.take().expect("piped");
     writeln!(input, "{first}").expect("it reads");
     let mut line = String::new();
@@ -226,7 +226,7 @@ fn a_recorded_run_and_a_platform_contradict_each_other() {
 }
 
 #[test]
-fn two_runs_stand_in_one_page_and_mistakes_are_usage_errors() {
+fn one_page_shows_two_runs_and_mistakes_are_usage_errors() {
     let lab = Lab::new("report-two");
     let page = lab.home().join("two.html");
     let page = page.to_str().expect("UTF-8");

@@ -1,4 +1,4 @@
-//! `playctl serve`: its help, and its outputs.
+//! `playctl serve`: help and outputs.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -23,7 +23,7 @@ fn help_has_every_variable_with_its_default_and_meaning() {
         ("gateway", &gateway::settings::variables::ALL[..]),
     ] {
         let text = lab.ok(&["serve", service, "--help"]);
-        // Lines are wrapped where the terminal ends.
+        // Lines are wrapped at the terminal's width.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         for variable in variables {
             let default = variable.default.map_or(String::new(), |default| format!("={default}"));
@@ -44,7 +44,7 @@ fn a_service_that_does_not_exist_is_named_with_the_nearest() {
     }
 }
 
-/// A pipe that nobody reads and that has no room left.
+/// A full pipe without a reader.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     let (reader, mut writer) = io::pipe().unwrap();
     let flags = rustix::fs::fcntl_getfl(&writer).unwrap();
@@ -55,7 +55,7 @@ fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     (reader, writer)
 }
 
-/// Does not outlive its test, whatever that comes to.
+/// A service that does not outlive its test, even if it fails.
 struct Service(Child);
 
 impl Drop for Service {
@@ -67,7 +67,7 @@ impl Drop for Service {
 }
 
 #[test]
-fn outputs_that_take_nothing_hold_up_and_end_nothing() {
+fn full_or_closed_outputs_do_not_block_or_end_a_service() {
     let lab = Lab::new("serve-outputs");
     let full_disk = || OpenOptions::new().write(true).open("/dev/full").unwrap();
     let (unread, full) = full_pipe();
@@ -110,7 +110,7 @@ fn outputs_that_take_nothing_hold_up_and_end_nothing() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_its_holder_and_the_variable() {
+fn a_taken_port_is_named_with_its_holder_and_the_variable() {
     let lab = Lab::new("serve-taken");
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
@@ -148,7 +148,7 @@ fn a_port_that_is_taken_is_told_with_its_holder_and_the_variable() {
     }
 }
 
-/// What a service says on stderr until a line has all of `words`.
+/// A service's stderr until a line contains all of `words`.
 fn says(mut command: std::process::Command, words: &[&str]) {
     use std::io::BufRead as _;
     let mut service = Service(command.stderr(Stdio::piped()).spawn().unwrap());
@@ -166,7 +166,7 @@ fn says(mut command: std::process::Command, words: &[&str]) {
 }
 
 #[test]
-fn a_balancer_on_its_own_says_at_once_what_it_sees_and_waits_for() {
+fn a_standalone_balancer_says_at_once_what_it_sees_and_waits_for() {
     let lab = Lab::new("serve-balancer");
     let redis = fixtures::Redis::start();
     let at = redis.settings();

@@ -1,4 +1,4 @@
-//! Signals in the middle of something.
+//! Signals in the middle of commands.
 
 mod support;
 
@@ -14,7 +14,7 @@ use support::{Lab, both, eventually, lossy};
 const PATIENCE: Duration = Duration::from_mins(2);
 
 #[test]
-fn an_interrupted_graceful_down_goes_on_and_the_next_down_ends_it() {
+fn an_interrupted_graceful_down_continues_and_the_next_down_ends_it() {
     let lab = Lab::new("down-twice");
     lab.up(&[
         "--set",
@@ -34,7 +34,7 @@ fn an_interrupted_graceful_down_goes_on_and_the_next_down_ends_it() {
     down.signal(Signal::INT);
     let output = down.finish(PATIENCE);
     assert_eq!(output.status.code(), Some(130), "{}", both(&output));
-    // Connected clients keep the time that was promised.
+    // Connected clients keep their promised time.
     client.write_all(b"msg:still here").expect("a connection");
     let mut reply = [0; 10];
     client.read_exact(&mut reply).expect("a reply");
@@ -46,7 +46,7 @@ fn an_interrupted_graceful_down_goes_on_and_the_next_down_ends_it() {
 #[test]
 fn two_interrupts_of_an_up_leave_nothing() {
     let lab = Lab::new("up-twice");
-    // It waits for a replica that is never ready.
+    // It waits for a replica that never becomes ready.
     let up = lab.spawn(&["up", "--nodes", "1", "--set", "tcp.probes.readiness.path=/never"]);
     let started = eventually(PATIENCE, || {
         let supervised = lab.state_of_platform().join("events.jsonl");

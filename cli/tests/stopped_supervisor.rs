@@ -15,7 +15,7 @@ use support::{Lab, eventually};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Every command that asks the supervisor.
+/// Every command that queries the supervisor.
 const COMMANDS: [&str; 24] = [
     "status",
     "status --output json",
@@ -56,7 +56,7 @@ fn supervisor(lab: &Lab) -> Pid {
 fn interrupted_when_it_says_so(lab: &Lab, command: &str) {
     let words: Vec<&str> = command.split(' ').collect();
     let mut started = lab.command(&words);
-    // On a busy machine it must not give up before it is interrupted.
+    // On a busy machine, it must not give up before the interrupt.
     started.env("PLAYCTL_ANSWER_DEADLINE", "3600");
     started.current_dir(lab.home()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = started.spawn().expect("playctl starts");
@@ -85,11 +85,11 @@ fn interrupted_when_it_says_so(lab: &Lab, command: &str) {
 }
 
 #[test]
-fn every_command_says_that_it_does_not_answer_and_ends_at_the_first_interrupt() {
+fn every_command_reports_a_stopped_supervisor_and_ends_at_the_first_interrupt() {
     let lab = Lab::new("stopped");
     lab.up(&[]);
     kill_process(supervisor(&lab), Signal::STOP).expect("it runs");
-    // Some at a time, since each waits for two seconds.
+    // Several at a time, since each waits for two seconds.
     std::thread::scope(|scope| {
         for commands in COMMANDS.chunks(COMMANDS.len() / 6) {
             let lab = &lab;
@@ -97,20 +97,20 @@ fn every_command_says_that_it_does_not_answer_and_ends_at_the_first_interrupt() 
                 .spawn(move || commands.iter().for_each(|command| interrupted_when_it_says_so(lab, command)));
         }
     });
-    // It ends what does not answer.
+    // It kills a supervisor that does not answer.
     lab.ok(&["down"]);
     lab.wait_for_no_process(PATIENCE);
 }
 
 #[test]
-fn a_supervisor_that_cannot_be_asked_is_not_ended() {
+fn an_unreachable_supervisor_is_not_killed() {
     let lab = Lab::new("unasked");
     lab.up(&[]);
     let running = supervisor(&lab);
     let socket = lab.home().join("playctl").join(format!("{}.sock", lab.platform));
     let aside = socket.with_extension("aside");
     std::fs::rename(&socket, &aside).expect("it listens there");
-    // A socket for packets refuses connections, and not because nobody listens.
+    // A datagram socket refuses connections for a reason other than a missing listener.
     let other = UnixDatagram::bind(&socket).expect("the place is free");
     let down = lab.run(&["down"]);
     drop(other);

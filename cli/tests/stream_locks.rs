@@ -1,6 +1,6 @@
-//! Locks of streams when real processes are killed, with a real Redis: it is away for five seconds, a replica is killed, and
-//! another one's clock is half a minute ahead all the time. What counts is what a load has seen that wants every pair from
-//! each of the replicas.
+//! Locks of streams when real processes are killed, with a real Redis: it is down for five seconds, a replica is killed,
+//! and another one's clock is half a minute ahead all the time. The result is judged by a load that requests every pair
+//! from each of the replicas.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
@@ -22,16 +22,16 @@ use scenario::Scenario;
 use support::{BINARY, eventually};
 
 const REPLICAS: u64 = 3;
-/// The one whose clock is ahead.
+/// The replica whose clock is ahead.
 const AHEAD: usize = 2;
 const AHEAD_BY: &str = "+30s";
 const PAIRS: u64 = 20;
-/// How long a lock lives: less than a clock is ahead, and far longer than Redis is away.
+/// The TTL of a lock: less than the clock's offset, and far longer than Redis' outage.
 const LOCK_TTL_MS: u64 = 29_000;
-/// That, and time for the clients to come back.
+/// The TTL, and time for the clients to come back.
 const FREE_AGAIN_WITHIN: Duration = Duration::from_mins(3);
 
-/// A service in a process of its own, at an address of this test's.
+/// A service in a separate process, at one of this test's addresses.
 struct Service {
     child: Child,
     address: SocketAddr,
@@ -50,7 +50,7 @@ impl Service {
             .envs(variables.iter().map(|(name, value)| (*name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // faketime runs the program as a child of its own, which has to end with it.
+            // faketime runs the program as its child, which must end with it.
             .process_group(0)
             .spawn()
             .expect("playctl starts, and faketime is installed");
@@ -74,7 +74,7 @@ impl Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        // It was killed already, and another group may have its number by now.
+        // It was already killed, and another group may have its number by now.
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.wait();
@@ -88,14 +88,14 @@ fn serve(service: &str) -> Command {
     command
 }
 
-/// The same with a clock that is ahead. How long things take is not changed.
+/// The same with a clock that is ahead. Durations are not affected.
 fn serve_ahead(service: &str) -> Command {
     let mut command = Command::new("faketime");
     command.args(["-f", AHEAD_BY, BINARY, "serve", service]).env("DONT_FAKE_MONOTONIC", "1");
     command
 }
 
-/// The id of the first event of a stream, which is its second by the server's clock, minus ours.
+/// The offset of the server's clock from ours: the ID of a stream's first event is its second by the server's clock.
 fn clock_of(replica: &Service, number: u64) -> i64 {
     let (user, profile) = Scenario::pair(number);
     let mut stream = TcpStream::connect(replica.address).unwrap();
@@ -112,7 +112,7 @@ fn clock_of(replica: &Service, number: u64) -> i64 {
     id(&text).unwrap() - clock::wall().as_second()
 }
 
-/// Every pair is wanted by three clients, each of which asks another replica. Who has it keeps it.
+/// Three clients request every pair, each from a different replica. The holder keeps it.
 fn scenario() -> Scenario {
     let text = format!(
         "name: locks\nprotocol: sse\npairs: {PAIRS}\nreconnect: {{ delay: 200ms, jitter: 200ms }}\n\
@@ -135,7 +135,7 @@ fn run(scenario: &Scenario, targets: Vec<SocketAddr>, control: &Control) -> (Loa
 }
 
 #[test]
-fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks_say() {
+fn no_pair_has_two_holders_despite_kills_and_wrong_clocks() {
     let mut redis = Redis::durable();
     let at = redis.settings();
     let profiles = Service::start(serve("profiles"), 1, &[]);
@@ -156,7 +156,7 @@ fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks
         })
         .collect();
     let scenario = scenario();
-    // One more, to see the clocks by.
+    // One more pair, to compare the clocks.
     let with_clocks = Scenario { pairs: Some(PAIRS + 2), ..scenario.clone() };
     bind_pairs(profiles.address, &with_clocks).unwrap();
     let clocks = [0, AHEAD].map(|replica| clock_of(&replicas[replica], PAIRS + u64::from(replica == AHEAD)));
@@ -171,7 +171,7 @@ fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks
         within_a_minute("all pairs are open", || open(&replicas) == PAIRS);
         assert!(replicas.iter().all(|replica| replica.open() > 0), "each of them has some");
 
-        // Redis is killed, and away for the time of five events of each stream.
+        // Redis is killed, and down for five events of each stream.
         let events = |replicas: &[Service]| {
             replicas.iter().map(|replica| metric(replica.admin, "stream_events_total")).sum::<u64>()
         };
@@ -184,7 +184,7 @@ fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks
         }
         assert_eq!(open(&replicas), PAIRS, "all streams go on");
 
-        // A replica is killed: its pairs are free when their locks are over.
+        // A replica is killed: its pairs are free when their locks expire.
         let lost = replicas[0].open();
         replicas[0].kill();
         let lives = redis.say(&["KEYS", "*-*:*-*"]);
@@ -208,7 +208,7 @@ fn nobody_has_a_pair_that_another_has_whatever_is_killed_and_whatever_the_clocks
     assert!(summary.totals.streams_refused > 0 && summary.totals.events > 10 * PAIRS, "{summary:?}");
 }
 
-/// The load ends with the test, however it ends.
+/// The load ends with the test, even if it fails.
 struct StopAtEnd<'a>(&'a Control);
 
 impl Drop for StopAtEnd<'_> {

@@ -1,4 +1,4 @@
-//! Streams of events on the platform of this machine: users and profiles, replicas, gateway, locks, and the metric of
+//! Streams of events on this machine's platform: users and profiles, replicas, gateway, locks, and the metric of
 //! streams.
 
 #[path = "support/services.rs"]
@@ -15,10 +15,10 @@ use serde_json::Value;
 use services::{address, ask, ready, service};
 use support::{Lab, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 
-/// The preset, alone, with locks that are over soon, quick drains, and an autoscaler that looks every two seconds.
+/// Only the preset, with short locks, quick drains, and an autoscaler that looks every two seconds.
 const STREAMS: [&str; 9] = [
     "-f",
     "streams",
@@ -31,7 +31,7 @@ const STREAMS: [&str; 9] = [
     "--set=metrics.window=5s",
 ];
 
-/// The same, quick, with two replicas as the scenario wants them.
+/// The same with two replicas, as the scenario needs.
 const CHURN: [&str; 7] = [
     "-f",
     "streams",
@@ -42,7 +42,7 @@ const CHURN: [&str; 7] = [
     "--set=stream.env.SIGTERM_TIMEOUT=0,stream.env.DRAIN_SPREAD=0,stream.terminationGracePeriodSeconds=20",
 ];
 
-/// The balancer owns the number of replicas, looks every second, and evens out every three.
+/// The balancer owns the number of replicas, looks every second, and rebalances every three.
 const BALANCED: [&str; 9] = [
     "-f",
     "streams",
@@ -55,7 +55,7 @@ const BALANCED: [&str; 9] = [
     "balancer.enabled=true,balancer.env.KUBERNETES_APP_LABEL=stream,balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=3",
 ];
 
-/// A user and a profile that are bound.
+/// A user and a profile that belong together.
 fn bind(profiles: SocketAddr, number: u8) -> (String, String) {
     let id = |kind: u8| format!("0000000{kind}-0000-4000-8000-0000000000{number:02}");
     let (user, profile) = (id(1), id(2));
@@ -65,7 +65,7 @@ fn bind(profiles: SocketAddr, number: u8) -> (String, String) {
     (user, profile)
 }
 
-/// What a stream says until its first event: its comment, and the first event's beginning.
+/// The start of a stream: its comment, and the beginning of the first event.
 fn first_words(
     gateway: SocketAddr,
     (user, profile): &(String, String),
@@ -77,7 +77,7 @@ fn first_words(
     let mut text = String::new();
     while !text.contains("\ndata:") {
         let mut line = Vec::new();
-        // The megabyte behind it is left where it is.
+        // The megabyte after it is not read.
         if reader.by_ref().take(200).read_until(b'\n', &mut line)? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -99,7 +99,7 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     assert_eq!(gateway.port(), 8090);
     assert_eq!(ask(gateway, "GET", "/", "").expect("an answer").1, "Use /index/userId/profileId/");
 
-    // The scenario, as fast as this platform is: a second replica for six streams, and the seventh gets no lock.
+    // The scenario on this quick platform: a second replica for six streams, and the seventh gets no lock.
     let result = lab.json(&["load", "stream-6", "--rate", "100ms", "--hold", "12s"]);
     let run = &result["summary"];
     let totals = &run["totals"];
@@ -108,12 +108,12 @@ fn streams_scale_their_service_and_a_killed_replica_frees_its_pairs() {
     assert!(!judged.is_empty() && judged.iter().all(|one| one["met"] == true), "{judged:#?}");
     assert!(!ready(&lab, "stream").is_empty());
 
-    // A pair that is open is refused, and free again within the life of its lock when its replica is killed.
+    // An open pair is refused, and free again within its lock's TTL when its replica is killed.
     let pair = bind(profiles, 7);
     let (_open, words) = first_words(gateway, &pair).expect("a stream");
     assert!(!is_refused(&words), "{words}");
     assert!(is_refused(&first_words(gateway, &pair).expect("an answer").1));
-    // By the same port one learns what is open.
+    // The same port lists what is open.
     let open = ask(gateway, "GET", &format!("/main/login/{}", pair.0), "").expect("directory answers");
     assert_eq!(open, (200, pair.1.clone()));
     let short = lab.run(&["drain", "stream-0"]);
@@ -149,7 +149,7 @@ fn pairs_that_open_and_close_at_random_are_never_held_by_two() {
     let judged = run["expectations"].as_array().expect("expectations");
     assert!(judged.iter().all(|one| one["met"] == true), "{judged:#?}");
     assert!(judged.iter().any(|one| one["expectation"] == "pairs-held-twice = 0"), "{judged:#?}");
-    // Forty pairs, each of which was had at once and again.
+    // Forty pairs, each of which was opened repeatedly.
     assert!(run["totals"]["connected"].as_u64() > Some(60), "{run}");
     for replica in ready(&lab, "stream") {
         let port = u16::try_from(replica["admin_port"].as_u64().expect("a port")).expect("a port");
@@ -162,10 +162,10 @@ fn pairs_that_open_and_close_at_random_are_never_held_by_two() {
 fn the_balancer_brings_a_second_replica_and_moves_streams_to_it() {
     let lab = Lab::new("stream-balancer");
     lab.up(&BALANCED);
-    // However late it starts, it shows all.
+    // It shows all events, however late it starts.
     let watch = lab.spawn(&["watch", "--from-start"]);
     let file = lab.home().join("nine.yaml");
-    // Those who are sent away come back when they are told to.
+    // Clients that are sent away return when the server says.
     let scenario = "name: nine\nservice: stream\nprotocol: sse\n\
                     phases: { ramp: { connections: 9, rate: 1ms }, hold: { for: 10m } }\n";
     std::fs::write(&file, scenario).expect("written");
@@ -181,7 +181,7 @@ fn the_balancer_brings_a_second_replica_and_moves_streams_to_it() {
         users.sort_unstable();
         Ok(users)
     };
-    // 9 of 10 are 90 %: a second one. Then 9 of 20 are 45 %, and who has more than 55 % sheds down to 5.
+    // 9 of 10 are 90 %: a second replica. Then 9 of 20 are 45 %, and a replica above 55 % sheds down to 5.
     eventually(2 * SOON, || match open()? {
         users if users == [4, 5] => Ok(()),
         other => Err(format!("{other:?}")),

@@ -1,5 +1,5 @@
-//! Every command where something that is usually there is missing: a home, folders that can be written to, an output
-//! that takes anything, a wide terminal. Each ends by itself, with an exit code that is documented and without a panic.
+//! Every command without something that usually exists: a home, writable folders, a writable output, a wide terminal.
+//! Each ends by itself, with a documented exit code and without a panic.
 
 mod support;
 
@@ -19,12 +19,12 @@ use rustix::{
 use support::{Lab, Running, both, lossy};
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// A path that nobody can make anything below, not even root.
+/// A path below which nobody can create anything, not even root.
 const NOWHERE: &str = "/dev/null/nowhere";
-/// Variables that say where the files of a platform are.
+/// Variables that determine the locations of a platform's files.
 const VARIABLES: [&str; 3] = ["HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"];
 
-/// What is typed of each command so that it ends: most of them find no platform.
+/// Arguments with which each command ends: most of them find no platform.
 const TYPED: [(&str, &[&str]); 17] = [
     ("demo", &["--nodes", "0"]),
     ("up", &["--nodes", "0"]),
@@ -45,7 +45,7 @@ const TYPED: [(&str, &[&str]); 17] = [
     ("completion", &["bash"]),
 ];
 
-/// Of all commands that `--help` shows; one that is not in the table is run as it is.
+/// For all commands in `--help`; those missing in the table run without arguments.
 fn command_lines(lab: &Lab) -> Vec<Vec<String>> {
     let help = lab.ok(&["--help"]);
     let (_, listed) = help.split_once("\nCommands:\n").expect("a list of commands");
@@ -71,7 +71,7 @@ fn command(lab: &Lab, typed: &[String]) -> Command {
     command
 }
 
-/// Runs it with what it prints in pipes.
+/// Runs it with its output in pipes.
 fn piped(mut command: Command) -> std::process::Output {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("playctl starts");
     Running::of(child).finish(PATIENCE)
@@ -85,7 +85,7 @@ fn ended_well(what: &[String], surroundings: &str, output: &std::process::Output
 }
 
 #[test]
-fn without_a_home_every_command_ends_with_words() {
+fn without_a_home_every_command_explains_itself() {
     let lab = Lab::new("no-home");
     for typed in command_lines(&lab) {
         let output = piped(command(&lab, &typed));
@@ -95,7 +95,7 @@ fn without_a_home_every_command_ends_with_words() {
 }
 
 #[test]
-fn folders_that_cannot_be_written_are_named_by_what_needs_them() {
+fn commands_that_need_a_folder_name_it_if_it_is_unwritable() {
     let lab = Lab::new("nowhere");
     let mut lines = command_lines(&lab);
     lines.push(vec!["up".into()]);
@@ -113,7 +113,7 @@ fn folders_that_cannot_be_written_are_named_by_what_needs_them() {
 }
 
 #[test]
-fn outputs_that_are_closed_or_full_end_nothing_early() {
+fn closed_or_full_outputs_end_no_command_early() {
     let lab = Lab::new("outputs");
     let full = || OpenOptions::new().write(true).open("/dev/full").expect("the device");
     for typed in command_lines(&lab) {
@@ -151,12 +151,12 @@ fn results_fit_a_narrow_terminal() {
         let (ours, theirs) = terminal(columns);
         let mut command = command(&lab, &typed);
         let child = command.stdout(theirs).stderr(Stdio::null()).spawn().expect("playctl starts");
-        // Its end of the terminal must not stay open here.
+        // This process must close the child's end of the terminal.
         drop(command);
         let mut shown = Vec::new();
         let mut ours = File::from(ours);
         let mut chunk = [0; 4096];
-        // The end of a terminal whose other side is closed is an error.
+        // Reading a terminal whose other side is closed fails.
         while let Ok(length @ 1..) = ours.read(&mut chunk) {
             shown.extend_from_slice(&chunk[..length]);
         }
@@ -181,7 +181,7 @@ fn terminal(columns: u16) -> (OwnedFd, OwnedFd) {
     tcsetwinsize(&ours, size).expect("a size");
     let name = ptsname(&ours, Vec::new()).expect("a name");
     let name = name.into_string().expect("UTF-8");
-    // It must not become the terminal of these tests, which its end would end, too.
+    // It must not become the tests' controlling terminal, or its end would end them too.
     let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
     let mut options = OpenOptions::new();
     let theirs = options.read(true).write(true).custom_flags(flags).open(name).expect("the other end");

@@ -1,5 +1,5 @@
-//! Files of a running platform that somebody removes, or replaces by something else. Clients notice nothing,
-//! commands end with an answer or a reason, and `down` leaves nothing running.
+//! Files of a running platform that are removed or replaced. Clients notice nothing, commands end with an answer or a
+//! reason, and `down` leaves nothing running.
 
 mod support;
 
@@ -17,20 +17,20 @@ use support::{Lab, both, eventually};
 
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// Where a platform has a file.
+/// The location of a platform's file.
 type Place = fn(&Lab) -> PathBuf;
 
-/// What somebody does to a file.
+/// What happens to a file.
 #[derive(Debug, Clone, Copy)]
 enum Swap {
     Remove,
     Truncate,
-    /// Bytes that are neither text nor lines.
+    /// Bytes that are not text.
     Garbage,
     Folder,
-    /// Nobody writes to it.
+    /// A pipe without a writer.
     Pipe,
-    /// To a file without an end.
+    /// A link to an endless file.
     Link,
 }
 
@@ -130,7 +130,7 @@ fn a_platform_whose_own_traces_were_swapped_can_be_taken_down() {
             answers(&lab, &["status"], &after);
             echo(&mut client);
             let down = lab.spawn(&["down"]).finish(PATIENCE);
-            // What replaced a file is not ours to remove; then it is named.
+            // playctl does not remove a replacement that is not its own, but names it.
             assert!(matches!(down.status.code(), Some(0 | 5)), "{after}: {}", both(&down));
             lab.wait_for_no_process(PATIENCE);
             clear(&path);
@@ -139,7 +139,7 @@ fn a_platform_whose_own_traces_were_swapped_can_be_taken_down() {
 }
 
 #[test]
-fn without_lock_and_socket_the_next_platform_ends_the_last() {
+fn without_lock_and_socket_the_next_platform_ends_the_previous_one() {
     let lab = Lab::new("swapped-both");
     lab.up(&["--set", "tcp.autoscaling=null"]);
     let before = lab.processes();

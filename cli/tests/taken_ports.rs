@@ -12,7 +12,7 @@ use support::{Lab, QUICK, both, echo, eventually, lossy};
 const SOON: Duration = Duration::from_mins(1);
 
 #[test]
-fn who_holds_a_port_is_named_and_what_runs_goes_on() {
+fn the_holder_of_a_taken_port_is_named_and_running_replicas_stay() {
     let lab = Lab::new("taken");
     lab.up(&["--set", "tcp.replicas=1", "--set", "tcp.autoscaling=null"]);
     let clients = lab.endpoint();
@@ -33,12 +33,12 @@ fn who_holds_a_port_is_named_and_what_runs_goes_on() {
     assert_ne!(of_cache["address"], memcached.to_string());
 
     drop((for_clients, admin, cache));
-    // Each is tried again after kubelet's back-off.
+    // Each is retried after kubelet's back-off.
     let ready = eventually(SOON, || if lab.ready() == 3 { Ok(()) } else { Err(lab.replicas()) });
     assert_eq!(ready, Ok(()), "they come when the ports are free");
 }
 
-/// Takes an address and demands that a change that needs it says so.
+/// Takes an address, and checks that a change that needs it reports that.
 fn taken(lab: &Lab, address: SocketAddr, change: &[&str]) -> TcpListener {
     let holder = TcpListener::bind(address).expect("nobody has it yet");
     let output = lab.run(&[&["up"], &QUICK[..], &["--set", "tcp.autoscaling=null"], change].concat());

@@ -1,4 +1,4 @@
-//! `docs/telemetry.md` is what services expose, no more and no less, and what is drawn and alerted on exists.
+//! `docs/telemetry.md` lists exactly the metrics that services expose, and dashboards and alerts use only existing ones.
 
 mod support;
 
@@ -14,13 +14,13 @@ use std::{
 use serde_json::Value;
 use support::{ANSWER, Lab, echo, eventually};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 const DOCUMENT: &str = include_str!("../../docs/telemetry.md");
-/// Metrics that Prometheus makes itself: one per job, and the recording rules'.
+/// Metrics that Prometheus creates itself: one per job, and those of the recording rules.
 const ALSO_THERE: [&str; 3] = ["up", "tcp_state_established", "udp_packets_received"];
 
-/// Labels whose values are a fixed list, which the document gives.
+/// Labels with a fixed list of values, which the document gives.
 const ENUMERATED: [&str; 11] = [
     "reason",
     "command",
@@ -35,8 +35,8 @@ const ENUMERATED: [&str; 11] = [
     "part",
 ];
 
-/// A metric: its type, the names of its labels, and the values of those that are enumerated. In the document the last
-/// are all that its meaning has between backticks.
+/// A metric: its type, the names of its labels, and the values of enumerated ones. In the document, these are everything
+/// between backticks in its meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Metric {
     kind: String,
@@ -46,7 +46,7 @@ struct Metric {
 
 type Metrics = BTreeMap<String, Metric>;
 
-/// The tables of the document, by their section.
+/// The document's tables, by section.
 fn documented() -> BTreeMap<String, Metrics> {
     let mut sections: BTreeMap<String, Metrics> = BTreeMap::new();
     let mut section = String::new();
@@ -64,8 +64,8 @@ fn documented() -> BTreeMap<String, Metrics> {
     sections
 }
 
-/// What a page says: names as they are queried, with the labels of all samples. In `OpenMetrics` a counter's type stands
-/// without `_total`, in the classic text with it.
+/// The metrics on a page: names as queried, with the labels of all samples. `OpenMetrics` gives a counter's type without
+/// `_total`, the classic text with it.
 fn exposed(page: &str) -> Metrics {
     let mut kinds = BTreeMap::new();
     for line in page.lines() {
@@ -110,7 +110,7 @@ fn page(address: SocketAddr) -> String {
     answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
 }
 
-/// The addresses that Prometheus is told to scrape, with their labels, by job.
+/// The addresses that Prometheus scrapes, with their labels, by job.
 fn targets(lab: &Lab, job: &str) -> Vec<(SocketAddr, Value)> {
     let folder = lab.home().join("state/playctl").join(&lab.platform).join("parts/prometheus/targets");
     let text = fs::read(folder.join(format!("{job}.json"))).expect("written at bring-up");
@@ -124,7 +124,7 @@ fn targets(lab: &Lab, job: &str) -> Vec<(SocketAddr, Value)> {
         .collect()
 }
 
-/// What all processes of the platform expose now, by the document's sections.
+/// The metrics that all processes of the platform expose now, by the document's sections.
 fn pages(lab: &Lab) -> BTreeMap<String, Metrics> {
     let mut pages: BTreeMap<String, Metrics> = BTreeMap::new();
     for job in ["services", "gateways", "supervisor"] {
@@ -147,7 +147,7 @@ fn names(metrics: Option<&Metrics>) -> BTreeSet<String> {
 }
 
 #[test]
-fn what_is_documented_is_exposed_and_the_other_way_round() {
+fn documented_and_exposed_metrics_are_the_same() {
     let lab = Lab::new("telemetry");
     let others = ["udp", "logger", "ws", "ws-client", "balancer", "profiles", "directory", "stream", "page"];
     let others = others.map(|service| format!("{service}.enabled=true")).join(",");
@@ -170,7 +170,7 @@ fn what_is_documented_is_exposed_and_the_other_way_round() {
         "supervisor",
     ] {
         let written = &documented[section];
-        // The logger tells its lag when it has partitions.
+        // The logger reports its lag once it has partitions.
         let found = eventually(SOON, || {
             let found = pages(&lab).remove(section);
             if names(found.as_ref()) == names(Some(written)) { Ok(found) } else { Err(found) }
@@ -182,7 +182,7 @@ fn what_is_documented_is_exposed_and_the_other_way_round() {
         assert_eq!(exposed, documented, "{section}: exposed (left), documented (right)");
         for (name, metric) in found {
             assert_eq!(metric.kind, written[&name].kind, "{name}");
-            // What has no sample yet shows no labels.
+            // A metric without a sample shows no labels.
             if !metric.labels.is_empty() {
                 assert_eq!(metric.labels, written[&name].labels, "{name}");
             }
@@ -198,7 +198,7 @@ fn what_is_documented_is_exposed_and_the_other_way_round() {
 #[test]
 fn targets_follow_the_replicas() {
     let lab = Lab::new("targets");
-    // The autoscaler would take the replica back at its next look.
+    // The autoscaler would remove the replica again at its next look.
     lab.up(&["--set", "metrics.syncPeriod=600s"]);
     lab.ok(&["scale", "tcp", "2"]);
     eventually(SOON, || {
@@ -215,7 +215,7 @@ fn targets_follow_the_replicas() {
 }
 
 #[test]
-fn rules_and_dashboard_use_what_there_is() {
+fn rules_and_dashboard_use_only_existing_metrics() {
     let documented = documented();
     let known: BTreeSet<&str> =
         documented.values().flat_map(BTreeMap::keys).map(String::as_str).chain(ALSO_THERE).collect();

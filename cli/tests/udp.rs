@@ -1,4 +1,4 @@
-//! UDP on the platform of this machine: replicas, gateway, the metric of packets, and the service on its own.
+//! UDP on this machine's platform: replicas, gateway, the metric of packets, and the service on its own.
 
 #[path = "support/admin.rs"]
 mod admin;
@@ -15,10 +15,10 @@ use admin::{metric, ports};
 use serde_json::Value;
 use support::{BINARY, Lab, both, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 
-/// UDP alone, with quick drains.
+/// Only UDP, with quick drains.
 const UDP: [&str; 8] = [
     "--set",
     "tcp.enabled=false",
@@ -30,10 +30,10 @@ const UDP: [&str; 8] = [
     "udp.terminationGracePeriodSeconds=20",
 ];
 
-/// A client that asks again if nothing comes, as clients of UDP do.
+/// A client that retries without an answer, as UDP clients do.
 struct Client(UdpSocket);
 
-/// Only a packet that is lost is not answered by then, however busy the machine is.
+/// Even on a busy machine, only a lost packet is not answered by then.
 const AGAIN: Duration = Duration::from_secs(5);
 
 impl Client {
@@ -84,7 +84,7 @@ fn packets_go_through_the_gateway_and_come_back() {
     assert_eq!(endpoint.port(), 10_001);
     assert_eq!(Client::of(endpoint).ask("msg:through").as_deref(), Ok("through"));
     assert_eq!(ready(&lab).len(), 1);
-    // The embedded memcached is there; nobody has issued this token.
+    // The embedded memcached is available, but this token was never issued.
     let token = "0".repeat(36);
     let answer = Client::of(endpoint).ask(&format!("mcget:{token}:k"));
     assert_eq!(answer.as_deref(), Ok("error: token not valid"));
@@ -101,7 +101,7 @@ fn packets_go_through_the_gateway_and_come_back() {
 }
 
 #[test]
-fn a_token_of_tcp_holds_for_udp() {
+fn a_token_from_tcp_is_valid_for_udp() {
     let lab = Lab::new("udp-token");
     lab.up(&["--set", "udp.enabled=true", "--set", "udp.env.SIGTERM_TIMEOUT=1"]);
     let mut tcp = std::net::TcpStream::connect(lab.endpoint()).expect("connects");
@@ -134,7 +134,7 @@ fn switching_udp_on_leaves_the_gateway_of_tcp_alone() {
 }
 
 #[test]
-fn packets_are_what_it_scales_by() {
+fn udp_scales_by_packets() {
     let lab = Lab::new("udp-scale");
     let metrics = r#"udp.autoscaling.metrics=[{"type":"Pods","pods":{"metric":{"name":"udp_packets_received"},
         "target":{"type":"AverageValue","averageValue":1}}}]"#;
@@ -159,15 +159,15 @@ fn packets_are_what_it_scales_by() {
     assert!(table.contains("PACKETS") && table.contains("/s"), "{table}");
 }
 
-/// The replica that answers `client`: the one that counts a packet more. Nobody else may send meanwhile, and all run: a
-/// packet that was sent twice would be counted late, as somebody else's.
+/// The replica that answers `client`: the one whose packet count grows. No other client may send meanwhile, and all
+/// replicas must run: a repeated packet would be counted late, as another client's.
 fn replica_of(lab: &Lab, client: &Client) -> String {
     let replicas = ports(lab, "services");
     let counts = || replicas.iter().map(|(_, admin)| metric(*admin, "udp_packets_received_total"));
     let before: Vec<_> = counts().collect();
     client.0.set_read_timeout(Some(SOON)).expect("set");
     client.ask_once("msg:who").expect("an answer");
-    // It is counted just after the answer is sent.
+    // It is counted right after the answer is sent.
     let counted =
         || counts().zip(&before).position(|(now, before)| now > *before).ok_or("no count has changed");
     let replica = eventually(SOON, counted).expect("somebody answered");
@@ -198,7 +198,7 @@ fn sessions_keep_their_replica_when_gateways_are_killed_and_started_again() {
 }
 
 #[test]
-fn a_drained_replica_leaves_nobody_without_an_answer() {
+fn every_client_is_answered_while_a_replica_drains() {
     let lab = Lab::new("udp-drain");
     lab.up(&[&UDP[..], &["--set", "udp.autoscaling=null", "--set", "udp.replicas=2"]].concat());
     let endpoint = endpoint(&lab);
@@ -219,7 +219,7 @@ fn a_drained_replica_leaves_nobody_without_an_answer() {
 fn a_taken_port_is_named_with_the_process_that_holds_it() {
     let holder = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let port = holder.local_addr().expect("bound").port();
-    // Only the platform of this name listens on 127.0.0.1 too; its folders are the test's own.
+    // Only the platform with this name also listens on 127.0.0.1; its folders are the test's own.
     let lab = Lab::named("playground");
     let listeners =
         format!(r#"gateway.listeners=[{{"name":"udp","protocol":"UDP","service":"udp","port":{port}}}]"#);

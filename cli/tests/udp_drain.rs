@@ -1,7 +1,7 @@
-//! A replica of UDP is drained at 30,000 packets a second through the gateways: its sessions move, and nothing is lost
-//! but what the kernel itself says that it had no room for.
+//! A UDP replica is drained at 30,000 packets a second through the gateways: its sessions move, and only packets are
+//! lost that the kernel reports as dropped for lack of room.
 //!
-//! Needs no foreign server: `infrastructure/testbed/test udp`. A machine that is busy sends fewer, which is told.
+//! Needs no foreign server: `infrastructure/testbed/test udp`. A busy machine sends fewer packets, which is printed.
 
 #[path = "support/admin.rs"]
 mod admin;
@@ -17,13 +17,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::{Lab, both, eventually};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 const CLIENTS: u64 = 64;
 const PACKETS_PER_SECOND: u64 = 30_000;
 const SECONDS: u64 = 5;
 
-/// Packets that the kernel dropped for lack of room, as a service or a gateway counts them.
+/// Packets that the kernel dropped for lack of room, by the count of a service or a gateway.
 const SERVICE_DROPS: &str = "udp_packets_dropped_total{reason=\"kernel\"}";
 const GATEWAY_DROPS: &str = "gateway_packets_dropped_total{reason=\"kernel\"}";
 
@@ -33,11 +33,11 @@ fn gateways(lab: &Lab, name: &str) -> u64 {
     ports(lab, "gateways").into_iter().map(value).sum()
 }
 
-/// The sessions that each replica has, as the gateways see it.
+/// Each replica's sessions, by the gateways' counts.
 fn sessions(lab: &Lab, replicas: &BTreeSet<String>) -> BTreeMap<String, u64> {
     let active = |replica: &String| {
         let name = format!("gateway_backend_sessions_active{{backend=\"{replica}\"}}");
-        // A gateway that had nobody for it may have none.
+        // A gateway without clients for it may have no value.
         let all = ports(lab, "gateways").into_iter();
         (replica.clone(), all.filter_map(|(_, admin)| metric(admin, &name)).sum())
     };
@@ -52,7 +52,7 @@ fn phases(lab: &Lab) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn no_packet_is_lost_but_those_the_kernel_counts_and_the_sessions_move() {
+fn only_packets_the_kernel_counts_are_lost_and_sessions_move() {
     let lab = Lab::new("udp-drained");
     lab.ok(&[
         "up",
@@ -102,7 +102,7 @@ fn no_packet_is_lost_but_those_the_kernel_counts_and_the_sessions_move() {
         left => Err(left),
     })
     .expect("its sessions move while it still answers");
-    // It gets nothing more, so this is all that was dropped there; it is gone before the load ends.
+    // It gets no more packets, so this is its final count; it is gone before the load ends.
     let drops_of_drained = metric(admin[&drained], SERVICE_DROPS).expect("it still answers");
     eventually(SOON, || {
         let phases = phases(&lab);
@@ -133,7 +133,7 @@ fn no_packet_is_lost_but_those_the_kernel_counts_and_the_sessions_move() {
          gateways, the clients: {drops:?}; sessions {before:?}, {drained} drained, {moved} moved"
     );
     assert_eq!(count("messages_answered") + lost, sent, "{totals}");
-    // Both ways of one packet may be dropped, so fewer can be lost than were dropped, and not more.
+    // Both directions of one packet may be dropped, so fewer can be lost than were dropped, but not more.
     assert!(lost <= drops.iter().sum(), "{lost} lost, dropped: {drops:?}, {totals}");
     for never in ["refused", "messages_wrong", "messages_duplicated", "messages_stray"] {
         assert_eq!(count(never), 0, "{never}: {totals}");

@@ -1,4 +1,4 @@
-//! The command line itself: help, wrong words, exit codes.
+//! The command line itself: help, wrong arguments, exit codes.
 
 mod support;
 
@@ -49,7 +49,7 @@ fn every_command_has_help_with_examples() {
 }
 
 #[test]
-fn wrong_words_are_usage_errors() {
+fn wrong_arguments_are_usage_errors() {
     let lab = Lab::new("wrong");
     for (arguments, named) in [
         (&["upp"][..], "up"),
@@ -99,7 +99,7 @@ fn wrong_words_are_usage_errors() {
 }
 
 #[test]
-fn a_platform_that_does_not_run_is_said_with_the_next_step() {
+fn a_platform_that_is_not_running_is_reported_with_the_next_step() {
     let lab = Lab::new("absent");
     for arguments in
         [&["status"][..], &["watch"], &["scale", "tcp", "2"], &["kill", "tcp"], &["logs"], &["load"]]
@@ -114,7 +114,7 @@ fn a_platform_that_does_not_run_is_said_with_the_next_step() {
 }
 
 #[test]
-fn a_failure_is_an_object_where_a_program_reads() {
+fn a_failure_is_an_object_in_json_output() {
     let lab = Lab::new("failures");
     for (arguments, kind, code) in [
         (&["status"][..], "not_running", 1),
@@ -160,7 +160,7 @@ fn a_result_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn what_was_typed_cannot_break_it() {
+fn invalid_utf8_arguments_cannot_break_it() {
     use std::os::unix::ffi::OsStrExt as _;
 
     let lab = Lab::new("typed");
@@ -216,7 +216,7 @@ fn serve_names_every_bad_variable() {
 }
 
 #[test]
-fn doctor_answers_in_words_and_in_json() {
+fn doctor_answers_as_text_and_as_json() {
     let lab = Lab::new("doctor");
     let words = lab.run(&["doctor"]);
     assert!(lossy(&words.stdout).contains("open files"), "{}", both(&words));

@@ -1,4 +1,4 @@
-//! WebSocket sessions on the platform of this machine: replicas, gateway, Redis, users, and the metric of sessions.
+//! WebSocket sessions on this machine's platform: replicas, gateway, Redis, users, and the metric of sessions.
 
 #[path = "support/services.rs"]
 mod services;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use services::{address, ask, ready, service};
 use support::{Lab, eventually, lossy};
 
-/// Far longer than anything here takes; reached only when something is wrong.
+/// Far longer than anything here takes; only a failure reaches it.
 const SOON: Duration = Duration::from_mins(1);
 
-/// The preset, alone and with quick drains; users come back after a second, and the autoscaler looks every two.
+/// Only the preset, with quick drains; users come back after a second, and the autoscaler looks every two.
 const WS: [&str; 12] = [
     "-f",
     "ws",
@@ -34,7 +34,7 @@ fn part(lab: &Lab, name: &str) -> Value {
     parts.into_iter().find(|part| part["name"] == name).unwrap_or(Value::Null)
 }
 
-/// Users of the platform's own ws-client, and the sessions that they have.
+/// Users of the platform's own ws-client, and their sessions.
 struct Users<'a> {
     lab: &'a Lab,
     client: SocketAddr,
@@ -54,7 +54,7 @@ impl<'a> Users<'a> {
         assert_eq!(answer.expect("ws-client answers").0, 202);
     }
 
-    /// How many sessions each replica has, as Redis has it, asked for through the gateway.
+    /// The number of sessions per replica, by Redis, queried through the gateway.
     fn by_host(&self) -> Result<BTreeMap<String, usize>, String> {
         let (status, body) =
             ask(self.gateway, "GET", "/ws-session/all", "").map_err(|error| error.to_string())?;
@@ -68,7 +68,7 @@ impl<'a> Users<'a> {
         Ok(by_host)
     }
 
-    /// How many sessions each ready replica itself says that it has.
+    /// The number of sessions that each ready replica itself reports.
     fn held(&self) -> Result<BTreeMap<String, usize>, String> {
         let mut held = BTreeMap::new();
         for replica in ready(self.lab, "ws") {
@@ -82,7 +82,7 @@ impl<'a> Users<'a> {
         Ok(held)
     }
 
-    /// Waits until there are so many sessions, and Redis has each under the address of the replica that holds it.
+    /// Waits until there are this many sessions, and Redis has each under the address of its replica.
     fn expect(&self, count: usize) {
         eventually(SOON, || {
             let (listed, held) = (self.by_host()?, self.held()?);
@@ -92,23 +92,23 @@ impl<'a> Users<'a> {
         .expect("all users have a session, and Redis knows it");
     }
 
-    /// Why the last sessions of users ended.
+    /// The reasons why users' last sessions ended.
     fn ends(&self) -> String {
         ask(self.client, "GET", "/route/kickstart/ws/users", "").expect("ws-client answers").1
     }
 }
 
 #[test]
-fn sessions_scale_the_service_and_outlive_what_happens_to_it() {
+fn sessions_scale_the_service_and_users_return_after_kills_and_drains() {
     let lab = Lab::new("ws");
     lab.up(&[&WS[..], &["--set", "ws.autoscaling.maxReplicas=2"]].concat());
-    // However late it starts, it shows all.
+    // It shows all events, however late it starts.
     let watch = lab.spawn(&["watch", "--from-start"]);
     let users = Users::of(&lab);
     assert_eq!(users.gateway.port(), 8000);
     assert_eq!(part(&lab, "redis")["origin"], "embedded");
 
-    // 12 sessions on one replica are above 7.7: two are wanted. Which replica has a session is its own address.
+    // 12 sessions on one replica are above 7.7, so two are wanted. Each session is listed under its replica's address.
     users.connect(12);
     users.expect(12);
     eventually(SOON, || match ready(&lab, "ws").len() {
@@ -121,12 +121,12 @@ fn sessions_scale_the_service_and_outlive_what_happens_to_it() {
     let explained = lab.ok(&["explain", "ws"]);
     assert!(explained.contains("ws_sessions"), "{explained}");
 
-    // The users of a killed replica come back, and what it had is forgotten.
+    // The users of a killed replica come back, and its own sessions are forgotten.
     users.expect(12);
     lab.ok(&["kill", "ws/ws-0"]);
     users.expect(12);
 
-    // A drain tells every session; nobody ends without a reason.
+    // A drain notifies every session; none ends without a reason.
     lab.ok(&["drain", "ws/fullest"]);
     eventually(SOON, || {
         let ends = users.ends();
@@ -135,7 +135,7 @@ fn sessions_scale_the_service_and_outlive_what_happens_to_it() {
     .expect("users are told why");
     users.expect(12);
 
-    // By hand there are three; the emptiest gets who comes.
+    // Three replicas by hand; the emptiest gets new users.
     lab.ok(&["scale", "ws", "3"]);
     eventually(SOON, || match ready(&lab, "ws").len() {
         3.. => Ok(()),
@@ -191,7 +191,7 @@ mod real {
         let own = ["--gateway", gateway, "--set", "ws.autoscaling=null,ws.replicas=3"];
         lab.up(&[&WS[..], &own].concat());
         let users = Users::of(&lab);
-        // One user at a time: those who arrive together may all be given to the replica that was the emptiest before.
+        // One user at a time: users who arrive together may all go to the replica that was the emptiest before.
         let mut count = 0;
         let mut one_more = || {
             count += 1;
@@ -235,7 +235,7 @@ mod real {
     }
 
     #[test]
-    fn sessions_as_prometheus_has_them_scale_the_service_too() {
+    fn sessions_from_prometheus_scale_the_service_too() {
         let lab = Lab::new("ws-prometheus");
         let own =
             ["--with", "prometheus", "--metrics", "prometheus", "--set", "ws.autoscaling.maxReplicas=2"];
@@ -249,7 +249,7 @@ mod real {
         .expect("the adapter's query finds the sessions");
         let explained = lab.ok(&["explain", "ws"]);
         assert!(explained.contains("ws_sessions"), "{explained}");
-        // What falls, falls: nothing keeps the old value, which a rule that recorded the series again would.
+        // The value falls at once: a rule that recorded the series again would keep the old one.
         let users: Vec<String> = (0..12).map(|number| format!("user{number}")).collect();
         let client = address(&ready(&lab, "ws-client")[0]["address"]);
         let body = json!({ "userIds": users }).to_string();
@@ -294,7 +294,7 @@ mod real {
         users.expect(6);
     }
 
-    /// How many connections of clients of ws a process has: sockets of its own, established, with the gateway's port here.
+    /// A process's number of ws client connections: its own established sockets with the gateway's port on this side.
     fn connections_of(pid: i32, gateway: SocketAddr) -> usize {
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs").flatten();
         let links = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());
@@ -315,7 +315,7 @@ mod real {
     }
 
     #[test]
-    fn under_load_a_killed_haproxy_loses_its_own_connections_alone_and_they_come_back() {
+    fn under_load_a_killed_haproxy_loses_only_its_own_connections_and_they_come_back() {
         const USERS: usize = 60;
         let lab = Lab::new("ws-load-haproxy");
         // No refresh comes while this lasts: nothing becomes right because time passes.
@@ -331,12 +331,12 @@ mod real {
         let load = lab.spawn(&["load", file.to_str().expect("UTF-8"), "--output", "json"]);
         let users = Users::of(&lab);
         users.expect(USERS);
-        // One of two, which has some of the users.
+        // One of two gateways, which has some of the users.
         let gateways = ["gateway-ws-node-0", "gateway-ws-node-1"].map(|name| {
             let pid = part(&lab, name)["pid"].as_i64().expect("a process");
             (name, i32::try_from(pid).expect("a pid"))
         });
-        // Requests for the list of sessions are over.
+        // Wait until requests for the list of sessions are over.
         let held = eventually(SOON, || {
             let held = gateways.map(|(name, pid)| (name, pid, connections_of(pid, users.gateway)));
             if held.iter().map(|(.., count)| count).sum::<usize>() == USERS { Ok(held) } else { Err(held) }
@@ -383,7 +383,7 @@ mod real {
         users.expect(28);
         let pid = i32::try_from(part(&lab, "redis")["pid"].as_i64().expect("a process")).expect("a pid");
         kill_process(Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("killed");
-        // Some leave and come while it is away, or a moment later.
+        // Some users leave and others connect during the outage, or right after it.
         users.expect(23);
         assert_eq!(part(&lab, "redis")["restarts"], 1);
         users.expect(20);

@@ -1,5 +1,5 @@
 //! The scenarios of WebSocket sessions under a balancer, and a storm, with real processes: the built-in files, with
-//! intervals that are shortened by settings.
+//! intervals shortened by settings.
 
 mod support;
 
@@ -7,11 +7,11 @@ use std::{fs, thread, time::Duration};
 
 use support::{Lab, both, eventually};
 
-/// Far longer than a platform takes to be ready.
+/// Far longer than a platform takes to become ready.
 const SOON: Duration = Duration::from_mins(1);
 
-/// The preset of the scenarios. Users who are sent away come back after 1 to 1.5 s, the balancer looks every second and evens
-/// out every six: as in full length, everybody is back long before it evens out again.
+/// The preset of the scenarios. Users who are sent away come back after 1 to 1.5 s, the balancer looks every second and
+/// rebalances every six: as in full length, all users are back long before the next rebalancing.
 const BALANCER: [&str; 8] = [
     "-f",
     "balancer",
@@ -23,7 +23,7 @@ const BALANCER: [&str; 8] = [
     "balancer.env.UTILIZATION_INTERVAL=1,balancer.env.BALANCE_INTERVAL=6",
 ];
 
-/// Runs a load and demands that all its expectations are met.
+/// Runs a load, which must meet all its expectations.
 fn meets(lab: &Lab, load: &[&str]) -> String {
     let output = lab.run(&[&["load"], load].concat());
     let seen = both(&output);
@@ -32,9 +32,9 @@ fn meets(lab: &Lab, load: &[&str]) -> String {
     seen
 }
 
-/// At the same time, since each of them mostly waits.
+/// Concurrently, since each of them mostly waits.
 #[test]
-fn all_four_end_as_the_rules_of_the_balancer_say() {
+fn all_four_scenarios_end_as_the_balancers_rules_predict() {
     let runs = [
         ["ws-hard-limit", "--for", "30s"],
         ["ws-scale-out", "--hold", "30s"],
@@ -52,7 +52,7 @@ fn all_four_end_as_the_rules_of_the_balancer_say() {
     });
 }
 
-/// What makes the storm small: a thirtieth of the users, a tenth of the rate.
+/// Settings for a small storm: a thirtieth of the users, a tenth of the rate.
 const SMALL: [(&str, &str); 7] = [
     ("connections: 10000, rate: 5ms", "connections: 300, rate: 30ms"),
     ("after-ramp: 50s", "after-ramp: 20s"),
@@ -60,12 +60,12 @@ const SMALL: [(&str, &str); 7] = [
     ("connect-timeout: 30s", "connect-timeout: 30s\nreconnect: { delay: 1s }"),
     ("connected >= 10000", "connected >= 300"),
     ("reconnected >= 4900", "reconnected >= 140"),
-    // A machine that is busy with other tests delays the load, which then sees the connections of some seconds in one.
+    // A busy machine delays the load, which then counts the connections of several seconds as one.
     ("busiest-second <= 440", "busiest-second <= 120"),
 ];
 
 #[test]
-fn after_a_storm_all_are_back_at_the_rate_of_the_survivor_and_a_verdict_can_fail() {
+fn after_a_storm_all_clients_return_at_the_survivors_rate_and_a_verdict_can_fail() {
     let lab = Lab::new("ws-storm");
     let quick = "ws.env.ACCEPT_RATE=40,gateway.env.ACCEPT_RATE=50,tcp.enabled=false,kafka.enabled=false,memcached.enabled=false";
     lab.up(&["-f", "ws-storm", "--set", quick]);
@@ -83,7 +83,7 @@ fn after_a_storm_all_are_back_at_the_rate_of_the_survivor_and_a_verdict_can_fail
     fs::write(&file, storm).expect("written");
     meets(&lab, &[file.to_str().expect("UTF-8")]);
 
-    // One server is left, and two users are on it; nothing decides anything.
+    // One server is left with two users, and no more decisions are made.
     let wrong = "name: wrong\nservice: ws\nprotocol: ws\nphases: { ramp: { connections: 0 }, hold: { for: 3s } }\n\
                  actions: [{ at: 100ms, do: join, users: 2 }]\n\
                  expectations: [connected >= 2, spread = 1/1, replicas = 2, decided anything, never decided anything]\n";

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""promises.py RELEASE VALUES.json MANIFEST.yaml: does what is installed keep the chart's promises? Reads the objects back from the API
-server, so what counts is what it made of them."""
+"""promises.py RELEASE VALUES.json MANIFEST.yaml: does the installation keep the chart's promises? Reads the objects back
+from the API server, because its version of them counts."""
 import json
 import re
 import subprocess
@@ -89,7 +89,7 @@ def workload_keeps_its_word(kind, item, found):
 
 
 def service_keeps_its_word(name, values, found):
-    """One of our own."""
+    """Checks one of our own services."""
     deployment = next((one for one in found["Deployment"] if one["metadata"]["name"] == name), None)
     check(deployment, f"{name}: no Deployment")
     if not deployment:
@@ -158,7 +158,7 @@ def ingresses_keep_their_word(found):
 
 
 def contained(where, wanted, found):
-    """Whether the API server has what the values say; it adds its defaults."""
+    """Checks that the API server has the values; it adds its defaults."""
     if isinstance(wanted, dict):
         for key, value in wanted.items():
             contained(f"{where}.{key}", value, (found or {}).get(key))
@@ -181,7 +181,7 @@ def holds(wanted, found):
 
 
 def permissions(accounts):
-    """What the release's accounts may do, and that they may do nothing else of what would hurt."""
+    """Checks the permissions of the release's accounts, and that they lack all other dangerous ones."""
     asked = []
     # The balancer may patch pods, but only in its namespace.
     hurtful = [("get", "", "secrets"), ("patch", "", "pods"), ("delete", "coordination.k8s.io", "leases"), ("update", "coordination.k8s.io", "leases"), ("list", "", "secrets"), ("create", "", "pods"), ("create", "", "pods/exec"), ("delete", "", "pods"), ("list", "", "pods"),

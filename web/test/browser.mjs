@@ -1,4 +1,4 @@
-// Pages in the Chromium that CHROMIUM names (infrastructure/testbed/test page starts one), and what must hold on each.
+// Pages in the Chromium that CHROMIUM names (infrastructure/testbed/test page starts one), and checks for each of them.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -11,7 +11,7 @@ const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 
 export const root = new URL("../..", import.meta.url).pathname;
 export const program = process.env.PLAYCTL ?? `${root}target/debug/playctl`;
-/** Far longer than anything here takes; reached only when something is wrong. */
+/** Far longer than anything here takes; only a failure reaches it. */
 export const SOON = 60_000;
 
 let browser;
@@ -25,8 +25,8 @@ export async function close() {
 }
 
 /**
- * A page of its own, and everything that went wrong on it: messages of the console, errors, refusals by its policy (the
- * console has them), and requests that were neither for the page itself nor expected.
+ * A new page, and everything that went wrong on it: console messages, errors, refusals by its policy (which are in the
+ * console), and requests that were neither for the page itself nor expected.
  */
 export async function view(url, { scheme = "light", width = 1280, height = 900, motion = "reduce", steady = false, expected = () => false } = {}) {
   const context = await (await open()).newContext({
@@ -51,7 +51,7 @@ export async function view(url, { scheme = "light", width = 1280, height = 900, 
   return { page, troubles, end: () => context.close() };
 }
 
-/** The same font on every machine, put into a page so that its policy need not allow it. */
+/** The same font on every machine, embedded in a page so that its policy need not allow it. */
 const font = Object.fromEntries(
   [["normal", "DejaVuSans.ttf"], ["bold", "DejaVuSans-Bold.ttf"]].map(([weight, file]) => [
     weight,
@@ -65,14 +65,14 @@ function useFont(font) {
     document.fonts.add(new FontFace("Steady", bytes.buffer, { weight }));
   }
   const style = new CSSStyleSheet();
-  // A bar to scroll with would come and go with the size of the window that a picture needs.
+  // Otherwise a scroll bar would appear and disappear with the window size that a picture needs.
   style.replaceSync(":root { font-family: Steady !important; scrollbar-width: none; } input, select, button { font-family: inherit !important; }");
   document.adoptedStyleSheets.push(style);
 }
 
-/** axe-core's rules, all of them but those of taste. */
+/** All of axe-core's rules except matters of taste. */
 export async function accessible(page, what) {
-  // The page's own policy allows no other script; the debugger's world is not the page's.
+  // The page's policy allows no other script, but it does not apply to the debugger's isolated world.
   const session = await page.context().newCDPSession(page);
   const { frameTree } = await session.send("Page.getFrameTree");
   const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id, worldName: "axe" });
@@ -86,13 +86,13 @@ export async function accessible(page, what) {
   assert.ok(passes > 10, `${what}: only ${passes} rules applied`);
 }
 
-/** Nothing has to be scrolled sideways. */
+/** Checks that nothing must be scrolled sideways. */
 export async function fits(page, what) {
   const [needed, given] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
   assert.ok(needed <= given, `${what}: ${needed} px wide where there are ${given}`);
 }
 
-/** Runs playctl to its end. */
+/** Runs playctl until it ends. */
 export function playctl(args, options = {}) {
   const result = spawnSync(program, args, { encoding: "utf8", maxBuffer: 64 * 1024 * 1024, ...options });
   assert.equal(result.status, 0, `playctl ${args.join(" ")}: ${result.status}\n${result.stdout}\n${result.stderr}`);

@@ -1,4 +1,4 @@
-// The live page in Chromium: a recorded run, and a platform of this machine while it changes and is acted upon.
+// The live page in Chromium: a recorded run, and a platform on this machine during changes and actions.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { accessible, close, fits, playctl, program, root, SOON, view } from "./browser.mjs";
 
 const RECORDED = `${root}crates/report/tests/fixtures/tcp-10k.jsonl`;
-/** As the presets have it, but quick; what is scaled by hand stays. */
+/** The presets with short intervals; replicas set by hand stay. */
 const SETTINGS = [
   "metrics.scrapeInterval=1s,metrics.window=5s,metrics.syncPeriod=2s,kafka.enabled=false,memcached.enabled=false",
   "tcp.autoscaling.behavior.scaleDown.selectPolicy=Disabled,tcp.env.SIGTERM_TIMEOUT=1",
@@ -24,7 +24,7 @@ before(() => {
   home = mkdtempSync(join(tmpdir(), "dashboard-"));
   env = { ...process.env, HOME: home, XDG_STATE_HOME: `${home}/state`, XDG_RUNTIME_DIR: `${home}/run`, PLAYCTL_PLATFORM: "dashboard-test" };
   const told = playctl(["up", "-f", "balancer", ...SETTINGS.flatMap((set) => ["--set", set]), "--quiet"], { env });
-  // The address is printed, and the command of its own says the same.
+  // The address is printed, and the separate command prints the same one.
   link = told.match(/^ +page +(http:\S+#[0-9a-f]{32})$/m)?.[1];
   assert.ok(link, told);
   assert.equal(playctl(["dashboard"], { env }).trim(), link);
@@ -38,10 +38,10 @@ after(async () => {
 
 const expected = (request) => request.startsWith(base);
 
-/** Starts one that serves by itself, and waits for its address. */
+/** Starts a separate page server, and waits for its address. */
 async function dashboard(context, ...args) {
   const child = spawn(program, ["dashboard", ...args], { env, stdio: ["ignore", "pipe", "inherit"] });
-  // Whatever becomes of the test.
+  // Even if the test fails.
   context.after(() => child.kill("SIGKILL"));
   const [line] = await once(child.stdout, "data");
   return {
@@ -88,7 +88,7 @@ test("a platform is scaled, loaded, drained and killed from its page, and each o
   await outcome(page).getByText("tcp 1 → 2").waitFor();
   await server(page, /tcp-1\s.*ready/).waitFor();
 
-  // A load of the page itself; one of a terminal is heard in the same way.
+  // A load started from the page; one from a terminal is shown in the same way.
   const actions = page.locator("#actions");
   await actions.getByRole("spinbutton", { name: "Connections" }).fill("200");
   await actions.getByRole("spinbutton", { name: "Hold, s" }).fill("600");
@@ -99,7 +99,7 @@ test("a platform is scaled, loaded, drained and killed from its page, and each o
   await page.getByRole("list", { name: "Gateways" }).getByText("gateway-node-0").first().waitFor();
   await page.locator("#time-line").getByText(/The autoscalers sync again at \d\d:\d\d:\d\d/).waitFor();
 
-  // With the keyboard alone: a server is chosen, drained, and the question answered.
+  // With only the keyboard: select a server, drain it, and answer the question.
   await server(page, /tcp-1\s/).focus();
   await page.keyboard.press("Enter");
   const details = page.getByRole("region", { name: "Server tcp-1" });
@@ -112,7 +112,7 @@ test("a platform is scaled, loaded, drained and killed from its page, and each o
   await details.getByRole("button", { name: "Drain tcp-1" }).click();
   await confirm(page);
   await outcome(page).getByText(/tcp-1 drains with .* another replica takes its place/).waitFor();
-  // Its clients come back to the other one: they move, in words.
+  // Its clients come back to the other one: the move is shown as text.
   await page.locator(".moves-text", { hasText: /moved within 10 seconds: .*tcp-1 → tcp-/ }).waitFor();
 
   await server(page, /tcp-0\s/).click();
@@ -124,7 +124,7 @@ test("a platform is scaled, loaded, drained and killed from its page, and each o
   await actions.getByRole("button", { name: "Stop the load" }).click();
   await actions.getByText("tcp-10k: was stopped.").waitFor();
   assert.deepEqual(troubles, []);
-  // What cannot be done is said as the command line says it.
+  // Failures have the same text as on the command line.
   await actions.getByRole("combobox", { name: "Scenario" }).selectOption("udp-burst");
   await actions.getByRole("button", { name: "Start" }).click();
   await outcome(page).getByText(/Failed: .*udp/).waitFor();
@@ -141,10 +141,10 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   };
   await connect("8", "8 users are told to connect");
   await server(page, /ws-0\s*8\s/).waitFor();
-  // What moves is told from the counts of a page's last seconds: this one begins with eight users on one server.
+  // Moves are derived from the counts of a page's last seconds: this one begins with eight users on one server.
   await page.reload();
   await server(page, /ws-0\s*8\s/).waitFor();
-  // More than 80 % of what one server is meant to have: the balancer adds one and moves users there.
+  // More than 80 % of one server's limit: the balancer adds a server and moves users to it.
   await connect("1", "1 user is told to connect");
   await server(page, /ws-1\s/).waitFor();
   await page.locator(".moves-text", { hasText: /ws-0 → ws-1/ }).waitFor();
@@ -155,7 +155,7 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   for (const [scheme, width] of [["light", 1280], ["dark", 360]]) {
     await page.emulateMedia({ colorScheme: scheme });
     await page.setViewportSize({ width, height: 900 });
-    // The curves are drawn anew for the width.
+    // The curves are redrawn for the width.
     await page.waitForFunction(() => document.documentElement.scrollWidth <= document.documentElement.clientWidth);
     await fits(page, `${scheme}, ${width} px`);
     await accessible(page, `${scheme}, ${width} px`);
@@ -169,7 +169,7 @@ test("WebSocket users are connected, listed, moved by the balancer and disconnec
   await confirm(page);
   await details.getByRole("heading", { name: "0 users" }).waitFor();
   assert.deepEqual(troubles, []);
-  // Whom nobody knows nobody can disconnect.
+  // An unknown user cannot be disconnected.
   const act = await page.evaluate(async (token) => {
     const headers = { "Content-Type": "application/json", "X-Playctl-Token": token };
     const users = ["nobody-1", "\u202e"];
@@ -250,7 +250,7 @@ test("more pages than a browser's connections to one host stay up to date, as lo
   playctl(["scale", "tcp", String(before + 1), "--quiet"], { env });
   const scaled = (page) => page.locator("#events").getByText(`tcp ${before} → ${before + 1}`).first().waitFor();
   await scaled(pages.at(-1));
-  // One that is looked at again has missed nothing.
+  // A page that becomes visible again has missed nothing.
   await page.evaluate(() => {
     delete document.hidden;
     document.dispatchEvent(new Event("visibilitychange"));
@@ -271,7 +271,7 @@ test("a page that lost its server catches up after reconnecting", async (context
   served = await dashboard(context, "--port", new URL(own).port);
   await page.getByRole("status").getByText("Live", { exact: true }).waitFor();
   await page.locator("#events").getByText(`tcp ${more - 1} → ${more}`).first().waitFor({ timeout: SOON });
-  // It has the token of the one before.
+  // It has the token of the previous one.
   await page.locator("#actions").getByText(/To act, open the full address/).waitFor();
   await served.end();
   await end();

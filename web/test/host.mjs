@@ -1,11 +1,11 @@
-// A host as the contracts have it and as the original's services are: sessions on 8088, users on 8089. No platform of
-// ours is behind it.
+// A host as in the contracts and like the original's services: sessions on 8088, users on 8089. It is not one of our
+// platforms.
 import { createServer } from "node:http";
 import { once } from "node:events";
 
 const CORS = { "Access-Control-Allow-Origin": "*", "Access-Control-Allow-Headers": "*", "Access-Control-Allow-Methods": "*" };
 
-/** Starts it at an address of its own, with `sessions`. Users that connect go to the emptiest of `servers`. */
+/** Starts it at its own address, with `sessions`. Users that connect go to the emptiest of `servers`. */
 export async function host(address, { sessions = [], servers = ["10.0.0.1"] } = {}) {
   const state = { sessions, servers, requests: [] };
   const listeners = [];
@@ -32,7 +32,7 @@ function told(state, method, path) {
   return method === "GET" && path === "/ws-session/all" ? [200, state.sessions] : [404, null];
 }
 
-/** 202 and nothing more, as the contract has it; which users there are is not told. */
+/** Only 202, as in the contract; it does not list its users. */
 function users(state, method, path, body) {
   const what = /^\/route\/kickstart\/ws\/batch\/(connect|disconnect)$/.exec(path)?.[1];
   if (method !== "POST" || !what) return [404, null];

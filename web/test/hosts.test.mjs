@@ -1,5 +1,5 @@
-// The page "Server-User Network" in Chromium, against hosts that are nobody's platform: all that they share with ours is
-// what the contracts say.
+// The page "Server-User Network" in Chromium, against hosts that are not our platforms: they only follow the same
+// contracts.
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -30,7 +30,7 @@ after(async () => {
   await close();
 });
 
-/** The page, pointed at a host. */
+/** The page, with this host. */
 async function pointed(address, options = {}) {
   const shown = await view(url, { expected: (request) => request.startsWith(url) || request.startsWith(`http://${address}:`) || request.startsWith(`http://${SERVED}:`), ...options });
   const field = shown.page.getByRole("textbox", { name: "Host" });
@@ -58,7 +58,7 @@ test("the original's walk, on a host that only has sessions on 8088 and users on
   await page.getByText("No users are connected.").waitFor();
   await connect(page, 7);
   await utilization(page).getByText("7 / 10 (servers: 1)").waitFor();
-  // The host's balancer adds a server; the page sees it by itself.
+  // The host's balancer adds a server; the page shows it without any action.
   original.state.servers.push("10.0.0.2");
   await connect(page, 2);
   await utilization(page).getByText("9 / 20 (servers: 2)").waitFor();

@@ -1,4 +1,4 @@
-// A run of an hour as a load records it: a tick a second, a hundred replicas, scrapes and looks of the autoscaler.
+// A run of an hour as recorded by a load: a tick per second, a hundred replicas, scrapes and syncs of the autoscaler.
 import { readFileSync, writeFileSync } from "node:fs";
 import { root } from "./browser.mjs";
 
@@ -6,7 +6,7 @@ const RECORDED = `${root}crates/report/tests/fixtures/tcp-10k.jsonl`;
 const SECONDS = 3_600;
 const REPLICAS = 100;
 
-/** Writes it into `file`. Its events are those of a recorded run, with other numbers and as many replicas. */
+/** Writes it into `file`. Its events come from a recorded run, with other numbers and that many replicas. */
 export function hour(file) {
   const recorded = readFileSync(RECORDED, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
   const of = (type) => structuredClone(recorded.find((event) => event.type === type));

@@ -1,4 +1,5 @@
-// The page "Server-User Network" in Chromium, against a platform of this machine: users, WebSocket servers, the balancer.
+// The page "Server-User Network" in Chromium, against a platform on this machine: users, WebSocket servers and the
+// balancer.
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { accessible, close, fits, playctl, SOON, view } from "./browser.mjs";
 
-/** As the presets have it, but quick. */
+/** The presets with short intervals. */
 const SETTINGS = [
   "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false",
   "ws.env.SIGTERM_TIMEOUT=1,ws.env.DRAIN_SPREAD=1,ws.terminationGracePeriodSeconds=20",
@@ -30,7 +31,7 @@ after(async () => {
   rmSync(home, { recursive: true });
 });
 
-/** The page's own files, and what it asks of the host. */
+/** The page's own files, and its requests to the host. */
 const expected = (request) => request.startsWith(url) || request.startsWith(`http://${host}:`);
 
 const total = (page, name) => page.locator("dl.totals div", { hasText: name }).locator("dd");
@@ -54,7 +55,7 @@ test("the original's walk: a host, 7 users, 2 more, a second server, one user le
   assert.equal(await page.title(), "Server-User Network");
   await page.getByRole("heading", { name: "Server-User Network", level: 1 }).waitFor();
 
-  // A host that is none is refused; Enter applies one that is.
+  // An invalid host is refused; Enter applies a valid one.
   const field = page.getByRole("textbox", { name: "Host" });
   assert.equal(await field.inputValue(), host, "the one that the page is from");
   await field.fill("http://");
@@ -71,7 +72,7 @@ test("the original's walk: a host, 7 users, 2 more, a second server, one user le
   await utilization.getByText("7 / 10 (servers: 1)").waitFor();
   assert.match(await utilization.innerText(), /^70\.0%/);
 
-  // Nine of ten are too many for one server: the balancer adds one and moves users there.
+  // Nine of ten are too many for one server: the balancer adds a server and moves users to it.
   await connect(page, 2);
   await utilization.getByText("9 / 20 (servers: 2)").waitFor();
   assert.match(await utilization.innerText(), /^45\.0%/);

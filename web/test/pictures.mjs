@@ -1,7 +1,7 @@
 // Pictures of views, compared with those in references/. Both are small: each point is the average of a square, so that
-// how a machine smooths the edges of letters does not count, and what is where, and in which colour, does.
+// positions and colours count, but not how a machine smooths the edges of letters.
 //
-// UPDATE_PICTURES=1 makes the references anew: look at them before they are committed.
+// UPDATE_PICTURES=1 creates the references again: inspect them before committing.
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,14 +10,14 @@ import { open, root, SOON } from "./browser.mjs";
 const references = join(root, "web/test/references");
 /** The side of a square, px. */
 const SQUARE = 4;
-/** Higher views are cut off below this, px. */
+/** Views are cut off at this height, px. */
 const HEIGHT_MAX = 1_600;
-/** By how much the colour of a point may differ, of 255, and what share of the points by more. */
+/** Tolerated difference of a point's colour, of 255, and the share of points that may differ by more. */
 const DIFFERS = 24;
 const SHARE_MAX = 0.005;
-/** How much higher or lower a view may be, in points. */
+/** Tolerated difference of a view's height, in points. */
 const HEIGHT_DIFFERS = 2;
-/** How long a view may take to become what it is, ms. */
+/** How long a view may take to settle, ms. */
 const PATIENCE = 30_000;
 
 let canvas;
@@ -59,7 +59,7 @@ export async function small(page, element) {
   );
 }
 
-/** How two small pictures differ: the share of points, 1 if one is of another size. */
+/** The difference of two small pictures: the share of points; 1 if their sizes differ. */
 export async function difference(one, other) {
   return (await sheet()).evaluate(
     async ([urls, differs, heightDiffers]) => {
@@ -82,7 +82,7 @@ export async function difference(one, other) {
   );
 }
 
-/** A view that has come to rest: its picture is twice the same. */
+/** The picture of a view that has settled: two consecutive pictures are the same. */
 async function settled(page, element) {
   const until = Date.now() + SOON;
   let before = await small(page, element);
@@ -93,7 +93,7 @@ async function settled(page, element) {
   }
 }
 
-/** The Chromium that made the references: another one may smooth or place what it draws in another way. */
+/** The Chromium that created the references: another one may smooth or place things differently. */
 const made = join(references, "chromium");
 const version = async () => (await open()).version().split(".")[0];
 
@@ -101,17 +101,17 @@ const file = (name) => join(references, `${name}.webp`);
 export const reference = (name) => `data:image/webp;base64,${readFileSync(file(name)).toString("base64")}`;
 const bytes = (picture) => Buffer.from(picture.split(",")[1], "base64");
 
-/** Whether a view looks as it did. What it looks like now is left beside the reference if it does not. */
+/** Checks that a view looks the same. If not, the current picture is saved beside the reference. */
 export async function same(page, element, name) {
   let seen = await settled(page, element);
   if (process.env.UPDATE_PICTURES) {
     mkdirSync(references, { recursive: true });
-    // What is the same stays the same file.
+    // An unchanged picture keeps its file.
     if (!existsSync(file(name)) || (await difference(seen, reference(name))) > SHARE_MAX / 4) writeFileSync(file(name), bytes(seen));
     writeFileSync(made, `${await version()}\n`);
     return;
   }
-  // What is drawn late changes it once more.
+  // Late drawing may change it once more.
   const until = Date.now() + PATIENCE;
   let share = await difference(seen, reference(name));
   while (share > SHARE_MAX && Date.now() < until) {
@@ -125,7 +125,7 @@ export async function same(page, element, name) {
   assert.fail(`${name}: ${(share * 100).toFixed(2)} % of the points differ, at most ${SHARE_MAX * 100} % may; compare ${left}${other}. If it is meant: UPDATE_PICTURES=1`);
 }
 
-/** Whether a view that was changed on purpose is found to be another one. */
+/** Checks that an intentionally changed view is detected. */
 export async function changed(page, element, name) {
   const share = await difference(await settled(page, element), reference(name));
   assert.ok(share > SHARE_MAX, `${name}: only ${(share * 100).toFixed(2)} % of the points differ`);

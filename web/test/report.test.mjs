@@ -1,4 +1,4 @@
-// Reports as files of their own, in Chromium.
+// Reports as single files, in Chromium.
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Makes a report and returns its address. */
+/** Creates a report and returns its address. */
 function report(name, ...args) {
   const file = join(folder, name);
   playctl(["report", ...args, "--html", file, "--quiet"]);
@@ -104,7 +104,7 @@ test("a hold on scaling is drawn for its whole duration, and explains itself on 
 
 test("simultaneous holds are drawn side by side, each wide enough to click, and none is missing", async () => {
   const lines = readFileSync(HELD, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
-  // One that changes with every look of the autoscaler.
+  // A value that changes with every sync of the autoscaler.
   let look = 0;
   const restless = changed("restless.jsonl", (_, index) => {
     const event = structuredClone(lines[index]);
@@ -172,7 +172,7 @@ test("latency has bands of connect, first byte and message", async () => {
   const latency = page.locator("#latency");
   for (const name of ["Connect", "First byte", "Message"]) await latency.getByRole("heading", { name, exact: true }).waitFor();
   assert.equal(await latency.locator("canvas").count(), 3);
-  // They show the whole run, as the time line does, though connects end early.
+  // They show the whole run, like the time line, although connects end early.
   assert.equal(await page.getByRole("button", { name: "Show the whole run" }).count(), 0);
   await end();
 });
@@ -181,7 +181,7 @@ test("everything can be reached with the keyboard, and reduced motion is respect
   const { page, end } = await view(report("keys.html", RECORDED));
   await page.locator(".mark").first().waitFor();
   const reached = new Set();
-  // Far more often than there are stops.
+  // Far more presses than there are stops.
   for (let press = 0; press < 400; press += 1) {
     await page.keyboard.press("Tab");
     const stop = await page.evaluate(() => {
@@ -324,9 +324,9 @@ test("each view of a report matches its reference pictures, light and dark, wide
   if (process.env.UPDATE_PICTURES) return;
   const { page, end } = await view(url, { steady: true });
   await page.locator(".mark").first().waitFor();
-  // What is drawn later would take a change back.
+  // Later drawing would undo a change.
   await page.evaluate(() => document.fonts.ready);
-  // By rules, not by element: a picture of a whole page resizes the window, and then curves are drawn anew.
+  // By rules, not by element: a picture of a whole page resizes the window, which redraws the curves.
   await page.evaluate((rules) => {
     const style = new CSSStyleSheet();
     style.replaceSync(rules);

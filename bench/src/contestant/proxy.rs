@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_what_is_to_be_changed_is_refused() {
+    fn a_file_without_the_text_to_replace_is_refused() {
         let error = replaced("global\n", "nbthread 1\n", "nbthread 2\n").unwrap_err().to_string();
         assert!(error.contains("nbthread 1"), "{error}");
     }

@@ -1,4 +1,4 @@
-//! The chart: how far each figure lies from its goal.
+//! The chart: the distance of each figure from its goal.
 
 use std::fmt::Write;
 

@@ -9,7 +9,7 @@ use crate::{
     strace::Counts,
 };
 
-/// A row for people: each goal and its result, then what each contestant reached.
+/// A row as text: each goal and its result, then each contestant's results.
 pub(crate) fn row_in_words(row: &Row) -> String {
     let mut text = format!("{}: {}\n", row.name, row.about);
     for outcome in &row.figures {

@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_client_gets_its_own_back() {
+    fn each_client_gets_its_own_datagrams_back() {
         let replica = super::super::tests::datagrams();
         let front = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = front.local_addr().unwrap();

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_goes_in_comes_back_and_an_end_ends_both() {
+    fn bytes_come_back_and_closing_one_side_closes_both() {
         let replica = super::super::tests::echo();
         let listener = super::super::listener("127.0.0.1:0".parse().unwrap(), false).unwrap();
         let front = listener.local_addr().unwrap();

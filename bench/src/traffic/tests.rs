@@ -26,14 +26,14 @@ fn echo() -> SocketAddr {
 }
 
 #[test]
-fn ping_pong_goes_on_for_ever() {
+fn ping_pong_keeps_going() {
     let pattern = PingPong { target: echo(), connections: 10, message: MESSAGE, reply: MESSAGE.len() };
     let traffic = Traffic::start(2, move |meter| pattern.run(meter)).unwrap();
     expect(&traffic, 1000);
 }
 
 #[test]
-fn frames_go_to_and_fro_in_sessions() {
+fn frames_go_back_and_forth_in_sessions() {
     let pattern = PingPong {
         target: reference::tests::websocket(),
         connections: 10,
@@ -59,7 +59,7 @@ fn an_answer_that_is_too_long_fails() {
 }
 
 #[test]
-fn nobody_listening_is_an_error() {
+fn a_target_that_refuses_connections_is_an_error() {
     let target = reference::loopback(200, 1, 1);
     let pattern = PingPong { target, connections: 1, message: MESSAGE, reply: 9 };
     let error = Traffic::start(1, move |meter| pattern.run(meter)).unwrap_err();
@@ -67,7 +67,7 @@ fn nobody_listening_is_an_error() {
 }
 
 #[test]
-fn connections_come_and_go_by_close_and_by_abort() {
+fn connections_end_by_close_or_by_abort() {
     for abort in [false, true] {
         let pattern = Connects { target: echo(), at_once: 4, message: MESSAGE, abort };
         let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
@@ -91,7 +91,7 @@ fn streams_flow_into_a_sink() {
 }
 
 #[test]
-fn windows_of_datagrams_go_round() {
+fn datagrams_are_answered_window_by_window() {
     let target = reference::tests::datagrams();
     let pattern = Datagrams { target, peers: 4, window: 100, message: MESSAGE, reply: MESSAGE };
     let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();
@@ -99,7 +99,7 @@ fn windows_of_datagrams_go_round() {
 }
 
 #[test]
-fn a_datagram_that_is_no_answer_fails() {
+fn a_datagram_that_is_not_an_answer_fails() {
     let target = reference::tests::datagrams();
     let pattern = Datagrams { target, peers: 1, window: 1, message: MESSAGE, reply: b"another" };
     let traffic = Traffic::start(1, move |meter| pattern.run(meter)).unwrap();

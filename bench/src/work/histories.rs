@@ -45,7 +45,7 @@ mod tests {
     use super::rate;
 
     #[test]
-    fn the_rate_is_read_from_what_the_player_says() {
+    fn the_rate_is_read_from_the_players_output() {
         let said =
             "21000 histories with 4700000 inputs in 10.0 s (9.9 s of CPU): 2121 histories/s of one core\n";
         assert_eq!(rate(said), Some(2121.0));

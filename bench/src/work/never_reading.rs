@@ -1,4 +1,4 @@
-//! Clients that send and never read, beside others that wait for their answers.
+//! Clients that send and never read, next to others that wait for their answers.
 
 use std::{
     io::{ErrorKind, Read, Write},

@@ -1,4 +1,4 @@
-//! One client that does not read, beside a thousand that do.
+//! One client that does not read, next to a thousand that do.
 
 use std::{
     io::Write,
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn p99_is_that_of_all_samples() {
+    fn p99_covers_all_samples() {
         let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
         assert!((p99(1, || Ok(hundred.clone())).unwrap() - 99.0).abs() < 1e-9);
     }

@@ -1,19 +1,19 @@
-//! Help on a narrow terminal. What follows the options (examples with their comments beside them, paragraphs) is written
-//! for 80 columns; broken anywhere by a narrower terminal it could not be read.
+//! Help on a narrow terminal. The text after the options (examples with comments beside them, paragraphs) is written for
+//! 80 columns; if a narrower terminal broke it anywhere, it would be unreadable.
 
 use std::io;
 
 use clap::Command;
 use rustix::termios::tcgetwinsize;
 
-/// What the texts are written for.
+/// The width that the texts are written for.
 const WIDTH: usize = 80;
-/// So many blanks part an example from its comment.
+/// Minimum number of blanks between an example and its comment.
 const GAP: &str = "   ";
-/// What is indented by as much or more belongs to the comment above.
+/// A line with at least this indent belongs to the comment above.
 const COMMENT_BEGINS: usize = 12;
 
-/// How wide the help will be, as clap finds out: by the first stream that is a terminal, or else by COLUMNS.
+/// The width of the help, determined like clap does: by the first stream that is a terminal, or else by COLUMNS.
 pub(super) fn width() -> usize {
     let sizes = [tcgetwinsize(io::stdout()), tcgetwinsize(io::stderr()), tcgetwinsize(io::stdin())];
     let by_terminal =
@@ -22,7 +22,7 @@ pub(super) fn width() -> usize {
     by_terminal.or_else(by_variable).unwrap_or(WIDTH)
 }
 
-/// Puts comments below their examples and lets paragraphs be wrapped, where `width` is less than the texts need.
+/// If `width` is less than the texts need, puts comments below their examples and lets paragraphs be wrapped.
 pub(super) fn fit(command: Command, width: usize) -> Command {
     if width >= WIDTH {
         return command;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_stand_below_their_examples_where_there_is_no_room_beside_them() {
+    fn comments_move_below_their_examples_on_a_narrow_terminal() {
         let shown = help("report", 40);
         assert!(
             shown.contains("  playctl report run.jsonl\n      its time line and its summary\n"),
@@ -101,9 +101,9 @@ mod tests {
         assert!(help("report", 80).contains("playctl report run.jsonl                     its time line"));
     }
 
-    /// A column of single words is what a comment becomes that has no room.
+    /// Without room, a comment becomes a column of single words.
     #[test]
-    fn no_command_has_a_column_of_words() {
+    fn no_help_has_a_column_of_single_words() {
         let mut commands = vec![Cli::command()];
         while let Some(command) = commands.pop() {
             for line in

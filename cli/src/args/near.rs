@@ -1,4 +1,4 @@
-//! Flags that other programs have, and what they are called here.
+//! Other programs' flags, and their names here.
 
 use clap::{
     Command, CommandFactory as _, Error,
@@ -7,7 +7,7 @@ use clap::{
 
 use super::Cli;
 
-/// A flag, and what stands for it: one of ours, or words where there is none.
+/// A flag, and its equivalent: one of ours, or an explanation if there is none.
 const KNOWN: [(&str, &str); 35] = [
     ("--duration", "--for"),
     ("--time", "--for"),
@@ -46,7 +46,7 @@ const KNOWN: [(&str, &str); 35] = [
     ("--no-restart", "--no-reconnect"),
 ];
 
-/// Flags that there are not, with the reason.
+/// Flags that do not exist, with the reason.
 const NONE: [(&str, &str); 4] = [
     ("--dry-run", "only `up --target cluster` has a dry run"),
     ("--force", "nothing asks for confirmation here, so there is nothing to force"),
@@ -54,7 +54,7 @@ const NONE: [(&str, &str); 4] = [
     ("--replicas", "the number is an argument: playctl scale tcp 3"),
 ];
 
-/// Adds to the error of an unknown flag what was probably meant.
+/// Adds the probably intended flag to the error about an unknown one.
 pub(super) fn explain(error: &mut Error, words: &[String]) {
     match error.kind() {
         ErrorKind::UnknownArgument => {}
@@ -75,8 +75,8 @@ pub(super) fn explain(error: &mut Error, words: &[String]) {
     }
 }
 
-/// Of the names that are near an unknown one, commands for playctl's own processes are no suggestions; and clap does not
-/// see that two letters changed places.
+/// Commands for playctl's own processes are not suggested for unknown names, and clap does not recognise two swapped
+/// letters.
 fn suggest_command(error: &mut Error, words: &[String]) {
     let found = match error.remove(ContextKind::SuggestedSubcommand) {
         Some(ContextValue::Strings(names)) => names,
@@ -84,7 +84,7 @@ fn suggest_command(error: &mut Error, words: &[String]) {
         _ => Vec::new(),
     };
     let cli = Cli::command();
-    // `serve pag` is about what can be served: the words before the unknown one lead there.
+    // `serve pag` needs the names of services: the words before the unknown one select them.
     let command =
         words.iter().skip(1).fold(&cli, |command, word| command.find_subcommand(word).unwrap_or(command));
     let shown: Vec<&str> =
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_meant_exists() {
+    fn every_suggestion_exists() {
         let mut cli = Cli::command();
         cli.build();
         for (flag, meant) in KNOWN {

@@ -1,4 +1,4 @@
-//! Stands in for the commands that a build without the feature `local`, which requires Linux, does not have.
+//! Replaces the commands that are missing in a build without the feature `local`, which requires Linux.
 
 use std::ffi::OsString;
 

@@ -296,7 +296,7 @@ fn sync(context: &Context, argocd: &ArgoCd, args: &SyncArgs) -> Outcome {
     }
 }
 
-/// Shows a step, and says whether to continue.
+/// Shows a step, and returns whether to continue.
 pub(crate) fn show(context: &Context, step: &Step) -> ControlFlow<()> {
     let printer = &context.printer;
     match step {
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_is_on_off_or_as_it_is() {
+    fn a_switch_is_on_off_or_unchanged() {
         assert_eq!(register(&[]).auto_sync, None);
         assert_eq!(register(&["--auto-sync"]).auto_sync, Some(true));
         assert_eq!(register(&["--auto-sync=false", "--prune"]).auto_sync, Some(false));

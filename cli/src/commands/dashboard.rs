@@ -28,10 +28,10 @@ use crate::{
     platform_source, results, run_file,
 };
 
-/// How often it is looked whether anybody still wants the page.
+/// How often to check whether the page is still in use.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The process that a platform's supervisor started ends when no page has been open for this long. One that nobody looks at
-/// says every minute that it is.
+/// A process started by a platform's supervisor ends when no page has been open for this long. A hidden page reports
+/// once a minute that it exists.
 const UNSEEN_MAX: Duration = Duration::from_mins(3);
 
 /// Open a live page that shows a platform and controls it
@@ -85,7 +85,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     let target = platform_source::target(context)?;
     let is_own = args.port.is_some() || args.read_only || context.global.target != TargetKind::Local;
     if !is_own && target.is_up()? {
-        // A browser would wait for the page of a supervisor that hangs, and say nothing.
+        // With a hanging supervisor, a browser would wait for the page in silence.
         target.snapshot()?;
         let page = local::LocalTarget::new(&context.global.platform)?.page().ok_or_else(|| {
             let again = hint::complete("playctl down, playctl up", &context.global.selection());
@@ -118,7 +118,7 @@ fn for_platform(context: &Context) -> Outcome {
     context.ended()
 }
 
-/// A platform that is shown.
+/// A shown platform.
 struct Show {
     server: Server,
     stage: Stage,
@@ -126,7 +126,7 @@ struct Show {
 }
 
 impl Show {
-    /// `token`: what it takes to act; `None`: nobody may.
+    /// `token`: required to act; `None`: nobody may act.
     fn begin(
         context: &Context,
         target: Arc<dyn Target>,
@@ -149,7 +149,7 @@ impl Show {
 
 fn listen(port: Option<u16>) -> Result<TcpListener, Failure> {
     let port = port.unwrap_or(0);
-    // Of this machine alone: the address has no password that protects what it shows.
+    // Only for this machine: the address has no password that protects its contents.
     TcpListener::bind(("127.0.0.1", port))
         .map_err(|error| Failure::failed(format!("cannot serve the page on 127.0.0.1:{port}: {error}")))
 }
@@ -159,7 +159,7 @@ fn start(listener: TcpListener, stage: &Stage, acting: Option<Acting>) -> Result
         .map_err(|error| Failure::failed(format!("cannot serve the page: {error}")))
 }
 
-/// `opener`: a file that leads to the page.
+/// `opener`: a file that redirects to the page.
 fn announce(context: &Context, args: &Args, url: String, opener: Option<&Path>) {
     context.printer.line(&url);
     if !args.no_open {
@@ -168,11 +168,11 @@ fn announce(context: &Context, args: &Args, url: String, opener: Option<&Path>) 
     context.printer.document(&results::Dashboard { url });
 }
 
-/// Until Ctrl-C, until nobody reads what is printed, or until it is not wanted any more.
+/// Waits until Ctrl-C, until the output is closed, or until the page is no longer in use.
 fn while_wanted(context: &Context, is_wanted: impl Fn() -> bool) {
     let (stop, stopped) = mpsc::channel();
     context.interrupt.on_interrupt(move || {
-        // A send fails only when nobody waits any more.
+        // A send fails only if the receiver is gone.
         let _ = stop.send(());
     });
     while stopped.recv_timeout(LOOK_EVERY) == Err(mpsc::RecvTimeoutError::Timeout)

@@ -13,7 +13,7 @@ use crate::{
 };
 
 const SCENARIO: &str = "tcp-10k";
-/// Shorter than the scenario's own 240 s: what is to be seen is seen by then.
+/// Shorter than the scenario's own 240 s: everything of interest has happened by then.
 const HOLD: Duration = Duration::from_secs(30);
 
 /// Bring the platform up, load it with 10,000 connections, watch it scale up and down, take it down
@@ -57,7 +57,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
     context.printer.progress().clear();
     match teardown {
         Ok(()) => context.printer.line("  taken down, nothing is left"),
-        // What the load found matters less than something that was left running.
+        // The load's result matters less than anything that is still running.
         Err(error) => return Err(error.into()),
     }
     outcome

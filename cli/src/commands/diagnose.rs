@@ -21,9 +21,9 @@ use crate::{
     platform_source,
 };
 
-/// Log lines of a platform on this machine.
+/// Maximum number of log lines of a platform on this machine.
 const LINES: usize = 20_000;
-/// Events of it.
+/// Maximum number of its events.
 const EVENTS: usize = 100_000;
 /// After this long without an event, all recorded ones have arrived.
 const SILENCE: Duration = Duration::from_millis(500);

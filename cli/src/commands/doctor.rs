@@ -37,7 +37,7 @@ fn of_this_machine() -> Vec<Check> {
     local::doctor::checks()
 }
 
-/// This build has no part of it.
+/// This build lacks it.
 #[cfg(not(feature = "local"))]
 fn of_this_machine() -> Vec<Check> {
     Vec::new()

@@ -60,7 +60,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// With the profile goes everything.
+/// Deletes the profile, and everything with it.
 fn in_minikube(context: &Context, args: &Args) -> Outcome {
     if args.keep_cluster {
         in_cluster(context, args)?;

@@ -31,7 +31,7 @@ use crate::{
 use comparison::Comparison;
 use result::{Explain, Explained, Running, StateText};
 
-/// No manifest comes near; it keeps a wrong file name from filling the memory.
+/// Far above any manifest; a wrong file name must not fill the memory.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Explain what the autoscaler will do next, why, and what would change it; and the balancer's last orders
@@ -129,7 +129,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// One that cannot be explained hides no other, unless it is the only one.
+/// An autoscaler that cannot be explained hides no other, unless it is the only one.
 fn each<'a>(
     explained: impl Iterator<Item = (&'a str, Result<Running, Failure>)>,
 ) -> Result<Vec<Running>, Failure> {
@@ -148,7 +148,7 @@ fn each<'a>(
     named.collect()
 }
 
-/// The autoscaler of a running service, beside what its controller says, if that is not ours, and its balancer.
+/// A running service's autoscaler, with its controller's own report if that is not ours, and its balancer.
 fn running(target: &dyn Target, services: &[ServiceSnapshot], service: &str) -> Result<Running, Failure> {
     let (desired, balancer) = balanced(services, service);
     let case = match target.autoscaler(service) {
@@ -175,7 +175,7 @@ fn running(target: &dyn Target, services: &[ServiceSnapshot], service: &str) -> 
     Ok(Running::Autoscaled { explained: Box::new(Explained { controller, ..explained }), balancer })
 }
 
-/// How many replicas a service is to have, and what a balancer last ordered.
+/// A service's desired replicas, and a balancer's last orders.
 fn balanced(services: &[ServiceSnapshot], service: &str) -> (u32, Option<Decided>) {
     let found = services.iter().find(|of| of.name == service);
     found.map_or((0, None), |found| (found.desired, found.balanced.clone()))
@@ -210,7 +210,7 @@ fn counted(replicas: u32) -> String {
     format!("{replicas} replica{}", if replicas == 1 { " is" } else { "s are" })
 }
 
-/// What a balancer last ordered, and why.
+/// A balancer's last orders, and their reason.
 fn decided_in_words(Decided { at, orders, reason }: &Decided, now: Timestamp) -> String {
     let ago = now.duration_since(*at).as_secs().max(0);
     format!("  balancer, {ago} s ago: {}: {reason}", orders.join(", "))
@@ -228,14 +228,14 @@ fn in_words(name: &str, text: &Text<'_>, controller: Option<&Comparison>) -> Vec
     if let Some(first) = lines.first_mut() {
         first.insert_str(0, &format!("{name} "));
     }
-    // First of all: without these, the decision is another than the controller's.
+    // These come first: without them, the decision differs from the controller's.
     let unread = controller.into_iter().flat_map(Comparison::unread);
     lines.splice(1..1, unread.map(|metric| format!("  NOT READ HERE, and left out below: {metric}")));
     lines.extend(controller.iter().flat_map(|controller| controller.lines()));
     lines
 }
 
-/// `note` is told what is wrong beside the autoscaler that is explained.
+/// `note` receives problems other than those of the explained autoscaler.
 fn from_files(
     hpa: &Path,
     state: &Path,
@@ -247,7 +247,7 @@ fn from_files(
     }
     let (hpa_text, state_text) = (read(hpa)?, read(state)?);
     let state = State::parse(&named(state), &state_text).map_err(Failure::usage)?;
-    // Whether zero replicas are allowed is one of its settings.
+    // One of its settings decides whether zero replicas are allowed.
     let manifest = chosen(hpa, &hpa_text, state.settings().scale_to_zero, name, note)?;
     let case = state.case(&manifest.spec, clock::wall().as_millisecond()).map_err(Failure::usage)?;
     explain(&manifest.name, &case)
@@ -259,7 +259,7 @@ fn state_for(hpa: &Path, name: Option<&str>, note: &dyn Fn(&str)) -> Result<Stri
     explain::template(&manifest).map_err(|error| in_file(hpa, error))
 }
 
-/// The manifest that is meant.
+/// The intended manifest.
 fn chosen(
     hpa: &Path,
     text: &str,
@@ -302,7 +302,7 @@ fn choose(entries: &[Entry], name: Option<&str>) -> Result<usize, String> {
     }
 }
 
-/// What the API server says, and where the reason lies in a setting of the controller, how it is allowed.
+/// The API server's message and, if the reason is a setting of the controller, how to allow it.
 fn invalid(error: &ManifestError) -> Failure {
     let is_zero = |error: &autoscale::FieldError| {
         error.path == "spec.minReplicas" && error.value.as_deref() == Some("0")
@@ -344,7 +344,7 @@ fn named(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() }
 }
 
-/// Instants as time of day, in the zone of this machine.
+/// Instants as the time of day, in this machine's time zone.
 struct TimeOfDay;
 
 impl Instants for TimeOfDay {

@@ -143,7 +143,7 @@ fn load(context: &Context, args: &LoadArgs) -> Result<results::ImageLoaded, Fail
         let engine = loader.choose(args.into.map(Engine::from))?;
         return loader.load(engine, file, &saved, None);
     }
-    // Before the work of building: it may be for nothing.
+    // Checked before building, which might be useless work.
     let engine = loader.choose(args.into.map(Engine::from))?;
     let image = build(context, &args.what)?;
     let reference = reference(&args.what)?;
@@ -156,7 +156,7 @@ fn load(context: &Context, args: &LoadArgs) -> Result<results::ImageLoaded, Fail
     loader.load(engine, &file, &saved, Some(built))
 }
 
-/// The image of this very program as a tar; returns its name and tag.
+/// Writes the image of this program as a tar; returns its name and tag.
 pub(crate) fn of_this_program(context: &Context, file: &Path) -> Result<String, Failure> {
     let what = What { tag: None, binary: None, root: PathBuf::from("/"), certificates: None };
     let image = build(context, &what)?;

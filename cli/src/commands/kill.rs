@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_becomes_of_it_is_said() {
+    fn kill_reports_what_happens_to_the_replica() {
         let killed = |draining, restart_in| {
             let replica = "tcp-1".to_owned();
             in_words("tcp", &Killed { replica, pid: Some(7), draining, replaced: false, restart_in })

@@ -206,9 +206,9 @@ pub(crate) struct Shape {
 }
 
 pub(crate) fn run(context: &Context, args: Args) -> Outcome {
-    // One that a page started ends with the page's server.
+    // A load started by a page ends with the page's server.
     local::child::bind_to_parent().map_err(Failure::failed)?;
-    // A name of a built-in scenario is no file, or one that is not read.
+    // A built-in scenario's name is not a file, or one that is not read.
     let inputs = args.what.iter().map(Path::new).chain(args.shape.payload_file.as_deref());
     args.outputs.check(inputs)?;
     let mut addresses = Vec::new();
@@ -260,7 +260,7 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         options.targets.push(resolve(text, &scenario)?);
     }
     if args.shape.identify.is_none() && !leads_to(&*target, &addresses, &options.targets) {
-        // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
+        // A server that may not be ours gets only the payload, unless requested otherwise.
         options.identify = Identify::Never;
     }
     carry_out(context, scenario, options, None, &args.outputs)
@@ -277,7 +277,7 @@ fn leads_to(target: &dyn Target, typed: &[String], resolved: &[SocketAddr]) -> b
     replicas.filter_map(|replica| replica.address.as_ref()).chain(endpoints).any(is_meant)
 }
 
-/// Runs a built-in scenario against a platform of ours; `shape` says what differs from the scenario.
+/// Runs a built-in scenario against one of our platforms; `shape` has the differences from the scenario.
 pub(crate) fn scenario(
     context: &Context,
     target: &Arc<dyn Target>,
@@ -289,7 +289,7 @@ pub(crate) fn scenario(
     against(context, target, scenario, shape.options(), outputs)
 }
 
-/// A platform does not show what variables its services were given, so a misspelt one would pass for ever.
+/// A platform does not show its services' variables, so a misspelt one would never be noticed.
 fn check_variables(scenario: &Scenario) -> Result<(), Failure> {
     for needed in &scenario.values {
         if let Requirement::Of { service, needed: Needed::Variable { name, .. } } = needed
@@ -310,8 +310,7 @@ fn check_fit(scenario: &Scenario, target: &dyn Target) -> Result<(), Failure> {
     })
 }
 
-/// With its events from now on. A stream begins with what the platform is: readers want that before anything happens on
-/// it.
+/// Adds its events from now on. The stream begins with a description of the platform, which readers need first.
 fn watched(target: &Arc<dyn Target>) -> Result<Platform, Failure> {
     let mut events = target.events(EventsFrom::Now)?;
     let first = events.next().transpose()?;
@@ -378,7 +377,7 @@ fn carry_out(
     run.outcome(context, &scenario)
 }
 
-/// The command that brings up a platform on which a scenario runs: with its preset, and with what that does not set.
+/// The command that brings up a platform for a scenario: with its preset, and the values that the preset lacks.
 fn up_command(scenario: &Scenario) -> String {
     let preset = scenario.preset.as_deref();
     let with = |set: Vec<String>| {
@@ -397,11 +396,11 @@ fn scenario_named(name: &str) -> Result<Scenario, Failure> {
     scenario::find(name).map_err(|error| Failure::new(error.exit_code(), error.to_string()))
 }
 
-/// What is no name and no file: `HOST:PORT`, `[::1]:PORT`, `udp://HOST:PORT`, and an address whose port was forgotten.
+/// Neither a name nor a file: `HOST:PORT`, `[::1]:PORT`, `udp://HOST:PORT`, and an address without its port.
 fn is_address(text: &str) -> bool {
     let is_known = scenario::names().any(|(name, _)| name == text);
     text.contains(':') || text.parse::<std::net::IpAddr>().is_ok() || text == "localhost" || {
-        // A host name has dots; so has a file, but that has one of these endings or a path.
+        // Host names have dots, and so do files, but those have one of these endings or a path.
         let is_file = [".yaml", ".yml"].iter().any(|ending| text.ends_with(ending)) || text.contains('/');
         text.contains('.') && !is_file && !is_known
     }
@@ -414,14 +413,14 @@ impl Inside {
 }
 
 impl Outputs {
-    /// Whether they can be written, before a run whose result could not be kept.
+    /// Checks that they can be written, before a run whose result would be lost.
     pub(crate) fn check<'a>(&'a self, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), Failure> {
         output_files::check(inputs, [&self.svg, &self.junit].into_iter().flatten().map(PathBuf::as_path))
     }
 }
 
 impl Shape {
-    /// Lays the flags over a scenario, or over the defaults.
+    /// Applies the flags to a scenario, or to the defaults.
     fn lay_over(&self, named: Option<Scenario>, protocol: Option<Protocol>) -> Result<Scenario, Failure> {
         let whole = named.clone();
         let mut scenario = named.unwrap_or_default();
@@ -586,7 +585,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_that_tells_of_numbers_of_users_keeps_its_connections() {
+    fn a_scenario_that_counts_users_keeps_its_connections() {
         for (name, _) in scenario::names() {
             let whole = scenario::find(name).unwrap();
             let with =
@@ -601,7 +600,7 @@ mod tests {
     }
 
     #[test]
-    fn how_connections_come_back_is_one_thing() {
+    fn reconnect_flags_replace_the_whole_policy() {
         let mut whole = Scenario::default();
         whole.reconnect.never = true;
         let reconnect = |shape: Shape| shape.lay_over(Some(whole.clone()), None).unwrap().reconnect;
@@ -623,7 +622,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_told_apart() {
+    fn addresses_are_told_from_scenario_names() {
         for address in
             ["127.0.0.1:80", "[::1]:80", "udp://x:1", "localhost", "127.0.0.1", "server.example.com"]
         {
@@ -635,7 +634,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_all_takes_the_place_of_an_interval() {
+    fn a_total_rate_replaces_an_interval() {
         let send = Some("1k/s".parse().unwrap());
         let shape = Shape { send, duration: Some(Duration::from_secs(6)), ..Shape::default() };
         let scenario = shape.lay_over(None, Some(Protocol::Udp)).unwrap();

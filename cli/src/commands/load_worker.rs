@@ -1,4 +1,4 @@
-//! `playctl load-worker` (hidden): one process of a load that is too big for one.
+//! `playctl load-worker` (hidden): one process of a load that is too large for a single one.
 
 use std::{
     ffi::OsString,
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// A pod that is told to end tells its result first.
+/// A pod that is told to end reports its result first.
 fn serve_away(input: BufReader<io::Stdin>) -> Result<Result<(), load::LoadError>, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::failed(format!("could not start: {error}"));
     let stop = Stop::new().map_err(|error| failed(&error))?;
@@ -39,7 +39,7 @@ fn serve_away(input: BufReader<io::Stdin>) -> Result<Result<(), load::LoadError>
     Ok(load::serve_away(input, io::stdout(), &stop))
 }
 
-/// How a worker is started: this very program.
+/// Starts a worker: this same program.
 pub(crate) fn command() -> Result<WorkerCommand, Failure> {
     let program = std::env::current_exe()
         .map_err(|error| Failure::failed(format!("could not find this program's own file: {error}")))?;

@@ -23,7 +23,7 @@ use crate::{
     platform_source, results,
 };
 
-/// What gateways go by.
+/// The name of gateways.
 const GATEWAY: &str = "gateway";
 
 /// Print the logs of replicas and parts
@@ -83,7 +83,7 @@ fn since(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
-    // As `tail -n 5` and `journalctl -n 5` have it.
+    // As in `tail -n 5` and `journalctl -n 5`.
     if let (TargetKind::Local, Some(number)) = (context.global.target, &context.global.cluster.namespace)
         && number.bytes().all(|byte| byte.is_ascii_digit())
     {
@@ -164,7 +164,7 @@ fn query(args: &Args, snapshot: &Snapshot) -> LogQuery {
     }
 }
 
-/// The service and the replica that are meant; a replica's name alone does too, and `gateway/node-0`.
+/// The intended service and replica; a replica's name alone works too, and `gateway/node-0`.
 fn named(what: &str, snapshot: &Snapshot) -> (Option<String>, Option<String>) {
     let gateway = || Some(GATEWAY.to_owned());
     match what.split_once('/') {
@@ -181,7 +181,7 @@ fn named(what: &str, snapshot: &Snapshot) -> (Option<String>, Option<String>) {
     }
 }
 
-/// Fails for a replica that is not there and that nobody has lines of. Those that are gone may have left some.
+/// Fails for an unknown replica without any lines. Past replicas may have left some.
 fn check_replica(target: &dyn Target, query: &LogQuery, snapshot: &Snapshot) -> Result<(), Failure> {
     let (Some(service), Some(replica)) = (&query.service, &query.replica) else { return Ok(()) };
     let replicas = snapshot.services.iter().filter(|one| one.name == *service).flat_map(|one| &one.replicas);

@@ -1,4 +1,4 @@
-//! `--target minikube`: what `up` and `down` do beside what they do on any cluster.
+//! `--target minikube`: what `up` and `down` do in addition to their work on any cluster.
 
 use std::{
     ffi::OsString,
@@ -49,7 +49,7 @@ pub(crate) struct ProfileArgs {
 }
 
 impl ProfileArgs {
-    /// The first that was given: it says nothing about another target.
+    /// The first given option, for the error about another target.
     pub(crate) fn first_given(&self) -> Option<&'static str> {
         let Self { cpus, memory, driver, cni, addons, extra_config, kubernetes_dashboard, no_tunnel } = self;
         [
@@ -80,7 +80,7 @@ impl ProfileArgs {
     }
 }
 
-/// Makes the profile what is wanted; says what was done about it. `large`: the values ask for the stream system.
+/// Brings the profile into the wanted state; returns what was done. `large`: the values enable the stream system.
 pub(crate) fn start(
     context: &Context,
     minikube: &Minikube,
@@ -99,7 +99,7 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// Says what [`start`] would do. Returns whether there is a cluster that can be asked what would be done to it.
+/// Says what [`start`] would do. Returns whether there is a cluster for which a plan can be made.
 pub(crate) fn plan(
     context: &Context,
     minikube: &Minikube,
@@ -148,7 +148,7 @@ pub(crate) fn load_image(
     Ok(Some(reference))
 }
 
-/// This program is no Linux one, so that it cannot be the image.
+/// This is not a Linux program, so it cannot become the image.
 fn by_dockerfile(context: &Context, tar: &Path) -> Result<String, Failure> {
     const FILE: &str = "infrastructure/docker/Dockerfile";
     let reference = format!("playctl:{}", image::VERSION);
@@ -189,8 +189,8 @@ fn by_dockerfile(context: &Context, tar: &Path) -> Result<String, Failure> {
     Ok(reference)
 }
 
-/// Opens what is to stay open after this process: the tunnel and, if wanted, the dashboard.
-/// Returns whether anything was opened that was not open before.
+/// Opens the tunnel and, on request, the dashboard, which stay open after this process. Returns whether anything new was
+/// opened.
 pub(crate) fn open(context: &Context, minikube: &Minikube, args: &ProfileArgs) -> Result<bool, Failure> {
     let mut any = false;
     let mut wanted = Vec::new();
@@ -217,7 +217,7 @@ pub(crate) fn open(context: &Context, minikube: &Minikube, args: &ProfileArgs) -
     Ok(any)
 }
 
-/// Its address takes a while: the addon is fetched and started first.
+/// Its address takes a while, because the addon is fetched and started first.
 pub(crate) fn say_where_the_dashboard_is(context: &Context, minikube: &Minikube, args: &ProfileArgs) {
     if args.kubernetes_dashboard {
         let kept = minikube.kept(Keep::Dashboard);
@@ -226,8 +226,8 @@ pub(crate) fn say_where_the_dashboard_is(context: &Context, minikube: &Minikube,
     }
 }
 
-/// Where minikube's tunnel takes root: on Linux it adds a route by sudo, and in the background nobody can be asked for a
-/// password. So it is asked for now.
+/// On Linux, minikube's tunnel needs root: it adds a route with sudo, which cannot ask for a password in the background.
+/// So this asks for it now.
 fn may_route(context: &Context, minikube: &Minikube) -> Result<(), Failure> {
     if !cfg!(target_os = "linux") || getuid().is_root() {
         return Ok(());
@@ -272,7 +272,7 @@ fn keeper(context: &Context, minikube: &Minikube, keep: Keep) -> Result<Command,
     Ok(command)
 }
 
-/// Takes the whole profile down.
+/// Deletes the whole profile.
 pub(crate) fn down(context: &Context) -> Outcome {
     let minikube = minikube_profile::profile(context)?;
     context.printer.progress().show("down", &format!("deleting minikube profile {}", minikube.profile()));

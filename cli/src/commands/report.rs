@@ -62,7 +62,7 @@ impl Args {
     }
 }
 
-/// What is kept of a run while it is read.
+/// The parts of a run to keep while reading it.
 struct Run {
     recording: Recording,
     story: Story,
@@ -77,7 +77,7 @@ struct Run {
     failure: Option<String>,
 }
 
-/// The most actions that are told as not done, and the most expectations of a run without a summary.
+/// Maximum number of actions reported as not done, and of expectations of a run without a summary.
 const NOT_DONE_MAX: usize = 1_000;
 
 const CUT_OFF: &str = "the recording ends before the load did: the remaining expectations are unknown";
@@ -95,7 +95,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     if args.inputs().filter(|path| is_standard(path)).count() > 1 {
         return Err(Failure::usage("only one of the two runs can be read from standard input (`-`)"));
     }
-    // For people the run is printed, unless they want files of it; for programs it always is.
+    // Text output prints the run unless files were requested; JSON output always prints it.
     prints |= args.outputs().next().is_none();
     let mut timeline =
         (prints && context.printer.output() == Output::Human).then(|| platform_source::timeline(context));
@@ -143,7 +143,7 @@ fn read(context: &Context, path: &Path, mut also: impl FnMut(&Event)) -> Result<
         end_ms: 0,
         failure: None,
     };
-    // A pipe may be silent for ever, and nothing is there to be cleaned up.
+    // A pipe may be silent for ever, and there is nothing to clean up.
     let read = context.interrupt.ending_at_once(|| {
         run_file::read(path, |event| {
             run.observe(event);
@@ -152,7 +152,7 @@ fn read(context: &Context, path: &Path, mut also: impl FnMut(&Event)) -> Result<
     })?;
     for note in read.notes() {
         run.story.note(&note);
-        // Not progress, which --quiet leaves out: what is shown is not all that there was.
+        // This is not progress, which --quiet omits: the report is incomplete.
         context.printer.error(&format!("playctl: {}: {note}", run_file::name(path)));
     }
     run.failure = read.failure;
@@ -187,7 +187,7 @@ impl Run {
         })
     }
 
-    /// The test cases that are known. A run that was cut off has one that says so.
+    /// The known test cases. A cut-off run has one that says so.
     fn junit(&self, path: &Path) -> Result<String, Failure> {
         let Some(name) = self.summary.as_ref().map(|summary| &summary.plan.name).or(self.load.as_ref())
         else {
@@ -202,7 +202,7 @@ impl Run {
         };
         let (began, not_done) = (self.began, &self.not_done);
         troubles.extend(self.failure.as_deref().and_then(|failure| {
-            // What is a case of its own is told once.
+            // Failures with their own test case are reported once.
             let is_known = |part: &&str| not_done.iter().any(|action| action.to_string() == *part);
             let other: Vec<&str> = failure.split("; ").filter(|part| !is_known(part)).collect();
             (!other.is_empty()).then(|| other.join("; "))

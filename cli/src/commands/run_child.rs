@@ -1,4 +1,4 @@
-//! `playctl run-child` (hidden): becomes a program that is not ours, bound to the supervisor that starts it.
+//! `playctl run-child` (hidden): becomes a foreign program, bound to the supervisor that starts it.
 
 use std::{ffi::OsString, path::PathBuf};
 

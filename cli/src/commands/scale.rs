@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_autoscaler_makes_of_it_is_said() {
+    fn scale_reports_what_the_autoscaler_will_do() {
         let said = |to, autoscaled, pending| {
             in_words(&results::Scale {
                 service: "tcp".to_owned(),

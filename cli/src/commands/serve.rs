@@ -30,12 +30,12 @@ pub(crate) struct Args {
     request: Request,
 }
 
-/// What can be served.
+/// A program that can be served.
 struct Program {
     name: &'static str,
     about: &'static str,
     variables: &'static [&'static Variable],
-    /// Command lines that can be copied.
+    /// Command lines to copy.
     examples: &'static str,
     /// Whether HOST and PORT have flags of their own.
     listens: bool,
@@ -119,7 +119,7 @@ fn program(kind: ServiceKind) -> Program {
     }
 }
 
-/// With addresses as the parts have them by themselves: `infrastructure/testbed/testbed up redis` and the like.
+/// With the parts' default addresses, as after `infrastructure/testbed/testbed up redis`.
 fn examples(kind: ServiceKind) -> &'static str {
     match kind {
         ServiceKind::Tcp => {
@@ -160,8 +160,8 @@ gateway (8000) or a server (8088), with ws-client on 8089 beside it."
     }
 }
 
-/// What is wrong with the name of a variable that a service is given: a service of ours does not read it. Where it runs,
-/// others may; so only a name that is close to one of its own is a mistake for certain.
+/// The problem with the name of a variable for a service: the service does not read it. Other programs may, so only a
+/// name that is close to one of the service's own is certainly a mistake.
 pub(crate) fn misspelt(service: &str, variable: &str) -> Option<String> {
     let program = programs().find(|program| program.name == service)?;
     let known = || program.variables.iter().map(|known| known.name);
@@ -189,15 +189,15 @@ fn shutdown() -> Result<Shutdown, Failure> {
     Shutdown::on_signals().map_err(|error| Failure::failed(format!("could not take signals: {error}")))
 }
 
-/// What was typed.
+/// The typed arguments.
 #[derive(Debug)]
 struct Request {
     name: String,
-    /// Variables that flags set.
+    /// Variables set by flags.
     typed: Vec<(&'static str, String)>,
 }
 
-/// Flags, and the variables that they set.
+/// Flags, and the variables they set.
 const FLAGS: [(&str, char, &str, &str); 2] =
     [("host", 'H', "HOST", "Address to listen on (HOST)"), ("port", 'p', "PORT", "Port to listen on (PORT)")];
 
@@ -242,7 +242,7 @@ impl FromArgMatches for Request {
 }
 
 pub(crate) fn run(args: Args) -> Outcome {
-    // First of all, before any thread exists: a replica must not outlive its supervisor.
+    // This comes first, before any thread exists: a replica must not outlive its supervisor.
     local::child::bind_to_parent().map_err(Failure::failed)?;
     let Request { name, typed } = args.request;
     let env = typed.into_iter().fold(Env::of_process(), |env, (variable, value)| env.with(variable, value));
@@ -258,9 +258,9 @@ mod tests {
 
     use super::*;
 
-    /// What an example sets is what its service reads, and what follows can be typed.
+    /// An example sets only variables that its service reads, and its command is valid.
     #[test]
-    fn examples_say_what_there_is() {
+    fn examples_use_existing_variables_and_commands() {
         for Program { name, variables, examples, .. } in programs() {
             let text = examples.replace("\\\n", " ");
             let commands: Vec<&str> = text.lines().filter(|line| line.contains("playctl serve")).collect();
@@ -271,7 +271,7 @@ mod tests {
                     let (variable, _) = set.split_once('=').unwrap_or((set, ""));
                     assert!(variables.iter().any(|known| known.name == variable), "{name}: {variable}");
                 }
-                // What is explained beside it follows two blanks at least.
+                // At least two blanks separate the explanation beside it.
                 let words = words.trim().split("  ").next().unwrap().split_whitespace();
                 let words: Vec<&str> = std::iter::once("playctl").chain(words).collect();
                 let parsed = <crate::args::Cli as clap::Parser>::try_parse_from(&words);

@@ -35,7 +35,7 @@ pub(crate) fn run(context: &Context, _args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// The snapshot for people, in lines of at most `width` characters. `now` only dates ages.
+/// The snapshot as text, in lines of at most `width` characters. `now` is only for ages.
 fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) -> Vec<String> {
     let nodes = nodes(snapshot);
     let up = snapshot.since.map_or_else(String::new, |since| format!(", up for {}", age(since, now)));
@@ -65,7 +65,7 @@ fn render(snapshot: &Snapshot, selection: &str, now: Timestamp, width: usize) ->
     lines
 }
 
-/// How many there are, and which of them cannot take replicas.
+/// The number of nodes, and which of them cannot take replicas.
 fn nodes(snapshot: &Snapshot) -> String {
     let mut words = match snapshot.nodes {
         1 => "1 node".to_owned(),
@@ -166,7 +166,7 @@ fn service_lines(
     }
 }
 
-/// What is special about its number of replicas.
+/// Remarks about its number of replicas.
 fn remarks(service: &ServiceSnapshot) -> String {
     let mut remarks = String::new();
     if service.stopped {
@@ -216,7 +216,7 @@ fn replica_cells(replica: &ReplicaSnapshot, now: Timestamp) -> [String; 10] {
     ]
 }
 
-/// What the clients do to it: connections, or packets where there are none.
+/// Its load from clients: connections, or packets if there are none.
 fn load(replica: &ReplicaSnapshot) -> Option<String> {
     let packets = replica.packets_per_second.map(|packets| format!("{packets:.0}/s"));
     packets.or(replica.connections.map(|connections| connections.to_string()))
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn it_fits_and_says_what_matters_at_every_width() {
+    fn status_fits_every_width_and_keeps_what_matters() {
         let now = Timestamp::from_second(100_000).unwrap();
         for width in [40, 60, 80, 110, 200] {
             let text = render(&snapshot(), "--platform blue ", now, width).join("\n");
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_balancer_last_ordered_is_told_with_its_reason() {
+    fn the_balancers_last_orders_are_shown_with_their_reason() {
         let mut snapshot = snapshot();
         snapshot.services[0].balanced = Some(Decided {
             at: Timestamp::from_second(99_988).unwrap(),
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_without_a_place_and_nodes_without_room_are_told_apart_from_others() {
+    fn pending_replicas_and_unready_or_cordoned_nodes_are_shown() {
         let mut snapshot = snapshot();
         let replica = &mut snapshot.services[0].replicas[0];
         (replica.node, replica.address, replica.pid) = (None, None, None);

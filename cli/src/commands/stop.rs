@@ -1,4 +1,4 @@
-//! `playctl stop`, `playctl start`, `playctl drain`: what is done to a part, a service or a replica in order.
+//! `playctl stop`, `playctl start`, `playctl drain`: orderly actions on a part, a service or a replica.
 
 use platform::{
     exit,

@@ -101,7 +101,7 @@ enum GatewayKind {
 }
 
 impl GatewayKind {
-    /// What it stands for in `values.yaml`.
+    /// Its settings, as for `--set`.
     fn set(self) -> &'static str {
         match self {
             Self::Playctl => "gateway.kind=playctl",
@@ -112,7 +112,7 @@ impl GatewayKind {
 }
 
 impl MetricsFrom {
-    /// What it stands for in `values.yaml`.
+    /// Its settings, as for `--set`.
     fn set(self) -> &'static [&'static str] {
         match self {
             Self::Kernel => &["metrics.source=kernel"],
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_left_out_goes_back_to_the_default() {
+    fn only_omitted_settings_go_back_to_the_default() {
         let default = setting(load("").0.merged(), "tcp.autoscaling.maxReplicas").unwrap().clone();
         assert_eq!(default, json!(5));
         let taken_back = second("tcp.autoscaling.maxReplicas=3", "");

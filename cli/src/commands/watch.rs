@@ -20,7 +20,7 @@ use crate::{
 
 /// How often the line at the bottom is redrawn.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// The same of a cluster, whose API server has to be asked for all of it.
+/// The same for a cluster, where every update costs requests to the API server.
 const LOOK_AT_CLUSTER_EVERY: Duration = Duration::from_secs(15);
 
 /// Print the platform's time line, live
@@ -63,7 +63,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     context.ended()
 }
 
-/// Shows how things stand while nothing happens, on a terminal. Ends when the sender is dropped.
+/// Shows the current state on a terminal while nothing happens. Ends when the sender is dropped.
 fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mpsc::Sender<()>>, Failure> {
     let progress = Arc::clone(context.printer.progress());
     if !progress.is_live() {
@@ -77,7 +77,7 @@ fn show_present(context: &Context, target: Arc<dyn Target>) -> Result<Option<mps
     Ok(Some(stop))
 }
 
-/// Also after an error: a cluster that does not answer is not asked more often.
+/// It also applies after an error: a cluster that does not answer is not asked more often.
 fn look_every(target: TargetKind) -> Duration {
     match target {
         TargetKind::Local => LOOK_EVERY,
@@ -85,7 +85,7 @@ fn look_every(target: TargetKind) -> Duration {
     }
 }
 
-/// Until `stopped` says so, or what is shown is gone.
+/// Repeats until `stopped`, or until the platform is gone.
 fn keep_showing(
     look: impl Fn() -> Result<Snapshot, TargetError>,
     show: impl Fn(&str),
@@ -96,7 +96,7 @@ fn keep_showing(
         let words = match look() {
             Ok(snapshot) => in_words(&snapshot, clock::wall()),
             Err(TargetError::Interrupted | TargetError::NotRunning { .. }) => break,
-            // Later it may answer again; until then the last words would be wrong.
+            // It may answer again later; until then the last state would be wrong.
             Err(error) => error.to_string(),
         };
         if stopped.try_recv() != Err(mpsc::TryRecvError::Empty) {
@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_answer_is_asked_again_and_its_last_numbers_do_not_stay() {
+    fn a_failed_look_is_shown_and_repeated() {
         let (stop, stopped) = mpsc::channel();
         let stop = Cell::new(Some(stop));
         let shown = RefCell::new(Vec::new());
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_a_cluster_is_known_before_it_has_answered() {
+    fn a_cluster_is_recognised_before_it_answers() {
         assert_eq!(look_every(TargetKind::Local), LOOK_EVERY);
         for target in [TargetKind::Minikube, TargetKind::Cluster] {
             assert_eq!(look_every(target), LOOK_AT_CLUSTER_EVERY);

@@ -1,4 +1,4 @@
-//! What services and gateways say of themselves at their admin ports, found where a Prometheus would find them.
+//! Metrics of services and gateways at their admin ports, found like Prometheus finds them.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ pub(crate) fn ports(lab: &Lab, job: &str) -> Vec<(String, SocketAddr)> {
     listed.iter().map(port).collect()
 }
 
-/// A counter or gauge, named with its labels. `None`: nobody is there, or has it.
+/// A counter or gauge, named with its labels. `None`: it does not exist, or nobody answers.
 pub(crate) fn metric(admin: SocketAddr, name: &str) -> Option<u64> {
     let page = page(admin).ok()?;
     page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())

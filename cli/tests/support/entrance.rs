@@ -32,13 +32,13 @@ gateway:
         - {path: /main, service: ws-client}
 ";
 
-/// A browser: what it is told to bring, it brings.
+/// A browser, which sends the cookies that it gets.
 #[derive(Default)]
 struct Client {
     cookies: BTreeMap<String, String>,
 }
 
-/// An answer's head and, if it has one, its body.
+/// An answer's head and body, if any.
 struct Answer {
     head: String,
     body: String,
@@ -84,7 +84,7 @@ impl Client {
         (answer, is_new)
     }
 
-    /// Opens a WebSocket: which replica has it, and whether the client got a cookie.
+    /// Opens a WebSocket; returns its replica, and whether the client got a cookie.
     fn open(&mut self, to: SocketAddr, user: &str) -> (String, bool, TcpStream) {
         let request = format!(
             "GET /api/v1/websocket/{user} HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -108,7 +108,7 @@ impl Answer {
     }
 }
 
-/// Brings a platform up behind this gateway and goes through what clients see.
+/// Brings up a platform behind this gateway and checks what clients see.
 pub(crate) fn works(lab: &Lab, gateway: &str) {
     let values = tempfile::NamedTempFile::with_suffix(".yaml").expect("a file");
     std::fs::write(values.path(), VALUES).expect("values");
@@ -118,7 +118,7 @@ pub(crate) fn works(lab: &Lab, gateway: &str) {
     let at = address(&service(lab, "ws")["endpoint"]);
     assert_eq!(at.port(), 8090);
 
-    // Envoy has replicas checked once before it uses them.
+    // Envoy checks replicas once before it uses them.
     for path in ["/", "/main/"] {
         eventually(SOON, || match Client::default().get(at, path).0.status() {
             200 => Ok(()),
@@ -140,7 +140,7 @@ pub(crate) fn works(lab: &Lab, gateway: &str) {
         assert_eq!((answer.status(), answer.body.contains(body)), (status, true), "{path}: {}", answer.body);
     }
 
-    // Replicas that come while the gateways run have cookies too.
+    // Replicas that are added while the gateways run have cookies too.
     lab.ok(&["scale", "ws", "3"]);
     eventually(SOON, || match ready(lab, "ws").len() {
         3 => Ok(()),
@@ -150,7 +150,7 @@ pub(crate) fn works(lab: &Lab, gateway: &str) {
     let mut clients: Vec<(Client, String, TcpStream)> = Vec::new();
     eventually(SOON, || {
         let mut client = Client::default();
-        // With both services, so that neither takes the other's place.
+        // With both services, so that neither replaces the other.
         let (_, is_new) = client.get(at, "/main/");
         assert!(is_new);
         let (host, is_new, socket) = client.open(at, &format!("user{}", clients.len()));
@@ -164,7 +164,7 @@ pub(crate) fn works(lab: &Lab, gateway: &str) {
     })
     .expect("each replica gets sessions");
     for (client, host, _) in &mut clients {
-        // New connections, which the kernel gives to the gateway of either node.
+        // New connections, which the kernel gives to either node's gateway.
         for _ in 0..6 {
             let (again, is_new, _) = client.open(at, "again");
             assert_eq!((&again, is_new), (&*host, false), "the same replica by every gateway");
@@ -173,7 +173,7 @@ pub(crate) fn works(lab: &Lab, gateway: &str) {
         }
     }
 
-    // Who was with a replica that goes is told, and led to one that stays.
+    // Clients of a removed replica get a notice, and are led to a remaining one.
     lab.ok(&["scale", "ws", "1"]);
     eventually(SOON, || {
         let left = service(lab, "ws")["replicas"].as_array().expect("replicas").len();

@@ -1,5 +1,5 @@
-//! A `playctl` of its own for every test: own state and runtime folders, own platform names, taken down at the end
-//! whatever happens.
+//! A separate `playctl` for every test: its own state and runtime folders and platform names, always taken down at the
+//! end.
 
 #![allow(dead_code, reason = "each test binary uses its part of this module")]
 
@@ -18,10 +18,10 @@ use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_playctl");
 
-/// How long an answer over the network may take. Nothing takes this long unless it hangs, however busy the machine is.
+/// How long an answer over the network may take. Even on a busy machine, only a hanging server takes this long.
 pub(crate) const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long an event may take that a load waits for.
+/// How long a load may have to wait for an event.
 const EVENT: Duration = Duration::from_mins(5);
 
 /// Quick settings: a drain takes three seconds at most, and the platform has one node.
@@ -36,7 +36,7 @@ pub(crate) const QUICK: [&str; 8] = [
     "tcp.terminationGracePeriodSeconds=20",
 ];
 
-/// A place where platforms live, and a name for one.
+/// A place for platforms, and a name for one.
 pub(crate) struct Lab {
     home: TempDir,
     pub(crate) platform: String,
@@ -48,13 +48,13 @@ impl Lab {
         Self::named(&format!("{name}-{}", std::process::id()))
     }
 
-    /// The same for a platform whose name matters.
+    /// The same for a platform with a particular name.
     pub(crate) fn named(name: &str) -> Self {
         let home = tempfile::Builder::new().prefix("pc").tempdir().expect("a temporary folder");
         Self { home, platform: name.to_owned() }
     }
 
-    /// Where the state of its platforms lies.
+    /// The folder of its platforms' state.
     pub(crate) fn state(&self) -> PathBuf {
         self.home.path().join("state")
     }
@@ -79,7 +79,7 @@ impl Lab {
         self.command(arguments).output().expect("playctl starts")
     }
 
-    /// Runs and demands exit code 0.
+    /// Runs a command, which must exit with 0.
     pub(crate) fn ok(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(0), "{arguments:?}\n{}", both(&output));
@@ -109,7 +109,7 @@ impl Lab {
         self.ok(&arguments);
     }
 
-    /// A drain and a Kafka that goes away, under load, on a platform of two replicas: all that is expected is seen.
+    /// A drain and a Kafka outage under load, on a platform of two replicas: all expectations are met.
     pub(crate) fn survives_faults(&self) {
         let file = self.home().join("faults.yaml");
         fs::write(&file, include_str!("faults.yaml")).expect("written");
@@ -143,7 +143,7 @@ impl Lab {
         self.replicas().iter().filter(|(_, phase)| phase == "ready").count()
     }
 
-    /// Processes of this lab's platforms: those that carry its state folder in their environment.
+    /// Processes of this lab's platforms: those with its state folder in their environment.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let marker = self.home.path().as_os_str().as_encoded_bytes().to_vec();
         let own = std::process::id();
@@ -188,7 +188,7 @@ impl Drop for Lab {
 /// A `playctl` in the background; killed when dropped.
 pub(crate) struct Running {
     child: Option<Child>,
-    /// The lines of stdout that were read already.
+    /// The lines of stdout that were already read.
     seen: Vec<u8>,
 }
 
@@ -197,7 +197,7 @@ impl Running {
         Self { child: Some(child), seen: Vec::new() }
     }
 
-    /// Reads its stdout until one of the events there, also one that was read before, is the right one.
+    /// Reads its stdout until an event matches, including events that were already read.
     #[expect(clippy::unbuffered_bytes, reason = "a buffer would take what comes after the line")]
     pub(crate) fn until(mut self, what: &str, is_right: impl Fn(&Value) -> bool) -> Self {
         let is_it = |line: &[u8]| serde_json::from_slice(line).is_ok_and(|event| is_right(&event));
@@ -227,7 +227,7 @@ impl Running {
         self.until(kind, |event| event["type"] == kind)
     }
 
-    /// Waits for its end; its exit code. For one whose output is not read.
+    /// Waits for its end, without reading its output; returns its exit code.
     pub(crate) fn code(mut self, within: Duration) -> Option<i32> {
         let child = self.child.as_mut().expect("not finished");
         let status = eventually(within, || child.try_wait().expect("can be waited for").ok_or(()));
@@ -243,7 +243,7 @@ impl Running {
         rustix::process::kill_process(self.pid(), signal).expect("the process runs");
     }
 
-    /// Waits until it has printed a line, which is lost.
+    /// Waits until it has printed a line, which is discarded.
     #[expect(clippy::unbuffered_bytes, reason = "a buffer would take what comes after the line")]
     pub(crate) fn after_first_line(mut self) -> Self {
         let out = self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("piped");
@@ -252,7 +252,7 @@ impl Running {
         self
     }
 
-    /// Closes our end of its stdout after a line and waits for its end; its exit code.
+    /// Closes our end of its stdout after a line and waits for its end; returns its exit code.
     pub(crate) fn finish_unread(mut self, within: Duration) -> Option<i32> {
         let mut child = self.child.take().expect("not finished");
         let mut first_line = String::new();
@@ -270,7 +270,7 @@ impl Running {
     /// Waits for its end; panics after `within`.
     pub(crate) fn finish(mut self, within: Duration) -> Output {
         let mut child = self.child.take().expect("not finished");
-        // Pipes are read while waiting, or a talkative child would never end.
+        // Read the pipes while waiting, or a talkative child would never end.
         let mut out = child.stdout.take().expect("piped");
         let mut err = child.stderr.take().expect("piped");
         let stdout = std::thread::spawn(move || read_all(&mut out));
@@ -305,7 +305,7 @@ fn read_all(from: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-/// Tries until it works or `within` is over; then the last failure.
+/// Retries until it succeeds or `within` is over; then returns the last failure.
 pub(crate) fn eventually<T, E>(within: Duration, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let deadline = clock::now() + within;
     loop {
@@ -322,7 +322,7 @@ pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
-/// One `msg` over a connection of its own; the answer.
+/// Sends one `msg` over its own connection; returns the answer.
 pub(crate) fn echo(address: SocketAddr, text: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;

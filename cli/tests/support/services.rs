@@ -1,4 +1,4 @@
-//! Services of a platform as `status` shows them, and requests to them over HTTP.
+//! A platform's services as shown by `status`, and HTTP requests to them.
 
 #![allow(dead_code, reason = "each test binary uses its part of this module")]
 

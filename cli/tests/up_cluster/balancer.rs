@@ -1,5 +1,5 @@
-//! The chart's balancer: kwok's pods have no processes, so the program runs beside the cluster, with the account that the
-//! chart makes for it and no other rights.
+//! The chart's balancer: kwok's pods have no processes, so the program runs beside the cluster, with only the rights of
+//! the account that the chart creates for it.
 
 use std::{
     fs,
@@ -45,7 +45,7 @@ impl Drop for Balancer {
     }
 }
 
-/// A kubeconfig of the account that the chart's balancer has.
+/// A kubeconfig for the account of the chart's balancer.
 fn of_its_account(lab: &Lab) -> String {
     let token = lab.kubectl(&["create", "token", "balancer"]).ok();
     let mut config = lab.kubectl(&["config", "view", "--raw", "--minify", "-o", "json"]).json();
@@ -85,7 +85,7 @@ fn until_set(lab: &Lab, holder: &str, replicas: u64) {
 }
 
 #[test]
-fn the_balancer_adds_servers_by_the_rights_of_its_account_and_of_two_one_acts() {
+fn the_balancer_adds_servers_with_its_own_account_and_only_one_of_two_acts() {
     let lab = Lab::new("balancer");
     let alone = "ws-client.enabled=false,tcp.enabled=false,kafka.enabled=false,memcached.enabled=false";
     lab.up(&["-f", "balancer", "--set", alone]).ok();
@@ -106,7 +106,7 @@ fn the_balancer_adds_servers_by_the_rights_of_its_account_and_of_two_one_acts() 
         (&json!("Deployment"), &json!("ws"))
     );
 
-    // The other one stands by, and takes over from the dead.
+    // The other one stands by, and takes over after the kill.
     let second = Balancer::start("second", &kubeconfig, &redis);
     let newer = servers(&lab, 2).into_iter().find(|other| *other != ip).unwrap();
     first.signal(Signal::KILL);

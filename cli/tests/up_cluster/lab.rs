@@ -1,4 +1,4 @@
-//! A namespace of the control plane for each test, what `playctl` does there, and what `kubectl` sees.
+//! A namespace of the control plane for each test, with `playctl` and `kubectl` commands for it.
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +14,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// For everything on a busy machine.
+/// Enough for everything on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// Without storage, which nobody provides here, and with an address, which nobody gives out.
+/// Without storage, which nothing provides here, and with an address, which nothing assigns.
 pub(crate) const SMALL: [&str; 4] =
     ["--set", "gateway.kind=envoy,kafka.storage.size=,envoy.externalIPs={192.0.2.1}", "--timeout", "100s"];
 
@@ -27,7 +27,7 @@ pub(crate) struct Lab {
     kubeconfig: PathBuf,
 }
 
-/// What a command did.
+/// The outcome of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -41,7 +41,7 @@ impl Ran {
         self.out
     }
 
-    /// It failed like this, and said all of that.
+    /// It must have failed with this code, and said all of that.
     pub(crate) fn failed(self, code: i32, words: &[&str]) -> String {
         assert_eq!(self.code, Some(code), "{self:#?}");
         for words in words {
@@ -57,7 +57,7 @@ impl Ran {
 }
 
 impl Lab {
-    /// The namespace is not there yet.
+    /// The namespace does not exist yet.
     pub(crate) fn new(purpose: &str) -> Self {
         let kubeconfig = env::var_os("KUBECONFIG").expect("run this by infrastructure/testbed/test install");
         let namespace = format!("{purpose}-{}", &uuid::Uuid::new_v4().simple().to_string()[..6]);
@@ -106,7 +106,7 @@ impl Lab {
         Running { child: command.spawn().unwrap() }
     }
 
-    /// Waits for a file that the script of a `helm` makes; its content.
+    /// Waits for a file that a `helm` script creates; returns its contents.
     pub(crate) fn file(&self, name: &str) -> String {
         let path = self.folder().join(name);
         until(name, || fs::read_to_string(&path).ok().filter(|text| !text.is_empty()))
@@ -164,8 +164,8 @@ impl Lab {
         })
     }
 
-    /// Every object of these namespaces with what changes when it is written. Of what controllers write to by
-    /// themselves, with what changes when somebody else does.
+    /// Every object of these namespaces with a value that changes when it is written. For objects that controllers write
+    /// to, with a value that changes only when others write.
     pub(crate) fn written(&self, namespaces: &[&str]) -> BTreeMap<String, String> {
         let kinds = self.kinds(true);
         let mut written = BTreeMap::new();
@@ -192,7 +192,7 @@ impl Lab {
         kinds.lines().filter(is_wanted).collect::<Vec<_>>().join(",")
     }
 
-    /// All objects with this label in a namespace, and of the whole cluster.
+    /// All objects with this label in a namespace, and cluster-wide ones.
     pub(crate) fn labelled(&self, namespace: &str, label: &str) -> Vec<String> {
         let mut found = Vec::new();
         for namespaced in [true, false] {
@@ -206,7 +206,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        // The whole control plane goes away after the tests.
+        // The whole control plane is removed after the tests.
         self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false", "--ignore-not-found"]);
     }
 }
@@ -247,7 +247,7 @@ fn which(program: &str) -> PathBuf {
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.exists()).unwrap()
 }
 
-/// Waits until it is so.
+/// Waits for the condition.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = clock::now();
     loop {

@@ -11,8 +11,8 @@ use lab::{Lab, SMALL, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// Stops the real helm in the middle of its work, says so, and hands Ctrl-C on to it. One request a second makes that
-/// middle long enough to be seen; by a watch, since on a busy machine helm ends before a second look.
+/// Stops the real helm in the middle of its work, says so, and forwards Ctrl-C to it. At one request per second, that
+/// middle lasts long enough to be noticed by a watch; on a busy machine, helm would end before a second poll.
 const STOPPED: &str = r#"
 exec 3< <(exec kubectl get secrets -n "$NAMESPACE" -l owner=helm,status=pending-install -o name --watch)
 watcher=$!
@@ -101,7 +101,7 @@ fn all_of_the_chart_goes_up_changes_and_goes_away_again() {
     assert!(again.contains("there is no playground"), "{again}");
 }
 
-/// The bundle has what helps, and no secret.
+/// The bundle has useful data, and no secrets.
 fn diagnosed(bundle: &std::path::Path, password: &str) {
     let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(fs::File::open(bundle).unwrap()));
     let mut names = Vec::new();
@@ -157,7 +157,7 @@ fn what_failed_is_explained_and_continued() {
     assert_eq!(installed["plan"]["action"], "repair");
     assert_eq!(lab.status(), "deployed");
 
-    // What somebody deleted or changed by hand is put right.
+    // Objects that were deleted or changed by hand are repaired.
     lab.kubectl(&["delete", "service", "tcp"]).ok();
     lab.kubectl(&["set", "env", "deployment/tcp", "BUFF_SIZE=7"]).ok();
     lab.kubectl(&["delete", "secret", "playground-kafka-user-passwords"]).ok();
@@ -173,7 +173,7 @@ fn what_failed_is_explained_and_continued() {
     let whole = |page: &str| page.contains("--target cluster") && page.contains(&lab.namespace);
     assert!(page.starts_with("playctl ") && page.ends_with(" dashboard") && whole(page), "{again}");
 
-    // A namespace that playctl did not make stays.
+    // A namespace that playctl did not create stays.
     lab.run(&["down"]).ok();
     let namespace = lab.get("namespace", &lab.namespace).unwrap();
     assert!(namespace["metadata"]["deletionTimestamp"].is_null());
@@ -278,7 +278,7 @@ fn permissions_that_are_missing_are_named() {
 }
 
 #[test]
-fn a_namespace_that_nobody_could_look_into_stays() {
+fn a_namespace_that_cannot_be_inspected_stays() {
     let lab = Lab::new("unseen");
     lab.up(&[]).ok();
     let group = format!("{}.example.com", lab.namespace);
@@ -337,7 +337,7 @@ fn a_namespace_that_nobody_could_look_into_stays() {
 }
 
 #[test]
-fn the_second_of_two_at_once_says_so_and_does_no_harm() {
+fn the_second_of_two_concurrent_ups_says_so_and_does_no_harm() {
     let lab = Lab::new("two");
     let script =
         r#"echo here >"$HERE/waits"; until [[ -e $HERE/go ]]; do sleep 0.05; done; exec "$HELM" "$@""#;
@@ -357,7 +357,7 @@ fn the_second_of_two_at_once_says_so_and_does_no_harm() {
 }
 
 #[test]
-fn ctrl_c_says_what_is_there_and_the_next_up_continues() {
+fn ctrl_c_says_what_was_installed_and_the_next_up_continues() {
     let lab = Lab::new("ctrl-c");
     let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
     let up = lab.up_with_helm(&script, &[]);
@@ -379,7 +379,7 @@ fn an_up_that_was_killed_is_continued() {
     let up = lab.up_with_helm(&script, &[]);
     let pids = lab.file("stopped");
     up.signal(Signal::KILL);
-    // The script, then the helm it started. Nobody has reaped them, so the pids are still theirs.
+    // The script, then the helm that it started. They have not been reaped, so the pids are still theirs.
     for pid in pids.split_whitespace() {
         let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
         rustix::process::kill_process(pid, Signal::KILL).unwrap();
@@ -395,9 +395,9 @@ fn an_up_that_was_killed_is_continued() {
     assert!(lab.get("namespace", &lab.namespace).is_none());
 }
 
-/// Run by name only: the other tests need the API server.
+/// Runs only by name, because the other tests need the API server.
 #[test]
-fn an_api_server_that_is_killed_in_the_middle_is_no_end() {
+fn up_survives_an_api_server_that_is_killed_in_the_middle() {
     let lab = Lab::new("api-server");
     let script = format!("NAMESPACE={}\n{STOPPED}", lab.namespace);
     let up = lab.up_with_helm(&script, &[]);
@@ -469,7 +469,7 @@ fn pods_that_do_not_become_ready_say_why() {
             "claim data-playground-kafka-0: Pending",
         ],
     );
-    // Helm would take the claim away, which Kubernetes does not let it. That is said before anything is changed.
+    // Helm would remove the claim, which Kubernetes does not allow. That is reported before anything is changed.
     let refused =
         ["StatefulSet", "cannot be changed to what the chart wants", "delete statefulset playground-kafka"];
     let dry = lab.up(&["--dry-run"]);
@@ -485,7 +485,7 @@ fn pods_that_do_not_become_ready_say_why() {
             "claimRef": {"namespace": lab.namespace, "name": "data-playground-kafka-0"}}})]);
     let again = lab.run(&[&["up"], &SMALL[..2], &claim[..2], &SMALL[2..]].concat()).ok();
     assert!(again.contains("nothing changed"), "{again}");
-    // What there is no room for is said before anything is changed.
+    // A lack of room is reported before anything is changed.
     let large = ["--set", "tcp.resources.requests.cpu=9000m,tcp.resources.limits.cpu=9000m"];
     lab.up(&[&large[..], &["--dry-run"]].concat()).failed(
         4,

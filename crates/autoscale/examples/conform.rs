@@ -13,7 +13,7 @@ use std::{
     process::ExitCode,
 };
 
-/// How many differing lines are shown, and how many differences of each.
+/// Maximum number of differing lines to show, and of differences per line.
 const SHOWN_LINES: usize = 10;
 const SHOWN_DIFFERENCES: usize = 5;
 

@@ -114,7 +114,7 @@ impl Autoscaler {
 
     /// Reconciles once at the instant `now_ms`. The caller writes [`Decision::scaled_to`], if any, to the scale.
     pub fn reconcile(&mut self, now_ms: i64, observed: &Observation) -> Decision {
-        // Share it instead of copying: the plan is read while the rest changes.
+        // Shared instead of copied: the plan is read while the rest changes.
         let plan = Arc::clone(&self.plan);
         let mut decision = Decision::new(Arc::clone(&plan), now_ms, observed.spec_replicas);
         let conditions = &mut self.status.conditions;
@@ -214,7 +214,7 @@ impl Autoscaler {
         Some(largest)
     }
 
-    /// From the proposal to the count that may be set now: stabilization, then limits.
+    /// From the proposal to the count that can be set now: stabilization, then limits.
     fn normalize(&mut self, decision: &mut Decision, current: i32, proposal: i32) -> i32 {
         let plan = &*self.plan;
         let now_ms = decision.now_ms;
@@ -283,7 +283,7 @@ impl Autoscaler {
             return;
         }
         status::set(able, true, Reason::SucceededRescale, now_ms);
-        // Without a behaviour nobody reads the events.
+        // The events are read only with a behaviour.
         if let Some(rules) = &self.plan.behavior {
             let change = desired.wrapping_sub(current);
             if change > 0 {
@@ -325,7 +325,7 @@ fn missing_request(metric: usize, error: MetricError, pods: &[Pod]) -> Option<Mi
     Some(MissingRequest { metric, pod: Arc::clone(&pod.name), container })
 }
 
-/// What the status shows of a metric.
+/// The status of a metric.
 fn reported(target: Option<Target>, proposal: &calculator::Proposal) -> CurrentMetric {
     match target {
         Some(Target::Value(_)) => CurrentMetric { value_milli: proposal.usage, ..CurrentMetric::default() },

@@ -1,9 +1,9 @@
 //! The Kubernetes HorizontalPodAutoscaler as a library: no clock, no I/O, no global state.
 //!
-//! [`Autoscaler`] behaves as the `autoscaling/v2` controller of Kubernetes 1.34 does, in every corner that can be
-//! observed, which recorded behaviour of that controller proves (`tests/conformance.rs`). The caller brings time and
-//! observations and carries out decisions, so the same engine runs a live platform, a simulation in virtual time and
-//! an explanation of a present state.
+//! [`Autoscaler`] behaves like the `autoscaling/v2` controller of Kubernetes 1.34 in every observable detail, which is
+//! checked against recordings of that controller (`tests/conformance.rs`). The caller provides time and observations and
+//! carries out decisions, so the same engine serves a live platform, a simulation in virtual time and an explanation of
+//! the current state.
 //!
 //! ```
 //! use autoscale::{Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample};
@@ -31,9 +31,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Modules by what they answer: [`quantity`] and [`spec`] (what the user wrote), [`manifest`] (files), [`observation`]
-//! (what is seen), [`calculator`] (one metric, without memory), the engine, its [`memory`] and [`status`],
-//! [`decision`] (the outcome). `docs/autoscaling.md` describes the whole algorithm.
+//! The modules: [`quantity`] and [`spec`] (the user's input), [`manifest`] (files), [`observation`] (the inputs of a
+//! decision), [`calculator`] (one metric, without memory), the engine, its [`memory`] and [`status`], [`decision`] (the
+//! outcome). `docs/autoscaling.md` describes the whole algorithm.
 
 pub mod calculator;
 pub mod decision;

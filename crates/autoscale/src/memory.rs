@@ -21,7 +21,7 @@ pub struct ScaleEvent {
     /// By how many replicas, without sign.
     pub change: i32,
     pub at_ms: i64,
-    /// Its place may be reused. Never reset, even if a later spec has longer periods.
+    /// Its slot may be reused. Never reset, even if a later spec has longer periods.
     #[serde(default)]
     pub outdated: bool,
 }

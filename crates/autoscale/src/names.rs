@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn generated_names_may_go_on_after_a_dash() {
+    fn name_prefixes_may_end_with_a_dash() {
         for good in ["tcp-", "tcp", "a.b-", "t-", "tcp--"] {
             assert_eq!(against_prefix(good), [""; 0], "{good}");
         }

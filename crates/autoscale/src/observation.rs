@@ -26,7 +26,7 @@ pub struct Observation {
     pub faults: Faults,
 }
 
-/// What goes wrong in a reconciliation, apart from metrics.
+/// Failures in a reconciliation, except for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Faults {
@@ -40,7 +40,7 @@ pub struct Faults {
     pub update_latency_ms: i64,
 }
 
-/// A pod, as far as it matters to the autoscaler.
+/// The properties of a pod that matter to the autoscaler.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 pub struct Pod {
@@ -178,8 +178,8 @@ pub struct PodSamples {
 }
 
 impl PodSamples {
-    /// Puts named samples at their pods' positions. If a name occurs twice the last sample counts, as in upstream's
-    /// map; if a pod name does, the first pod gets it.
+    /// Puts named samples at their pods' positions. If a sample's name occurs twice, the last sample counts, as in
+    /// upstream's map; if a pod's name does, the first pod gets the sample.
     pub fn matching<'a>(pods: &[Pod], samples: impl IntoIterator<Item = (&'a str, Sample)>) -> Self {
         let mut positions = HashMap::with_capacity(pods.len());
         for (position, pod) in pods.iter().enumerate() {
@@ -209,10 +209,10 @@ impl PodSamples {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sample {
     pub milli: i64,
-    /// When it was taken. Only CPU metrics look at it.
+    /// When it was taken. Only CPU metrics use it.
     #[serde(default)]
     pub at_ms: i64,
-    /// Over how long it was taken. Only CPU metrics look at it.
+    /// The length of its window. Only CPU metrics use it.
     #[serde(default)]
     pub window_ms: i64,
 }

@@ -152,7 +152,7 @@ impl PlannedMetric {
     }
 }
 
-/// Resource and External metrics look at which member is set and not at the target's type.
+/// Resource and External metrics use the member that is set, not the target's type.
 fn average_first(target: &MetricTarget) -> Option<Target> {
     let average = target.average_value.as_ref().map(|quantity| Target::AverageValue(quantity.milli()));
     average
@@ -160,7 +160,7 @@ fn average_first(target: &MetricTarget) -> Option<Target> {
         .or(target.average_utilization.map(Target::Utilization))
 }
 
-/// Object metrics look at the type, and it must fit.
+/// Object metrics use the type, which must fit.
 fn by_type(target: &MetricTarget) -> Option<Target> {
     match target.kind.as_str() {
         "Value" => target.value.as_ref().map(|quantity| Target::Value(quantity.milli())),

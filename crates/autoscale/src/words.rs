@@ -23,7 +23,7 @@ impl Decision {
     }
 }
 
-/// A number of milli-units for people: `7,012`, `0.35`, at most three decimals.
+/// A number of milli-units in readable form: `7,012`, `0.35`, at most three decimals.
 pub(crate) struct Milli(pub(crate) i64);
 
 impl fmt::Display for Milli {
@@ -125,7 +125,7 @@ fn write_error(
     let (Some(resource), Some(MissingRequest { pod, container, .. })) = (resource, missing) else {
         return write!(f, "{error}");
     };
-    // As the controller says it.
+    // In the controller's words.
     match container {
         Some(container) => write!(f, "missing request for {resource} in container {container} of Pod {pod}"),
         None => write!(f, "missing pod-level request for {resource} in Pod {pod}"),

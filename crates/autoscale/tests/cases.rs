@@ -1,4 +1,4 @@
-//! Small files that were once handled wrongly, each an example of its kind.
+//! Small files that were once handled incorrectly.
 
 use autoscale::{
     Direction,
@@ -43,7 +43,7 @@ fn numbers_are_read_as_kubernetes_reads_them() {
 }
 
 #[test]
-fn from_no_replicas_the_first_unit_is_what_scales_up() {
+fn the_first_unit_scales_up_from_zero_replicas() {
     for target in ["AverageValue, averageValue: 100", "Value, value: 100"] {
         let hpa = include_str!("cases/x2.hpa.yaml")
             .replace("minReplicas: 1", "minReplicas: 0")
@@ -104,7 +104,7 @@ metrics: [{pods: {web-0: 500m}}]
 }
 
 #[test]
-fn what_of_a_target_has_no_effect_is_noted() {
+fn ineffective_parts_of_a_target_are_noted() {
     let notes = |metric: &str, state: &str| {
         let hpa = format!(
             "{{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {{name: a}}, spec: {{scaleTargetRef: \

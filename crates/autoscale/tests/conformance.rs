@@ -55,7 +55,7 @@ fn agreeing(content: &[u8]) -> Vec<bool> {
     outcomes.iter().map(|outcome| outcome.differences.is_empty()).collect()
 }
 
-/// Agrees with upstream, with a name of its own so that lines do not compress too well.
+/// A line that agrees with upstream, with a unique name so that lines do not compress too well.
 fn line(number: usize) -> String {
     format!(
         r#"{{"id":"{:016x}","s":"5k","ok":true,"milli":5000000,"float":5000}}"#,
@@ -64,7 +64,7 @@ fn line(number: usize) -> String {
 }
 
 #[test]
-fn every_line_counts_but_for_the_newline_at_the_end() {
+fn every_line_counts_except_the_final_newline() {
     let one = line(1);
     assert_eq!(agreeing(one.as_bytes()), [true]);
     assert_eq!(agreeing(format!("{one}\n").as_bytes()), [true]);
@@ -76,7 +76,7 @@ fn every_line_counts_but_for_the_newline_at_the_end() {
 }
 
 #[test]
-fn what_was_read_of_a_file_that_was_cut_off_counts_and_the_rest_disagrees() {
+fn lines_before_a_cut_count_and_the_rest_disagrees() {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     for number in 0..2000 {
         writeln!(encoder, "{}", line(number)).expect("memory");

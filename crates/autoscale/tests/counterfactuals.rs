@@ -1,5 +1,5 @@
-//! Every counterfactual is a claim on the engine, so the engine is asked: at the named value and one step before it, at
-//! the named instant, just before it, and with the reconciliations in between.
+//! Every counterfactual is a claim about the engine, so the engine checks it: at the named value and one step before it,
+//! at the named instant, just before it, and with the reconciliations in between.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ fn history() -> impl Strategy<Value = Vec<(i32, i64)>> {
     prop::collection::vec((1..12_i32, 0..400_000_i64), 0..12)
 }
 
-/// A pod: a request in thousandths, when it started, how it is.
+/// A pod: its request in thousandths, its start, its state.
 #[derive(Debug, Clone)]
 struct RandomPod {
     request: Option<i64>,
@@ -172,7 +172,7 @@ fn engine(case: &Case) -> Autoscaler {
     Autoscaler::from_snapshot(case.autoscaler.clone()).expect("valid")
 }
 
-/// What is claimed of a metric's value.
+/// Checks a claim about a metric's value.
 fn check_value(case: &Case, explanation: &Explanation, change: &Counterfactual) -> Result<(), TestCaseError> {
     let Counterfactual::Value { metric, direction, edge, to, at_once, beyond, per_cent, label } = change
     else {
@@ -208,7 +208,7 @@ fn check_value(case: &Case, explanation: &Explanation, change: &Counterfactual) 
             prop_assert_eq!(after.scaled_to == Some(*to), *at_once);
         }
     }
-    // The unit is the one that the label names: fed with the value, the engine reports it.
+    // The value is in the unit that the label names: given the value, the engine reports it.
     let reported = |decision: &autoscale::Decision| decision.metrics[*metric].result.expect("it works");
     if *per_cent {
         prop_assert_eq!(reported(&after).utilization.map(i64::from), Some(step));
@@ -217,7 +217,7 @@ fn check_value(case: &Case, explanation: &Explanation, change: &Counterfactual) 
     } else {
         prop_assert!(label.starts_with("the total of "), "{}", label);
     }
-    // Whether it is there already is what the decision itself says.
+    // The decision itself shows whether the value is already beyond the threshold.
     if *beyond && *direction == Direction::Up {
         let reached = if *at_once { Some(explanation.desired) } else { explanation.proposal };
         prop_assert!(reached.is_some_and(|reached| reached > current));
@@ -228,7 +228,7 @@ fn check_value(case: &Case, explanation: &Explanation, change: &Counterfactual) 
     Ok(())
 }
 
-/// What is claimed of time.
+/// Checks a claim about time.
 fn check_time(
     case: &Case,
     explanation: &Explanation,
@@ -271,7 +271,7 @@ proptest! {
     }
 
     #[test]
-    fn if_nothing_is_named_nothing_comes_with_time(case in cases()) {
+    fn without_a_named_time_nothing_changes_by_waiting(case in cases()) {
         let explanation = explain(&case).expect("the spec is valid");
         if explanation.what_would_change.iter().any(|change| matches!(change, Counterfactual::Time { .. })) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! `docs/autoscaling.md` shows what the engine does: its table and its explanation are run.
+//! Checks the table and the explanation in `docs/autoscaling.md` against the engine.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -127,7 +127,7 @@ metrics:
     );
 }
 
-/// What may be at a place of a state file: the error for a wrong key lists it.
+/// The valid keys at a place of a state file, from the error about a wrong key.
 fn expected(template: &str) -> BTreeSet<String> {
     let error = state::read(template, &spec(&page()), 0).expect_err("nobody knows zzz").to_string();
     let (_, expected) = error
@@ -139,7 +139,7 @@ fn expected(template: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_state_files_keys_are_those_that_are_read() {
+fn the_documented_state_keys_are_the_ones_that_are_read() {
     let page = page();
     // By key: its value and its default.
     let rows: BTreeMap<&str, (&str, &str)> = page

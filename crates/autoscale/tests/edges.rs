@@ -1,4 +1,4 @@
-//! Input that hardly makes sense: it is handled as the module documentation says, and nothing panics.
+//! Nonsensical input: it is handled as the module documentation says, and nothing panics.
 
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, ReconcileError,
@@ -59,7 +59,7 @@ fn absurdly_large_values_end_at_the_limits() {
 }
 
 #[test]
-fn a_tolerance_that_is_no_number_tolerates_nothing() {
+fn a_tolerance_of_nan_tolerates_nothing() {
     let nan = Tolerances { down: f64::NAN, up: f64::NAN };
     assert!(!nan.contain(1.0));
     let settings = ControllerSettings { tolerance: f64::NAN, ..ControllerSettings::default() };
@@ -83,7 +83,7 @@ fn a_metric_without_a_reading_has_failed() {
 }
 
 #[test]
-fn of_duplicate_samples_the_last_counts() {
+fn the_last_of_duplicate_samples_counts() {
     let pods = [named("a"), named("b"), named("b")];
     let samples =
         [("a", sample(1)), ("b", sample(2)), ("a", sample(3)), ("gone", sample(4)), ("gone", sample(5))];
@@ -93,7 +93,7 @@ fn of_duplicate_samples_the_last_counts() {
 }
 
 #[test]
-fn samples_beyond_the_list_of_pods_are_not_looked_at() {
+fn samples_of_unlisted_pods_are_ignored() {
     let mut observed = observed(100_000);
     observed.metrics = vec![MetricReading::Pods(PodSamples {
         listed: vec![
@@ -108,7 +108,7 @@ fn samples_beyond_the_list_of_pods_are_not_looked_at() {
 }
 
 #[test]
-fn when_time_goes_backwards_what_lies_ahead_counts_as_recent() {
+fn recommendations_from_the_future_count_as_recent() {
     let mut autoscaler = autoscaler();
     assert_eq!(autoscaler.reconcile(10_000_000, &observed(100_000)).stabilized, Some(3));
     let decision = autoscaler.reconcile(0, &observed(0));
@@ -124,7 +124,7 @@ fn a_clock_at_the_ends_of_its_range_does_not_overflow() {
 }
 
 #[test]
-fn a_clock_that_stands_still_does_not_fill_the_memory() {
+fn a_stopped_clock_does_not_fill_the_memory() {
     let mut autoscaler = autoscaler();
     let observed = observed(100_000);
     for _ in 0..20_000 {

@@ -212,7 +212,7 @@ fn metadata_that_the_api_server_refuses_are_refused_with_its_reason() {
 }
 
 #[test]
-fn names_have_their_lengths() {
+fn names_have_length_limits() {
     let named = |length: usize| TCP.replace("  name: tcp\n", &format!("  name: {}\n", "a".repeat(length)));
     assert!(read("hpa.yaml", &named(253), false).is_ok());
     assert!(error(&named(254)).contains("must be no more than 253 characters"));
@@ -230,7 +230,7 @@ fn a_name_may_be_generated_and_a_namespace_left_out() {
 }
 
 #[test]
-fn one_that_is_invalid_leaves_the_others_alone() {
+fn an_invalid_autoscaler_leaves_the_others_alone() {
     let wrong = TCP.replace("maxReplicas: 5", "maxReplicas: 0").replace("  name: tcp\n", "  name: udp\n");
     let entries = read_each("hpa.yaml", &format!("{wrong}---{TCP}"), false).unwrap();
     let [udp, tcp] = entries.as_slice() else { panic!("{entries:?}") };
@@ -256,7 +256,7 @@ fn a_byte_order_mark_is_passed_over() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_said_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let text = error(&TCP.replace("maxReplicas: 5", "maxReplicas: 0").replace("5k", "0"));
     assert!(text.contains("maxReplicas") && text.contains("averageValue"), "{text}");
 }
@@ -288,7 +288,7 @@ fn files_without_autoscalers_and_old_versions_are_told_apart() {
 }
 
 #[test]
-fn numbers_anchors_and_merge_keys_are_those_of_kubernetes() {
+fn numbers_anchors_and_merge_keys_mean_what_they_mean_to_kubernetes() {
     let text = "
 x-target: &target {type: AverageValue, averageValue: 010}
 apiVersion: autoscaling/v2
@@ -332,7 +332,7 @@ fn an_error_in_a_list_names_the_line_of_its_item() {
 }
 
 #[test]
-fn version_1_is_brought_into_the_form_of_version_2() {
+fn version_1_is_converted_to_version_2() {
     let old = "
 apiVersion: autoscaling/v1
 kind: HorizontalPodAutoscaler

@@ -1,11 +1,11 @@
-//! What must hold for any course of a metric, checked on random trajectories.
+//! Invariants for any trajectory of a metric, checked on random ones.
 
 use autoscale::{
     Autoscaler, ControllerSettings, HpaSpec, MetricReading, Observation, Pod, PodSamples, Sample,
 };
 use proptest::prelude::*;
 
-/// One reconciliation: how long after the last one, and the metric's average per pod in milli-units.
+/// One reconciliation: the time since the last one, and the metric's average per pod in milli-units.
 type Step = (i64, i64);
 
 /// Its outcome.
@@ -72,7 +72,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn what_is_set_lies_within_the_bounds(
+    fn the_count_stays_within_the_bounds(
         (min, max) in (1..10_i32).prop_flat_map(|min| (Just(min), min..60)),
         start in 1..70_i32,
         steps in steps(),
@@ -130,7 +130,7 @@ proptest! {
     }
 
     #[test]
-    fn a_snapshot_goes_on_as_the_original(steps in steps(), milli in 0..400_000_i64) {
+    fn a_snapshot_continues_like_the_original(steps in steps(), milli in 0..400_000_i64) {
         let spec = spec(1, 50, Some("{scaleDown: {stabilizationWindowSeconds: 45}}"));
         let mut autoscaler = Autoscaler::new(&spec, ControllerSettings::default()).expect("valid");
         let mut at_ms = 0;

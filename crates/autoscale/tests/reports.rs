@@ -30,7 +30,7 @@ struct Report {
     metrics: String,
     behavior: &'static str,
     replicas: usize,
-    /// More of the state: readings, and whatever else.
+    /// Readings, and other parts of the state.
     state: String,
     desired: i32,
 }
@@ -65,7 +65,7 @@ impl Report {
         let spec: HpaSpec = yaml::from_str(&spec).unwrap_or_else(|error| panic!("{about}: {error}"));
         let pods =
             if state.contains("pods: [") { String::new() } else { format!("pods: [{}], ", pods(*replicas)) };
-        // A controller without memory takes the present count as a recommendation.
+        // A controller without memory takes the current count as a recommendation.
         let history = if state.contains("history") {
             ""
         } else {

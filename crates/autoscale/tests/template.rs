@@ -62,9 +62,9 @@ fn without_a_status_every_metric_stands_at_its_target() {
     assert_eq!(explanation.current, 0);
 }
 
-/// The target may stand in for an unknown value in a draft that somebody edits, and nowhere else.
+/// Only in a draft that a user edits may the target replace an unknown value.
 #[test]
-fn what_a_status_does_not_report_has_no_value() {
+fn metrics_missing_from_a_status_have_no_value() {
     let read = |text: &str| manifest::read("hpa.yaml", text, true).expect("it is valid").remove(0);
     let metric = "  - {type: External, external: {metric: {name: lag}, current: {value: 250m}}}\n";
     let status = STATUS.replace(metric, "");
@@ -104,7 +104,7 @@ fn a_status_is_what_the_autoscaler_sees() {
 }
 
 #[test]
-fn a_count_that_has_just_changed_is_both_counts() {
+fn a_count_in_transition_shows_both_counts() {
     let status = STATUS.replace("desiredReplicas: 4", "desiredReplicas: 6");
     let (text, explanation) = explained(&(HEAD.replace("MIN", "1") + &status));
     assert!(text.contains("replicas: 6 ") && text.contains("statusReplicas: 4\n"), "{text}");

@@ -29,7 +29,7 @@ struct Outcome {
     spec: Value,
 }
 
-/// Quantities in one spelling, `null` and empty members left out, what is scaled left out.
+/// Normalises: one spelling of quantities, without `null`, empty members and the scale target.
 fn normal(value: &Value) -> Value {
     match value {
         Value::Object(map) => map
@@ -56,7 +56,7 @@ fn upstream_error(text: &str) -> (String, String) {
     let reason = match rest.split_once(": ") {
         None => "required".to_owned(),
         Some(("Required value" | "Forbidden", reason)) => reason.to_owned(),
-        // The values that are supported are listed in quotes there.
+        // Upstream lists the supported values in quotes.
         Some(("Unsupported value", _)) => "supported values".to_owned(),
         Some((_, rest)) => rest.split_once(": ").map_or(rest, |(_, reason)| reason).to_owned(),
     };
@@ -69,9 +69,9 @@ fn our_error(error: &autoscale::FieldError) -> (String, String) {
     (error.path.clone(), reason.to_owned())
 }
 
-/// Where we differ on purpose.
+/// Intended differences.
 fn is_exempt(text: &str) -> bool {
-    // There, labels and annotations with a null value are empty strings.
+    // Upstream turns labels and annotations with a null value into empty strings.
     text.contains("labels: {a: null}")
 }
 
@@ -93,7 +93,7 @@ fn manifests_are_taken_and_refused_as_the_api_server_does() {
                 let theirs: BTreeSet<_> =
                     upstream.refused.iter().map(|error| upstream_error(error)).collect();
                 let ours: BTreeSet<_> = errors.iter().map(our_error).collect();
-                // The same places; where several reasons are given for one, any of them.
+                // The same places; if one has several reasons, any of them.
                 let places = |errors: &BTreeSet<(String, String)>| {
                     errors.iter().map(|(place, _)| place.clone()).collect::<BTreeSet<_>>()
                 };

@@ -4,11 +4,12 @@
 //!   `pause_ms` after the last rebalancing. It stops when no server is above three quarters of the tolerance, which is
 //!   also the level that a server sheds down to: never below its share.
 //! * As long as the others can take everything, a server that sheds takes no new connections: with a choice between
-//!   two draws a quarter of those who leave would come straight back. A server that already has its share takes none either.
+//!   two draws, a quarter of the clients that leave would come straight back. A server that already has its share takes
+//!   none either.
 //! * It sheds in rounds and checks the outcome of one before the next, because counts arrive late.
 //! * After a change of the replicas nothing moves until that has settled.
-//! * When it foresees a scale-down, it takes all victims out before the first of them sheds, so that nobody moves
-//!   from one victim to another. While they shed nobody else does: their connections even out the others.
+//! * When it foresees a scale-down, it takes all victims out before the first of them sheds, so that no client moves
+//!   from one victim to another. While they shed, no other server does: their connections even out the others.
 
 mod victims;
 
@@ -24,19 +25,19 @@ pub struct ExcessRules {
     pub tolerance_percent: u64,
     /// Connections that a server can take; `None`: any number.
     pub capacity: Option<u64>,
-    /// Connections that are asked to move in a second, over all servers.
+    /// Connections that are asked to move per second, over all servers.
     pub shed_rate: u64,
-    /// New connections that a server can take in a second.
+    /// New connections that a server can take per second.
     pub accept_rate: u64,
-    /// How long a round sheds at most.
+    /// Maximum duration of a round.
     pub round_ms: u64,
-    /// How long it takes until counts show what a round did: scrape, and clients that come back.
+    /// How long it takes until counts show the effect of a round: the scrape, and the clients' return.
     pub outcome_ms: u64,
-    /// After a change of the replicas.
+    /// Pause after a change of the replicas.
     pub settle_ms: u64,
-    /// Between the end of one rebalancing and the beginning of the next.
+    /// Pause between two rebalancings.
     pub pause_ms: u64,
-    /// How long a connection that moved may count twice for the autoscaler, whose metric remembers.
+    /// How long a moved connection may count twice for the autoscaler, whose metric has a window.
     pub twice_ms: u64,
 }
 
@@ -75,7 +76,7 @@ pub struct Excess {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Even {
-        /// Nothing begins before.
+        /// No rebalancing begins before this time.
         not_before_ms: u64,
     },
     /// Uneven at the last tick.
@@ -141,7 +142,7 @@ impl Excess {
             }));
             return decisions;
         }
-        // What victims hold is theirs until they shed it.
+        // Victims keep their connections until they shed them.
         let victims = fleet.servers.iter().filter(|server| self.victims.contains(&server.name));
         let theirs = victims.fold(0_u64, |sum, server| sum.saturating_add(server.connections));
         decisions.extend(self.even_out(now_ms, fleet, &sharing, total.saturating_sub(theirs)));
@@ -152,7 +153,7 @@ impl Excess {
     fn has_settled(&mut self, now_ms: u64, fleet: &Fleet) -> Result<(), u64> {
         let ready = fleet.servers.iter().filter(|server| server.ready);
         let now = (fleet.replicas, ready.map(|server| server.name.clone()).collect::<BTreeSet<_>>());
-        // What happened before the first look is not known.
+        // Nothing is known about the time before the first look.
         if self.replicas.as_ref() != Some(&now) {
             self.changed_ms = Some(now_ms);
         }
@@ -207,8 +208,8 @@ impl Excess {
         let room =
             |takers: &[&Server]| takers.iter().fold(0_u64, |sum, taker| sum.saturating_add(self.room(taker)));
         let excess = over.iter().fold(0_u64, |sum, over| sum.saturating_add(over.excess()));
-        // Who is near its share rests too, if those well below theirs can take everything: what came to it would have to
-        // move once more.
+        // A server near its share rests too if those well below theirs can take everything: connections that came to it
+        // would have to move again.
         let others = || sharing.iter().copied().filter(|server| !is_over(server));
         let can_take_all = |takers: &[&Server]| !takers.is_empty() && room(takers) >= excess;
         let well_below = |server: &&Server| {
@@ -261,7 +262,7 @@ impl Excess {
         decisions
     }
 
-    /// The most that a round sheds, at this rate per second.
+    /// The maximum that a round sheds, at this rate per second.
     fn most(&self, rate: u64) -> u64 {
         let most = u128::from(rate) * u128::from(self.rules.round_ms) / 1000;
         u64::try_from(most).unwrap_or(u64::MAX).max(1)
@@ -289,8 +290,8 @@ impl Excess {
         self.nobody_rests_without_reason(fleet)
     }
 
-    /// A server that is inactive and neither sheds nor is to go takes connections again, such as one that rested when
-    /// a balancer before this one ended.
+    /// An inactive server that neither sheds nor will be removed takes connections again, such as one that rested when
+    /// an earlier balancer ended.
     fn nobody_rests_without_reason(&self, fleet: &Fleet) -> Vec<Decision> {
         let ready = fleet.servers.iter().filter(|server| server.ready).count().max(1) as u64;
         let fair = fleet.connections().div_ceil(ready);
@@ -308,11 +309,11 @@ fn rests(server: &Server, fair: u64) -> Option<Decision> {
 fn rested(server: &Server, fair: u64) -> Option<Decision> {
     let orders = activate(server);
     let reason = Reason::Rested { server: server.name.clone(), connections: server.connections, fair };
-    // With the cost of a victim it is released as one.
+    // With the cost of a victim, it is released as one.
     (!server.traffic.is_active() && server.deletion_cost != GOES_FIRST).then_some(Decision { orders, reason })
 }
 
-/// What a server sheds down to: its share plus three quarters of the tolerance.
+/// The level that a server sheds down to: its share plus three quarters of the tolerance.
 fn level(total: u64, servers: u64, tolerance_percent: u64) -> u64 {
     let level = u128::from(total) * (400 + 3 * u128::from(tolerance_percent));
     level.div_ceil(400 * u128::from(servers.max(1))) as u64

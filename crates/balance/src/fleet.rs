@@ -10,7 +10,7 @@ pub struct Server {
     pub name: String,
     /// Connections (or sessions) that it holds.
     pub connections: u64,
-    /// How many it is meant for.
+    /// The number of connections that it is meant for.
     pub capacity: u64,
     pub traffic: Traffic,
     pub ready: bool,
@@ -21,11 +21,11 @@ pub struct Server {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fleet {
     pub servers: Vec<Server>,
-    /// How many replicas the service is to have.
+    /// The desired number of replicas.
     pub replicas: u32,
     /// Sessions whose server is none of these, such as a killed one whose sessions have not expired.
     pub elsewhere: u64,
-    /// Clients that were turned away for lack of room and come back.
+    /// Clients that were refused for lack of room and will retry.
     pub waiting: u64,
     /// How many replicas the autoscaler will want soon, if a scale-down is foreseen.
     pub foreseen: Option<u32>,
@@ -37,18 +37,18 @@ impl Fleet {
         self.servers.iter().fold(self.elsewhere, |sum, server| sum.saturating_add(server.connections))
     }
 
-    /// Replicas that are wanted and not there yet. Each starts as an active one.
+    /// Desired replicas that do not exist yet. Each starts as an active one.
     pub(crate) fn to_come(&self) -> u64 {
         u64::from(self.replicas).saturating_sub(self.servers.len() as u64)
     }
 
-    /// Servers that were not chosen yet to go although fewer are wanted.
+    /// How many servers still have to be chosen for removal because fewer are desired.
     pub(crate) fn surplus(&self) -> u64 {
         (self.servers.len() as u64).saturating_sub(u64::from(self.replicas))
     }
 }
 
-/// Something to do. Orders of one tick are carried out in order.
+/// An order. Orders of one tick are carried out in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     SetTraffic {
@@ -72,7 +72,7 @@ pub enum Order {
     },
 }
 
-/// What to do, perhaps nothing, and why.
+/// Orders, possibly none, and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     pub orders: Vec<Order>,
@@ -85,7 +85,7 @@ impl Decision {
     }
 }
 
-/// The deletion cost of a server that is to go before all others.
+/// The deletion cost of a server that goes before all others.
 pub const GOES_FIRST: i32 = -100;
 
 /// Orders that make a server take connections again and go no earlier than others.

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::Fleet;
 
-/// A connection that was shed counts until it is back, and for this long at most.
+/// A shed connection counts until it is back, but at most for this long.
 pub const AWAY_MAX_MS: u64 = 15_000;
 
-/// Counts connections as they will be once all that were shed are back.
+/// Counts connections as if all shed ones were back.
 ///
-/// Whether a connection is one of them is not known, only how many each server has: after an order to shed, those who
-/// leave make some server emptier, and those who come make some server fuller. The sum alone would hide a return
-/// behind somebody else's end.
+/// It is not known whether a connection is one of them, only how many each server has: after an order to shed,
+/// departures make some server emptier, and arrivals make some server fuller. The sum alone would hide a return
+/// behind another connection's end.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Moving {
     orders: VecDeque<Batch>,
@@ -32,7 +32,7 @@ impl Last {
         Self { servers, elsewhere: fleet.elsewhere, waiting }
     }
 
-    /// How many left since, how many came, and how many were on servers that are not among these any more.
+    /// How many left since then, how many came, and how many were on servers that are no longer listed.
     fn changed(mut self, now: &Self) -> (u64, u64, u64) {
         let (mut left, mut came) = (0_u64, 0_u64);
         let mut change = |before: u64, after: u64| {
@@ -42,10 +42,10 @@ impl Last {
         for (name, count) in &now.servers {
             change(self.servers.remove(name).unwrap_or(0), *count);
         }
-        // Sessions of a server that drains or is gone are listed elsewhere until they end or expire.
+        // Sessions of a draining or vanished server are listed elsewhere until they end or expire.
         let gone = self.servers.into_values().fold(0, u64::saturating_add);
         change(gone.saturating_add(self.elsewhere), now.elsewhere);
-        // Who waits and gets in is none of those that were shed; who was shed and has to wait is known again.
+        // A waiting client that gets in is not a shed one; a shed client that has to wait is known again.
         let got_in = self.waiting.saturating_sub(now.waiting);
         let turned_away = now.waiting.saturating_sub(self.waiting);
         (left, came.saturating_sub(got_in).saturating_add(turned_away), gone)
@@ -68,13 +68,13 @@ impl Moving {
         }
     }
 
-    /// The connections that there are, those that were turned away for lack of room (`waiting`), and those that are away.
+    /// The existing connections, those that were refused for lack of room (`waiting`), and those that are away.
     pub(crate) fn count(&mut self, now_ms: u64, fleet: &Fleet, waiting: u64) -> u64 {
         self.orders.retain(|batch| batch.until_ms > now_ms);
         let now = Last::of(fleet, waiting);
         let (mut left, mut back, gone) = self.last.take().map_or((0, 0, 0), |last| last.changed(&now));
         self.last = Some(now);
-        // A server that goes sends its clients to the others, like one that sheds.
+        // A server that is removed sends its clients to the others, like one that sheds.
         self.shed(now_ms, gone);
         for batch in &mut self.orders {
             let leaves = left.min(batch.leaving);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
     use crate::{Server, Traffic};
 
-    /// Servers with these connections, and sessions of servers that are gone.
+    /// Servers with these connections, and sessions of vanished servers.
     fn fleet(connections: &[u64], elsewhere: u64) -> Fleet {
         let servers = connections.iter().enumerate().map(|(index, &connections)| Server {
             name: format!("ws-{index}"),
@@ -122,32 +122,32 @@ mod tests {
     }
 
     #[test]
-    fn what_was_shed_counts_until_it_is_back() {
+    fn shed_sessions_count_until_they_return() {
         let of = |at_s: u64, first, second| (at_s * 1_000, fleet(&[first, second], 0), 0);
         let looks = [of(0, 9, 0), of(1, 9, 0), of(2, 5, 0), of(6, 5, 3), of(7, 5, 4), of(8, 5, 5)];
         assert_eq!(counted(&looks), [9, 9, 9, 9, 9, 10], "nobody left yet; away; back; and one more came");
     }
 
     #[test]
-    fn it_counts_for_15_seconds_at_most() {
+    fn shed_sessions_count_for_15_seconds_at_most() {
         let of = |at_ms: u64, first| (at_ms, fleet(&[first, 0], 0), 0);
         assert_eq!(counted(&[of(0, 9), of(14_999, 5), of(15_000, 5)]), [9, 9, 5]);
     }
 
     #[test]
-    fn those_who_leave_of_themselves_do_not_count() {
+    fn clients_that_leave_on_their_own_do_not_count() {
         assert_eq!(counted(&[(0, fleet(&[20], 0), 0), (1_000, fleet(&[10], 0), 0)]), [20, 14]);
     }
 
     #[test]
-    fn a_return_is_seen_although_others_leave_at_the_same_time() {
+    fn a_return_is_noticed_while_others_leave() {
         let looks =
             [(0, fleet(&[11, 7], 0), 0), (1_000, fleet(&[7, 10], 0), 0), (2_000, fleet(&[1, 11], 0), 0)];
         assert_eq!(counted(&looks), [18, 18, 12]);
     }
 
     #[test]
-    fn the_clients_of_a_server_that_goes_count_until_they_are_back() {
+    fn clients_of_a_removed_server_count_until_they_return() {
         let looks = [
             (0, fleet(&[9, 0, 7], 0), 0),
             (1_000, fleet(&[5, 4], 7), 0),
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_of_a_server_that_is_gone_are_no_returns() {
+    fn sessions_of_a_vanished_server_are_not_returns() {
         let looks = [
             (0, fleet(&[9, 0, 7], 0), 0),
             (1_000, fleet(&[5, 0, 7], 0), 0),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waited_and_gets_in_is_no_return_and_who_has_to_wait_is_known_again() {
+    fn a_waiting_client_that_gets_in_is_not_a_return_and_a_shed_client_may_wait() {
         let gets_in =
             [(0, fleet(&[9, 0], 0), 2), (1_000, fleet(&[5, 0], 0), 2), (2_000, fleet(&[5, 2], 0), 0)];
         assert_eq!(counted(&gets_in), [11, 11, 11]);

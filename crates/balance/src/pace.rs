@@ -1,4 +1,4 @@
-//! Spreads orders to shed over time: clients that are sent away together come back together.
+//! Spreads orders to shed over time, because clients that are sent away together come back together.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ struct Running {
 }
 
 impl Running {
-    /// A portion is as large as the time before it allows.
+    /// A portion is as large as the time since the last one allows.
     fn plan<R: Rng + ?Sized>(&mut self, now_ms: u64, random: &mut R) {
         let mut wait_ms = random.random_range(STEP_MS);
         let mut count = self.per_second.saturating_mul(wait_ms) / 1000;
@@ -43,8 +43,8 @@ impl Running {
 }
 
 impl Pace {
-    /// Begins an order; the rest of an earlier one for the same server is dropped. Orders that come quickly one after
-    /// the other do not put each other off.
+    /// Begins an order; the rest of an earlier one for the same server is dropped. Orders in quick succession do not
+    /// delay each other.
     pub fn begin<R: Rng + ?Sized>(
         &mut self,
         now_ms: u64,
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// All of it is shed, in the end, and never faster than allowed.
+        /// Everything is shed in the end, and never faster than allowed.
         #[test]
         fn an_order_is_carried_out_at_its_rate(
             count in 0..5_000_u64,
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_that_come_quickly_do_not_put_each_other_off() {
+    fn frequent_orders_do_not_delay_each_other() {
         let mut random = Pcg32::seed_from_u64(1);
         let mut pace = Pace::default();
         let mut shed = 0;
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_order_replaces_what_is_left_and_others_go_on() {
+    fn a_later_order_replaces_the_rest_of_its_own_and_leaves_others_alone() {
         let mut random = Pcg32::seed_from_u64(1);
         let mut pace = Pace::default();
         pace.begin(0, "a", 1_000, 100, &mut random);

@@ -1,4 +1,4 @@
-//! The reasons for doing or not doing something, as numbers, and the only place that puts them in words.
+//! The reasons of decisions, as numbers, and the only place that puts them into words.
 
 use std::fmt;
 
@@ -65,28 +65,28 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Why a decision is as it is.
+/// The reason of a decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// Nobody to balance.
+    /// There is no server.
     NoServers,
     /// Rule 2: too many sessions for the active servers.
     Over { share: Share, fence: u64, wanted: Wanted, activated: Vec<String>, added: u32, most: Option<u32> },
-    /// Rule 3: too few, so some servers take no new ones.
+    /// Rule 3: too few, so some servers take no new sessions.
     Under { share: Share, fence: u64, wanted: Wanted, taken_out: Vec<String> },
-    /// Neither 2 nor 3: nothing to do, or, by rule 4, empty inactive servers go.
+    /// Neither 2 nor 3 applies: nothing to do, or, by rule 4, empty inactive servers are removed.
     Within { share: Share, min: u64, max: u64, gone: Vec<String> },
     /// Rule 6: no sessions anywhere.
     NobodyThere { kept: String, from: u32 },
     /// Rule 5: a server has more than its share.
     Full { server: String, sessions: u64, percent: u64, overall: u64, tolerance: u64, keeps: u64 },
-    /// Rule 5: none has.
+    /// Rule 5: no server has more than its share.
     Even { overall: u64, tolerance: u64 },
-    /// Fewer than two servers could share.
+    /// Fewer than two servers can share.
     NobodyToShareWith,
     /// The service was scaled just now.
     Settling { for_ms: u64 },
-    /// All have their fair share, with some tolerance.
+    /// All servers have their fair share, within the tolerance.
     Fair { total: u64, servers: u64, tolerance: u64 },
     /// A server is above its share, perhaps only for a moment.
     MayPass { server: String, connections: u64, fair: u64, tolerance: u64 },
@@ -94,7 +94,7 @@ pub enum Reason {
     Excess { server: String, connections: u64, fair: u64, keeps: u64, sheds: u64, rests: bool },
     /// The others cannot take more.
     NoRoom { server: String, excess: u64 },
-    /// What was shed is still on its way.
+    /// Shed connections are still moving.
     Underway { until_ms: u64 },
     /// A server has its share already, while another one sheds.
     HasItsShare { server: String, connections: u64, fair: u64 },
@@ -106,7 +106,7 @@ pub enum Reason {
     VictimsFirst,
     /// A foreseen victim sheds.
     Leaves { server: String, connections: u64, sheds: u64 },
-    /// The scale-down will not come after all, or nobody knows why the server was taken out.
+    /// The scale-down will not come after all, or it is unknown why the server was taken out.
     NotForeseen { server: String },
 }
 

@@ -28,7 +28,7 @@ fn an_empty_second_replica_gets_three_quarters() {
 }
 
 #[test]
-fn a_full_scan_takes_the_least_and_turns_among_equals() {
+fn a_full_scan_takes_the_least_loaded_and_rotates_among_equals() {
     let mut random = Pcg32::seed_from_u64(1);
     let mut selector = Selector::new(Policy::LeastRequestFullScan);
     assert_eq!(selector.pick(&mut random, 3, |index| [4, 2, 9][index]), Some(1));
@@ -41,7 +41,7 @@ fn a_full_scan_takes_the_least_and_turns_among_equals() {
 }
 
 #[test]
-fn round_robin_survives_a_change_of_number() {
+fn round_robin_survives_a_change_of_the_replica_count() {
     let mut random = Pcg32::seed_from_u64(1);
     let mut selector = Selector::new(Policy::RoundRobin);
     let picks: Vec<_> = (0..4).filter_map(|_| selector.pick(&mut random, 3, |_| 0)).collect();
@@ -83,7 +83,7 @@ proptest! {
         }
     }
 
-    /// The same seed and the same loads: the same choices, whatever the candidates do meanwhile.
+    /// The same seed and the same loads give the same choices, and every choice is a candidate.
     #[test]
     fn equal_seeds_choose_equally_and_within_the_candidates(
         policy in policy(),

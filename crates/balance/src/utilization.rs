@@ -11,14 +11,14 @@ use crate::{Decision, Fleet, Order, Reason, Server};
 /// The numbers of the rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// `LIMIT`: sessions that a server is meant for.
+    /// `LIMIT`: the number of sessions that a server is meant for.
     pub limit: u64,
     pub max_percent: u64,
     pub min_percent: u64,
     pub tolerance_percent: u64,
     /// Never more replicas than this.
     pub replicas_max: u32,
-    /// Sessions that are asked to move in a second.
+    /// Sessions that are asked to move per second.
     pub shed_rate: u64,
 }
 
@@ -52,7 +52,7 @@ impl Utilization {
         self.moving.shed(now_ms, count);
     }
 
-    /// How many servers there should be (rules 1 to 4, 6 and 7).
+    /// The desired number of servers (rules 1 to 4, 6 and 7).
     pub fn utilize(&mut self, now_ms: u64, fleet: &Fleet) -> Decision {
         let sessions = self.sessions(now_ms, fleet);
         if fleet.servers.is_empty() {
@@ -64,7 +64,7 @@ impl Utilization {
         let share = self.share(sessions, fleet);
         let rules = &self.rules;
         let wanted = self.wanted(sessions);
-        // With no active server at all, one has to be.
+        // At least one server must be active.
         if share.is_above(rules.max_percent.saturating_add(rules.tolerance_percent)) || share.whole == 0 {
             return self.grow(fleet, share, wanted);
         }
@@ -76,7 +76,7 @@ impl Utilization {
         self.remove_empty(fleet, share)
     }
 
-    /// Who has too many (rule 5).
+    /// The servers with too many sessions (rule 5).
     pub fn balance(&mut self, now_ms: u64, fleet: &Fleet) -> Vec<Decision> {
         let sessions = self.sessions(now_ms, fleet);
         let tolerance = self.rules.tolerance_percent;
@@ -133,7 +133,7 @@ impl Utilization {
     fn grow(&self, fleet: &Fleet, share: Share, wanted: Wanted) -> Decision {
         let active = share.whole / self.rules.limit.max(1);
         let missing = wanted.servers.saturating_sub(active);
-        // Those that have most anyway: the emptiest can go soonest.
+        // The fullest ones: the emptiest can be removed soonest.
         let mut inactive: Vec<_> =
             fleet.servers.iter().filter(|server| !server.traffic.is_active()).collect();
         inactive.sort_by(|a, b| (b.connections, &a.name).cmp(&(a.connections, &b.name)));
@@ -161,7 +161,7 @@ impl Utilization {
         let active = share.whole / self.rules.limit.max(1);
         let mut candidates: Vec<_> =
             fleet.servers.iter().filter(|server| server.traffic.is_active()).collect();
-        // Among equals the one that cannot take sessions anyway.
+        // Among equals, the one that cannot take sessions anyway.
         candidates.sort_by_key(|server| (server.connections, server.ready, &server.name));
         let spared = active.saturating_sub(wanted.servers).min((candidates.len() as u64).saturating_sub(1));
         candidates.truncate(spared as usize);
@@ -188,7 +188,7 @@ impl Utilization {
             .filter(|server| !server.traffic.is_active() && server.connections == 0)
             .collect();
         let mut orders: Vec<_> = empty.iter().filter_map(|server| goes_first(server)).collect();
-        // Those that were marked earlier may still be there, waiting to be told to end.
+        // Servers that were marked earlier may still exist, waiting to be told to end.
         let fewer = (empty.len() as u64).saturating_sub(fleet.surplus());
         let to = u64::from(fleet.replicas).saturating_sub(fewer).max(1) as u32;
         if to < fleet.replicas {

@@ -88,7 +88,7 @@ fn write(path: &str, lines: &[String]) -> io::Result<()> {
     file.finish().map(drop)
 }
 
-/// CPU time of this program: what else runs on the machine does not count.
+/// CPU time of this program, so that other programs on the machine do not count.
 fn cpu_seconds() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

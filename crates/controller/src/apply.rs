@@ -1,4 +1,4 @@
-//! Taking over values, for the first time or after a change.
+//! Applies values, for the first time or after a change.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     template::Source,
 };
 
-/// The autoscalers that values ask for, by service: made before anything is touched, since a spec may be invalid.
+/// The autoscalers that the values require, by service. Created before anything is changed, since a spec may be invalid.
 type Autoscalers = BTreeMap<ServiceKind, Hpa>;
 
 impl Controller {
@@ -51,7 +51,7 @@ impl Controller {
         }
     }
 
-    /// What this target cannot do is said before anything is touched.
+    /// Reports unsupported settings before anything is changed.
     fn possible(&self, apply: &Apply) -> Result<(), TargetError> {
         if self.stopping.is_some() {
             let message = format!("{} is being taken down", self.platform);
@@ -84,7 +84,7 @@ impl Controller {
         vec![Change::BroughtUp { platform: self.platform.clone(), nodes }]
     }
 
-    /// Takes over what changed; returns it.
+    /// Applies the changes, and returns them.
     fn change(
         &mut self,
         before: &Spec,
@@ -122,7 +122,7 @@ impl Controller {
                 }
             }
         }
-        // By what rules a listener treats its clients is a setting of its gateways.
+        // A listener's policy is a setting of its gateways.
         let place = |one: &values::Listener| (one.name.clone(), one.protocol, one.port, one.service.clone());
         if !before.values.listeners().map(place).eq(values.listeners().map(place)) {
             changes.push(Change::Listeners);
@@ -179,7 +179,7 @@ impl Controller {
             changes.push(Change::Replicas { service: name(), from: service.desired, to: replicas });
             (service.desired, service.set_by_hand) = (replicas, false);
         }
-        // `up` wants all replicas to run: those that were killed for good come back.
+        // `up` wants all replicas to run: those that were killed for good start again.
         for replica in self.instances.iter_mut().filter(|one| one.is_of(Workload::Service(wanted.kind))) {
             if replica.is_active() && std::mem::take(&mut replica.stay_dead) {
                 changes.push(Change::Revived { name: replica.name.to_string() });
@@ -200,7 +200,7 @@ impl Controller {
             .map(|service| ServiceInfo {
                 name: service.kind.name().to_owned(),
                 replicas: service.desired,
-                // The one who carries effects out knows where clients connect.
+                // The caller, which carries out effects, knows where clients connect.
                 endpoint: None,
                 autoscaled: service.hpa.as_ref().map(|hpa| [hpa.bounds().0, hpa.bounds().1]),
                 targets_milli: service.hpa.as_ref().map(Hpa::targets_milli).unwrap_or_default(),
@@ -220,7 +220,7 @@ impl Controller {
     }
 }
 
-/// Which settings differ from those before.
+/// Which settings differ from the previous ones.
 fn settings(before: &Spec, values: &Values, nodes: u32) -> Vec<SettingChange> {
     let of_nodes =
         || SettingChange { key: "nodes".to_owned(), old: Some(before.nodes.into()), new: Some(nodes.into()) };

@@ -20,7 +20,7 @@ pub(crate) struct Hpa {
     last: Option<Last>,
     /// Metrics whose average was above target and tolerance at the last scrape.
     above: BTreeSet<String>,
-    /// The scale-down that was last said to be held.
+    /// The last scale-down that was reported as held.
     held: Option<(u32, u32, i64)>,
 }
 
@@ -38,10 +38,10 @@ impl Hpa {
         Ok(Self { engine, last: None, above: BTreeSet::new(), held: None })
     }
 
-    /// Takes over the spec of another, and keeps its own memory; returns whether that changed anything.
+    /// Adopts another one's spec, and keeps its own memory; returns whether that changed anything.
     pub(crate) fn adopt(&mut self, other: &Self) -> bool {
         let changed = self.engine.spec() != other.engine.spec();
-        // It was valid there.
+        // The other one has validated it.
         changed && self.engine.set_spec(other.engine.spec()).is_ok()
     }
 
@@ -50,7 +50,7 @@ impl Hpa {
         self.engine.spec().metrics.iter().filter_map(pods_metric)
     }
 
-    /// Replicas and metrics as it saw them last.
+    /// The replicas and metrics that it saw last.
     pub(crate) fn seen(&self) -> (u32, &[MetricProposal]) {
         let metrics = self.last.as_ref().map_or(&[][..], |last| &last.metrics);
         (unsigned(self.engine.status().current_replicas), metrics)
@@ -67,7 +67,7 @@ impl Hpa {
         (unsigned(spec.min_replicas.unwrap_or(1)), unsigned(spec.max_replicas))
     }
 
-    /// Reconciles once; returns the events that tell of it, and the new number of replicas if it is another.
+    /// Reconciles once; returns the events that report it, and the new number of replicas if it changed.
     pub(crate) fn sync(
         &mut self,
         service: &str,
@@ -105,7 +105,7 @@ impl Hpa {
         (events, (desired != current).then_some(desired))
     }
 
-    /// Tells once for each recommendation that holds a scale-down.
+    /// Reports each recommendation that holds a scale-down once.
     fn held(&mut self, service: &str, decision: &Decision, clock: Clock) -> Option<EventKind> {
         let now = decision.limits.stabilization.and_then(|held| {
             let (proposal, stabilized) = (decision.proposal?, decision.stabilized?);
@@ -160,7 +160,7 @@ impl Hpa {
         events
     }
 
-    /// Targets by metric, as events carry them.
+    /// Targets by metric, in the units of events.
     pub(crate) fn targets_milli(&self) -> BTreeMap<String, i64> {
         let metrics = self.engine.spec().metrics.iter();
         metrics.filter_map(|metric| Some((label(metric).to_owned(), target_milli(metric)?))).collect()

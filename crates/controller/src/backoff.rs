@@ -1,18 +1,18 @@
-//! When something that died is restarted.
+//! When a dead instance is restarted.
 //!
-//! Replicas and parts have the kubelet's back-off: the first restart at once, the next 10 s after the death, doubled
-//! with every further one, at most 5 min; forgotten once it has run for 10 min. Source: kubelet's
-//! `MaxContainerBackOff` and `backOffPeriod`, and `doBackOff`, which finds no entry at the first death.
+//! Replicas and parts have the kubelet's back-off: the first restart is immediate, the next 10 s after the death,
+//! doubled with every further one, at most 5 min; reset after a run of 10 min. Source: kubelet's `MaxContainerBackOff`
+//! and `backOffPeriod`, and `doBackOff`, which finds no entry at the first death.
 
 use std::time::Duration;
 
 /// The back-off of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BackOff {
-    /// The second delay; the first is none.
+    /// The second delay; the first is zero.
     first: Duration,
     max: Duration,
-    /// A run of this length did not die of its start.
+    /// A run of this length resets the delay.
     forgotten_after: Duration,
     /// The next delay.
     next: Duration,
@@ -23,7 +23,7 @@ impl BackOff {
         Self::new(Duration::from_secs(10), Duration::from_mins(5), Duration::from_mins(10))
     }
 
-    /// A gateway's: its share of the new connections waits for it.
+    /// A gateway's, shorter because its share of the new connections waits for it.
     pub(crate) fn gateway() -> Self {
         Self::new(Duration::from_millis(250), Duration::from_secs(10), Duration::from_secs(30))
     }
@@ -32,14 +32,14 @@ impl BackOff {
         Self { first, max, forgotten_after, next: Duration::ZERO }
     }
 
-    /// How long to wait after a death of something that had run for `ran`.
+    /// How long to wait after the death of an instance that had run for `ran`.
     pub(crate) fn next(&mut self, ran: Duration) -> Duration {
         let delay = self.peek(ran);
         self.next = (delay * 2).clamp(self.first, self.max);
         delay
     }
 
-    /// What [`next`](Self::next) would say.
+    /// The result of [`next`](Self::next), without counting a death.
     pub(crate) fn peek(&self, ran: Duration) -> Duration {
         if ran >= self.forgotten_after { Duration::ZERO } else { self.next }
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_once_then_doubled_up_to_the_maximum_and_forgotten_after_a_long_run() {
+    fn restarts_wait_twice_as_long_up_to_the_maximum_and_a_long_run_resets_the_wait() {
         for (mut backoff, expected, long) in [
             (BackOff::kubelet(), [0, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000], 600),
             (BackOff::gateway(), [0, 250, 500, 1000, 2000, 4000, 8000, 10_000], 30),

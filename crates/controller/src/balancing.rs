@@ -1,4 +1,4 @@
-//! A balancer's requests: which replicas take new connections, and which go first.
+//! A balancer's requests: which replicas take new connections, and which are removed first.
 
 use platform::{
     EventKind, TargetError,
@@ -46,7 +46,7 @@ impl Controller {
         Ok(Reply::Marked)
     }
 
-    /// A replica that was not told to end.
+    /// A replica that has not been told to end.
     fn marked(&mut self, service: &str, replica: &str) -> Result<&mut Instance, TargetError> {
         let kind = self.known_service(service)?;
         let uid = self.pick(kind, &Pick::Named(replica.to_owned()), &[])?;

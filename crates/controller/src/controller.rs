@@ -27,15 +27,15 @@ use crate::{
 /// After this long, a client that waits for a change learns that it did not happen.
 const CHANGE_DEADLINE: Duration = Duration::from_mins(1);
 
-/// One change leads to the next, but not for ever.
+/// Maximum number of passes of one step: changes lead to others, but not for ever.
 const PASSES_MAX: usize = 1000;
 
-/// How much fits one platform.
+/// The capacity of one platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capacity {
-    /// Ordinals of a service's replicas, those at rest included.
+    /// Ordinals of a service's replicas, including resting ones.
     pub ordinals: u16,
-    /// Most replicas that one service can be scaled to; no more of it run at the same time, draining ones included.
+    /// Maximum number of a service's replicas, including draining ones.
     pub replicas: u32,
     pub nodes: u32,
 }
@@ -45,40 +45,40 @@ pub struct Capacity {
 #[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct Controller {
     pub(crate) platform: String,
-    /// What kind of target it is, for events.
+    /// The kind of target, for events.
     pub(crate) target: String,
     /// Wall-clock time at [`Time::ZERO`].
     pub(crate) began: Timestamp,
     pub(crate) capacity: Capacity,
-    /// What there should be; empty until the first `apply`.
+    /// The desired state; empty until the first `apply`.
     pub(crate) spec: Option<Spec>,
     pub(crate) parts: BTreeMap<PartKind, Part>,
     pub(crate) services: BTreeMap<ServiceKind, Service>,
-    /// Of replicas; they rest even while the service is switched off.
+    /// Ordinals of replicas; they also rest while the service is switched off.
     pub(crate) ordinals: BTreeMap<ServiceKind, Ordinals>,
     pub(crate) gateways: Gateways,
-    /// Everything that is started, runs, or is about to end, oldest first.
+    /// Everything that is starting, running or ending, oldest first.
     pub(crate) instances: Instances,
     pub(crate) endpoints: Endpoints,
     pub(crate) pipeline: Pipeline,
-    /// Everything was ready once.
+    /// Everything has been ready once.
     pub(crate) came_up: bool,
-    /// Changes that somebody waits for.
+    /// Changes that clients wait for.
     pub(crate) pending: Vec<Pending>,
     pub(crate) stopping: Option<Stopping>,
     pub(crate) finished: bool,
-    /// What services and gateways are started from may be another than before.
+    /// The templates of services and gateways may have changed.
     pub(crate) templates_stale: bool,
     next_uid: u64,
     next_run: u64,
-    /// Something has changed since everything was last compared.
+    /// Something has changed since the last comparison.
     dirty: bool,
     effects: Vec<Effect>,
-    /// Runs to end as soon as the gateways know that they get no more connections.
+    /// Runs to end as soon as the gateways know that these get no more connections.
     leaving: Vec<RunId>,
 }
 
-/// What there should be, as was last asked for.
+/// The last requested state.
 #[derive(Debug, Clone)]
 pub(crate) struct Spec {
     pub(crate) values: Arc<Values>,
@@ -123,8 +123,8 @@ impl Controller {
         }
     }
 
-    /// Takes one input at one moment; returns what to do, in order. `now` must not lie before the
-    /// previous step's. What is due by then happens after the input, so that nothing is done to a run that has just ended.
+    /// Processes one input at one moment; returns what to do, in order. `now` must not be earlier than in the previous
+    /// step. Whatever is due by then happens after the input, so that nothing is done to a run that has just ended.
     pub fn step(&mut self, now: Time, input: Input) -> Vec<Effect> {
         if self.finished && !matches!(input, Input::Request { .. }) {
             return Vec::new();
@@ -152,8 +152,8 @@ impl Controller {
         std::mem::take(&mut self.effects)
     }
 
-    /// Tells those to end that no gateway is told to use any more. While an older version of the endpoints is being
-    /// written, that waits for the next one.
+    /// Ends runs that no gateway is told to use any more. While an older version of the endpoints is being written, this
+    /// waits for the next one.
     fn terminate_leaving(&mut self) {
         for run in std::mem::take(&mut self.leaving) {
             if self.endpoints.offer(run) {
@@ -164,7 +164,7 @@ impl Controller {
         }
     }
 
-    /// When something is due even if nothing else happens: the time for an [`Input::Tick`].
+    /// When something is due if nothing else happens: the time for an [`Input::Tick`].
     pub fn next_due(&self) -> Option<Time> {
         if self.finished {
             return None;
@@ -183,7 +183,7 @@ impl Controller {
         self.finished
     }
 
-    /// What was last asked for: the values, and how many nodes.
+    /// The last requested values and number of nodes.
     pub fn wanted(&self) -> Option<(&Arc<Values>, u32)> {
         self.spec.as_ref().map(|spec| (&spec.values, spec.nodes))
     }
@@ -221,7 +221,7 @@ impl Controller {
 
     /// Compares the actual with the desired state, and takes the next step; notifies waiting clients when none is left.
     fn settle(&mut self, now: Time) {
-        // What is left after this many passes, which no history needs, continues with the next step.
+        // No history needs this many passes; anything left continues in the next step.
         for _ in 0..PASSES_MAX {
             if !std::mem::take(&mut self.dirty) || self.finished {
                 return;
@@ -235,7 +235,7 @@ impl Controller {
                 continue;
             }
             self.settle_parts(now);
-            // What services and gateways lean on comes first; until then they keep what they were started from.
+            // The parts that services and gateways depend on come first; until then those keep their templates.
             if self.parts_came_up() {
                 self.settle_templates();
             }
@@ -248,7 +248,7 @@ impl Controller {
         }
     }
 
-    /// Recomputes what services and gateways are started from if anything that goes into it has changed.
+    /// Recomputes the templates of services and gateways if their inputs have changed.
     fn settle_templates(&mut self) {
         if !std::mem::take(&mut self.templates_stale) {
             return;
@@ -339,7 +339,7 @@ impl Controller {
         self.dirty();
     }
 
-    // === what every part of the machine uses ===
+    // === common to all parts of the state machine ===
 
     pub(crate) fn dirty(&mut self) {
         self.dirty = true;
@@ -385,7 +385,7 @@ impl Controller {
         self.began.saturating_add(passed).unwrap_or(self.began)
     }
 
-    /// Whether anybody waits for a change.
+    /// Whether a client waits for a change.
     pub(crate) fn somebody_waits(&self) -> bool {
         !self.pending.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Which surplus replica goes first: the order of the ReplicaSet controller.
+//! Which surplus replica is removed first: the order of the ReplicaSet controller.
 //!
 //! Source: `ActivePodsWithRanks.Less` of Kubernetes' `pkg/controller/controller_utils.go` with
 //! `LogarithmicScaleDown` on, as it is by default. The clock is the caller's.
@@ -7,11 +7,11 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use crate::Time;
 
-/// What the order looks at.
+/// The properties that the order compares.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// Breaks ties, as a pod's UID does; the larger goes first. Upstream's are random, so any order is as true to it,
-    /// and with growing numbers the newer one goes, which has fewer long-lived connections.
+    /// Breaks ties, like a pod's UID; the larger goes first. Upstream's are random, so any order is equally faithful,
+    /// and with growing numbers the newer replica goes, which has fewer long-lived connections.
     pub(crate) uid: u64,
     pub(crate) node: u32,
     /// Its process runs (a pod's phase Running; otherwise Pending).
@@ -24,7 +24,7 @@ pub(crate) struct Candidate {
     pub(crate) created: Time,
 }
 
-/// Indices of `candidates`, the first to go first.
+/// Indices of `candidates`, in the order of removal.
 pub(crate) fn order(candidates: &[Candidate], now: Time) -> Vec<usize> {
     let mut per_node: BTreeMap<u32, usize> = BTreeMap::new();
     for candidate in candidates {
@@ -32,8 +32,8 @@ pub(crate) fn order(candidates: &[Candidate], now: Time) -> Vec<usize> {
     }
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|&index| std::cmp::Reverse(candidates[index].uid));
-    // Upstream's `Less` is no total order: of three that became ready in one bucket, two of them at the same moment,
-    // each may go before the next. The library's sort panics over that, an insertion sort does not.
+    // Upstream's `Less` is not a total order: of three that became ready in one bucket, two of them at the same moment,
+    // each may go before the next. The library's sort panics on that, an insertion sort does not.
     for end in 1..order.len() {
         let mut place = end;
         while place > 0 {
@@ -48,7 +48,7 @@ pub(crate) fn order(candidates: &[Candidate], now: Time) -> Vec<usize> {
     order
 }
 
-/// `Less`: the one that goes first. `on_node`: how many replicas share each one's node.
+/// `Less`: whether the first one goes first. `on_node`: how many replicas share each one's node.
 fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Time) -> Ordering {
     a.running
         .cmp(&b.running)
@@ -56,7 +56,7 @@ fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Time) 
         .then_with(|| a.deletion_cost.cmp(&b.deletion_cost))
         .then_with(|| on_node.1.cmp(&on_node.0))
         .then_with(|| match (a.ready_since, b.ready_since) {
-            // In one bucket upstream decides by UID there and then, without a look at restarts.
+            // Within one bucket upstream decides by UID at once, without comparing restarts.
             (Some(since_a), Some(since_b)) if since_a != since_b => {
                 bucket(since_a, now).cmp(&bucket(since_b, now)).then_with(|| b.uid.cmp(&a.uid))
             }
@@ -67,7 +67,7 @@ fn goes_first(a: &Candidate, b: &Candidate, on_node: (usize, usize), now: Time) 
         .then_with(|| b.uid.cmp(&a.uid))
 }
 
-/// Ages fall into buckets by powers of two, so that a few seconds between two old replicas decide nothing.
+/// Ages fall into buckets by powers of two, so that a few seconds between two old replicas make no difference.
 fn bucket(since: Time, now: Time) -> i64 {
     match now.since(since).as_nanos() {
         0 => -1,
@@ -129,7 +129,7 @@ mod tests {
         pods[0].ready_since = Some(at(start, 999));
         assert_eq!(first(&pods, now), 2, "more on the same node before ready for less time");
 
-        // The youngest has the smallest uid in the cases of age, so that the tie-break cannot stand in for them.
+        // In the cases about age the youngest has the smallest uid, so that the tie-break cannot give the same result.
         let mut pods = base();
         pods[0].ready_since = Some(at(start, 990));
         pods[1].restarts = 5;
@@ -164,9 +164,9 @@ mod tests {
     }
 
     proptest! {
-        /// `Less` is no order: of three replicas each can go before the next, in a circle. Sorting must bear it.
+        /// `Less` is not an order: it can be circular for three replicas. Sorting must cope with that.
         #[test]
-        fn many_that_became_ready_in_few_moments_can_be_sorted(
+        fn many_pods_that_became_ready_together_can_be_sorted(
             pods in proptest::collection::vec((0_u64..4, 0_u32..4, 0_u64..4), 200..250),
         ) {
             let now = at(Time::ZERO, 1000);

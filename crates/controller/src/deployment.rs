@@ -1,4 +1,4 @@
-//! Services: how many replicas they have, which start and which stop.
+//! Services: how many replicas they have, which ones start and which ones stop.
 
 use std::sync::Arc;
 
@@ -22,22 +22,22 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
     pub(crate) kind: ServiceKind,
-    /// Switched off in the values; it goes with its last replica.
+    /// Switched off in the values; removed with its last replica.
     pub(crate) is_off: bool,
-    /// What its replicas are started from; `None` until the parts that it leans on are there.
+    /// The template of its replicas; `None` until the parts that it depends on are available.
     pub(crate) template: Option<Arc<ServiceTemplate>>,
-    /// How many replicas there should be.
+    /// The desired number of replicas.
     pub(crate) desired: u32,
-    /// Stopped by hand: none runs, whatever is desired.
+    /// Stopped by hand: no replica runs, whatever number is desired.
     pub(crate) stopped: bool,
     /// The number was set by hand, and neither the autoscaler nor a balancer has changed it since.
     pub(crate) set_by_hand: bool,
-    /// The number of replicas that have no place.
+    /// The number of replicas without a place.
     pub(crate) without_place: u32,
     pub(crate) hpa: Option<Hpa>,
-    /// What a balancer last ordered.
+    /// A balancer's last orders.
     pub(crate) balanced: Option<Decided>,
-    /// Changes of the number that it has said it makes, and has not made yet.
+    /// Changes of the number that it has announced but not made yet.
     pub(crate) announced: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ impl Controller {
         done + service.without_place == service.effective()
     }
 
-    /// Recomputes what replicas are started from; returns which services have another template than before.
+    /// Recomputes the templates of replicas; returns the services whose template changed.
     pub(crate) fn change_service_templates(&mut self, values: &Values, backends: &Backends) -> Vec<Change> {
         let mut changes = Vec::new();
         for service in self.services.values_mut() {
@@ -152,7 +152,7 @@ impl Controller {
     /// Whether there was a place for one more.
     fn add_replica(&mut self, kind: ServiceKind, template: &Arc<ServiceTemplate>, now: Time) -> bool {
         let nodes = self.spec.as_ref().map_or(1, |spec| spec.nodes);
-        // The node with the fewest.
+        // The node with the fewest replicas.
         let node = (0..nodes).min_by_key(|node| {
             self.replicas(kind).filter(|one| one.is_active() && one.node == *node).count()
         });
@@ -184,7 +184,7 @@ impl Controller {
         self.services.insert(wanted.kind, service);
     }
 
-    /// Sets how many replicas there should be, by hand or as a balancer has just said that it does.
+    /// Sets the desired number of replicas, by hand or as a balancer has just announced.
     pub(crate) fn set_desired(&mut self, kind: ServiceKind, replicas: u32) -> u32 {
         let Some(service) = self.services.get_mut(&kind) else { return replicas };
         let from = std::mem::replace(&mut service.desired, replicas);
@@ -193,9 +193,9 @@ impl Controller {
             let place = service.announced.iter().position(|announced| *announced == ordered);
             service.set_by_hand = place.is_none();
             match place {
-                // The same change once more, later, is somebody else's.
+                // A later repetition of the same change comes from somebody else.
                 Some(place) => drop(service.announced.drain(..=place)),
-                // What was announced was for another number, and is not made any more.
+                // The announcement was about another number, and no longer applies.
                 None => service.announced.clear(),
             }
             self.event(EventKind::ReplicasSet { service: kind.name().to_owned(), from, to: replicas });
@@ -221,20 +221,20 @@ fn candidate(replica: &Instance, template: &ServiceTemplate) -> Candidate {
     }
 }
 
-/// A replica as the rollout sees it.
+/// The rollout's view of a replica.
 #[derive(Debug, Clone)]
 struct View {
-    /// Of the present template.
+    /// It has the current template.
     current: bool,
     candidate: Candidate,
 }
 
-/// What has to be done.
+/// The necessary steps.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Plan {
     /// How many replicas of the current template to start.
     start: u32,
-    /// Drain these.
+    /// Which ones to drain.
     drain: Vec<u64>,
 }
 
@@ -256,7 +256,7 @@ fn plan(desired: u32, replicas: &[View], now: Time) -> Plan {
             ready -= usize::from(is_ready);
         }
     }
-    // Scaled down in the middle of a rollout, the surge stays what it is: those that start go first.
+    // After a scale-down during a rollout, the surge stays the same: starting replicas go first.
     let excess = current.len().saturating_sub(desired).max(left.saturating_sub(desired + 1));
     if excess > 0 {
         drain.extend(in_order(&current, now).into_iter().take(excess).map(|candidate| candidate.uid));

@@ -25,12 +25,12 @@ pub enum Effect {
         run: RunId,
         launch: Launch,
     },
-    /// Look once whether it is ready; answered by [`Input::Probed`](crate::Input::Probed).
+    /// Check once whether it is ready; answered by [`Input::Probed`](crate::Input::Probed).
     Probe {
         run: RunId,
         timeout: Duration,
     },
-    /// Ask it to end in order (SIGTERM).
+    /// Ask it to shut down cleanly (SIGTERM).
     Terminate {
         run: RunId,
     },
@@ -45,16 +45,16 @@ pub enum Effect {
         version: u64,
         clusters: Vec<Cluster>,
     },
-    /// Look at all replicas; answered by [`Input::Scraped`](crate::Input::Scraped).
+    /// Scrape all replicas; answered by [`Input::Scraped`](crate::Input::Scraped).
     Scrape,
-    /// Ask Prometheus; answered by [`Input::MetricsAnswered`](crate::Input::MetricsAnswered).
-    /// `prometheus`: its URL, if it is there.
+    /// Query Prometheus; answered by [`Input::MetricsAnswered`](crate::Input::MetricsAnswered).
+    /// `prometheus`: its URL, if it is available.
     AskMetrics {
         questions: Vec<Question>,
         prometheus: Option<String>,
         patience: Duration,
     },
-    /// Tell everybody.
+    /// Report an event.
     Emit(Fact),
     Reply {
         id: RequestId,
@@ -98,7 +98,7 @@ pub struct Cluster {
 pub struct Endpoint {
     pub replica: String,
     pub run: RunId,
-    /// Gets no new connections; those that it has go on.
+    /// Gets no new connections; existing ones continue.
     pub draining: bool,
 }
 
@@ -117,7 +117,7 @@ pub enum Reply {
     Applied(Applied),
     Down,
     Scaled(Scaled),
-    /// `run`: whose process it is.
+    /// `run`: the run of the process.
     Killed {
         run: RunId,
         killed: Killed,
@@ -137,7 +137,7 @@ pub enum Reply {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub error: TargetError,
-    /// The last lines of this one's output say more.
+    /// The last lines of its output explain more.
     pub output_of: Option<String>,
 }
 

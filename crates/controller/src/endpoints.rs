@@ -11,17 +11,17 @@ use crate::{
     instance::Instance,
 };
 
-/// After a failed write the next one is tried so much later.
+/// Delay between a failed write and the next attempt.
 const RETRY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Endpoints {
-    /// What was last handed out to be written.
+    /// The last version that was handed out for writing.
     clusters: Vec<Cluster>,
     version: u64,
     /// A write is under way.
     writing: bool,
-    /// What the gateways can know: the last version that was written.
+    /// The last version that was written, which is all that gateways can know.
     written: Vec<Cluster>,
     written_version: u64,
     /// When the last write failed, and why.
@@ -38,7 +38,7 @@ impl Endpoints {
         self.written_version
     }
 
-    /// Whether what should be written has been.
+    /// Whether the current version has been written.
     pub(crate) fn is_written(&self) -> bool {
         self.written_version == self.version
     }
@@ -53,14 +53,14 @@ impl Endpoints {
         self.failed.as_ref().filter(|_| !self.writing).map(|(at, _)| *at + RETRY)
     }
 
-    /// Why the gateways do not know the present replicas.
+    /// Why the gateways do not know the current replicas.
     pub(crate) fn problem(&self) -> Option<&str> {
         self.failed.as_ref().map(|(_, reason)| reason.as_str())
     }
 }
 
 impl Controller {
-    /// Has the endpoints written if they are others than before, or if the last write failed long enough ago.
+    /// Requests a write if the endpoints have changed, or if the last write failed long enough ago.
     pub(crate) fn settle_endpoints(&mut self, now: Time) {
         if self.spec.is_none() || self.endpoints.writing {
             return;
@@ -105,8 +105,8 @@ impl Controller {
         }
     }
 
-    /// Replicas that may get connections, and those that still have some, with the run and whether it gets no new ones:
-    /// it drains, or is inactive.
+    /// Replicas that may get connections, and those that still have some, with their run and whether it gets no new ones
+    /// because it drains or is inactive.
     fn endpoints_of(&self, kind: ServiceKind) -> impl Iterator<Item = (&Instance, RunId, bool)> {
         self.replicas(kind).filter_map(|one| {
             let draining = one.phase == ReplicaPhase::Draining;
@@ -125,7 +125,7 @@ impl Controller {
         self.services.keys().map(|kind| Cluster { service: *kind, endpoints: endpoints(*kind) }).collect()
     }
 
-    /// Whether [`clusters`](Self::clusters) are those that were last handed out. A run has one name.
+    /// Whether [`clusters`](Self::clusters) equal the ones that were last handed out. A run has one name.
     fn are_endpoints_present(&self) -> bool {
         let known = &self.endpoints.clusters;
         self.services.keys().eq(known.iter().map(|cluster| &cluster.service))
@@ -136,12 +136,12 @@ impl Controller {
     }
 }
 
-/// That a new service has no replicas yet is no news.
+/// A new service without replicas is not worth reporting.
 fn is_first_and_empty(cluster: &Cluster, before: &[Cluster]) -> bool {
     cluster.endpoints.is_empty() && !before.iter().any(|known| known.service == cluster.service)
 }
 
-/// `stays`: whether a run is ready; if it gets no new connections all the same, it is inactive and does not drain.
+/// `stays`: whether a run is ready; if it still gets no new connections, it is inactive and does not drain.
 fn changed(cluster: &Cluster, stays: impl Fn(RunId) -> bool) -> EventKind {
     let names = |draining: bool| {
         let some = cluster.endpoints.iter().filter(|endpoint| endpoint.draining == draining);

@@ -1,4 +1,4 @@
-//! What the controller reports, with its reasons as data; only [`Fact::into_event`] puts them in words.
+//! The controller's reports, with reasons as data; only [`Fact::into_event`] puts them into words.
 
 use std::{fmt, time::Duration};
 
@@ -42,7 +42,7 @@ pub enum Fact {
     Warning(Warning),
 }
 
-/// Something that people should know.
+/// Something that users should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
     PartUnready {
@@ -64,7 +64,7 @@ pub enum Warning {
         exit: Exit,
     },
     ChangeFailed(Trouble),
-    /// The number of replicas that have no place.
+    /// The number of replicas without a place.
     NoPlace {
         service: String,
         pending: u32,
@@ -98,18 +98,18 @@ pub enum Trouble {
     /// Not ready in time.
     Late {
         within: Duration,
-        /// Whose turn it is: what is not ready, or not yet replaced.
+        /// The instances that are not ready, or not replaced yet.
         waiting: Vec<String>,
-        /// Why the endpoints cannot be written, if that is so.
+        /// Why the endpoints cannot be written, if they cannot.
         endpoints: Option<String>,
     },
 }
 
 impl Trouble {
-    /// Whose output may say more.
+    /// The instance whose output may explain more.
     pub(crate) fn output_of(&self) -> Option<String> {
         match self {
-            // It was not even started, so it has said nothing.
+            // It was not even started, so it has no output.
             Self::Obstacle(_)
             | Self::NotUp { exit: Exit::NotStarted(_), .. }
             | Self::Late { endpoints: Some(_), .. } => None,
@@ -283,7 +283,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// A delay as said in a sentence.
+/// A delay as part of a sentence.
 struct When(Duration);
 
 impl fmt::Display for When {

@@ -19,21 +19,21 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Gateways {
     pub(crate) ordinals: Ordinals,
-    /// What the gateways of each port are started from.
+    /// The template of each port's gateways.
     templates: BTreeMap<Port, Listener>,
-    /// It was said that there is no place for one more.
+    /// The lack of a place for one more has been reported.
     crowded: bool,
 }
 
 #[derive(Debug, Clone)]
 struct Listener {
-    /// `gateway`, or `gateway-NAME` for all listeners but the first; the node comes behind.
+    /// `gateway`, or `gateway-NAME` for all listeners except the first; the node follows.
     name: String,
     template: Arc<GatewayTemplate>,
 }
 
 impl Gateways {
-    /// What the gateways of a port should be started from.
+    /// The current template of a port's gateways.
     pub(crate) fn template(&self, port: Port) -> Option<&Arc<GatewayTemplate>> {
         self.templates.get(&port).map(|listener| &listener.template)
     }
@@ -44,7 +44,7 @@ impl Gateways {
 }
 
 impl Controller {
-    /// Recomputes what gateways are started from; returns whether any is replaced.
+    /// Recomputes the gateways' templates; returns whether any gateway is replaced.
     pub(crate) fn change_gateway_templates(
         &mut self,
         values: &Values,
@@ -53,7 +53,7 @@ impl Controller {
         let programs = self.spec.as_ref().map(|spec| &spec.programs)?;
         let mut templates = BTreeMap::new();
         let mut replaced = false;
-        // The chart's first listener has the short name, whichever of them are switched on.
+        // The chart's first listener has the short name, whichever listeners are switched on.
         let first = values.gateway.listeners.first().map(port);
         for listener in values.listeners() {
             let is_first = first == Some(port(listener));
@@ -73,8 +73,8 @@ impl Controller {
         self.endpoints.is_written() && self.active_gateways().all(|(_, one)| self.is_done(one))
     }
 
-    /// Starts gateways where there is none, and drains those that are old or out of place: as with a DaemonSet that
-    /// surges, an old one that serves stays until its successor does, and one that never served goes at once.
+    /// Starts missing gateways, and drains outdated or misplaced ones. As with a DaemonSet that surges, an old one that
+    /// serves stays until its successor serves, and one that never served goes at once.
     pub(crate) fn settle_gateways(&mut self, now: Time) {
         let Some(nodes) = self.spec.as_ref().map(|spec| spec.nodes) else { return };
         let written = self.endpoints.written_version();

@@ -1,4 +1,5 @@
-//! `profiles` without a database: its replica keeps the data in memory, so there is only one, and the data end with it.
+//! `profiles` without a database: its replica keeps the data in memory, so there is only one, and the data are lost
+//! when it ends.
 
 use platform::{
     ServiceKind, TargetError,
@@ -7,7 +8,7 @@ use platform::{
 
 use crate::Controller;
 
-/// What `status` says of it.
+/// The remark in `status`.
 pub(crate) const REMARK: &str = "its data are in memory: for one replica only, and lost when it ends";
 
 impl Controller {
@@ -17,7 +18,7 @@ impl Controller {
             && self.spec.as_ref().is_some_and(|spec| spec.values.profiles_are_in_memory())
     }
 
-    /// Refuses values by which there would be several replicas, each with data of its own.
+    /// Refuses values with several replicas, each of which would have its own data.
     pub(crate) fn check_memory(&self, values: &Values) -> Result<(), TargetError> {
         let name = ServiceKind::Profiles.name();
         let Some(profiles) =
@@ -27,7 +28,7 @@ impl Controller {
         };
         let by_values =
             |service: &Service| service.autoscaled().map_or(service.initial_replicas(), |[_, max]| max);
-        // A number that was set by hand stays, unless the values change theirs.
+        // A number that was set by hand stays unless the values change the number.
         let before = self.spec.as_ref().and_then(|spec| spec.values.service(name));
         let stays = before.is_some_and(|before| before.enabled && before.replicas == profiles.replicas);
         let present =

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::Time;
 
-/// One start of one thing: a process, or an embedded part. Never used again.
+/// One start of a process or an embedded part. Never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u64);
 
@@ -31,9 +31,9 @@ pub enum Input {
         id: RequestId,
         request: Request,
     },
-    /// The client that asked for the bring-up is gone: a platform that is not up yet is taken down again.
+    /// The client that requested the bring-up is gone: a platform that is not up yet is taken down again.
     Abandoned,
-    /// Somebody asked the whole program to end.
+    /// The whole program was asked to end.
     Interrupted,
     /// The outcome of [`Effect::Start`](crate::Effect::Start).
     Started {
@@ -45,12 +45,12 @@ pub enum Input {
         run: RunId,
         result: Result<Probed, ProbeFailure>,
     },
-    /// A gateway has taken over this version of the endpoints.
+    /// A gateway has applied this version of the endpoints.
     CaughtUp {
         run: RunId,
         version: u64,
     },
-    /// The one end of every run that was started.
+    /// The end of a run; comes exactly once per started run.
     Ended {
         run: RunId,
         exit: Exit,
@@ -74,7 +74,7 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// Bring the platform to the state that the values describe.
+    /// Bring the platform into the state that the values describe.
     Apply(Box<Apply>),
     Teardown {
         grace: bool,
@@ -83,8 +83,8 @@ pub enum Request {
         service: String,
         replicas: u32,
     },
-    /// `loads`: how loaded replicas are at this moment, for subjects such as `tcp/fullest`; a replica without a load
-    /// here counts as it was last scraped.
+    /// `loads`: the replicas' current loads, for subjects such as `tcp/fullest`; a replica without one counts with its
+    /// last scrape.
     Kill {
         what: Subject,
         restart: bool,
@@ -122,26 +122,25 @@ pub enum Request {
 pub struct Apply {
     pub values: Arc<Values>,
     pub nodes: u32,
-    /// The programs that were found for what the values ask for: what tells one installation from another (path and
-    /// version), by name.
+    /// The programs found for the values, by name: the path and version, which distinguish installations.
     pub programs: BTreeMap<String, String>,
-    /// Why the ground for the change could not be prepared (a taken port, a missing program): the change fails.
+    /// Why the prerequisites of the change are not met (a taken port, a missing program): the change fails.
     pub obstacle: Option<String>,
 }
 
 /// Something runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// Where others reach it: `host:port` or a URL. Parts only.
+    /// Its address for others: `host:port` or a URL. Parts only.
     pub address: Option<String>,
-    /// What it is made of and where it is, in words. Parts and gateways only.
+    /// Its program and location, in words. Parts and gateways only.
     pub detail: String,
 }
 
 /// A probe succeeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probed {
-    /// What the server calls itself, if it says so.
+    /// The server's name for itself, if it reports one.
     pub server_id: Option<Uuid>,
 }
 
@@ -165,22 +164,22 @@ pub enum ProbeFailure {
 pub enum Exit {
     Code(i32),
     Signal(i32),
-    /// It was never started.
+    /// It did not start.
     NotStarted(String),
-    /// Nobody could find out.
+    /// Its end could not be observed.
     Lost(String),
     /// Neither code nor signal: an embedded part.
     Stopped,
 }
 
-/// What was scraped of one run.
+/// One run's scraped values.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// Established connections; `None`: nothing connects to it.
     pub connections: Option<u64>,
-    /// Packets that it has received so far by its own count, and when it said so.
+    /// The number of packets that it reports to have received so far, and when it reported that.
     pub packets: Option<(Time, u64)>,
-    /// Sessions that it has by its own count.
+    /// The number of sessions that it reports.
     #[serde(default)]
     pub sessions: Option<u64>,
     /// CPU time used so far and resident bytes; `None`: the process is gone.

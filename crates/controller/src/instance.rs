@@ -1,4 +1,4 @@
-//! One thing that is started, told to end, and ends: a replica of a service, a gateway, or a part.
+//! An instance: a replica of a service, a gateway, or a part.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,19 +17,18 @@ use crate::{
     template::{ServiceTemplate, Source, Template},
 };
 
-/// What a part's or gateway's readiness is asked by.
+/// The readiness probe of parts and gateways.
 const PART_PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(10));
 const GATEWAY_PROBE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(1));
 /// This many consecutive failures make a ready instance unready.
 const FAILURES: u32 = 3;
 
-/// From SIGTERM to SIGKILL: Kafka and Elasticsearch write down what they have.
+/// From SIGTERM to SIGKILL: Kafka and Elasticsearch flush their data.
 const PART_GRACE: Duration = Duration::from_secs(10);
-/// A gateway that drains keeps its connections for as long as its own `DRAIN_TIMEOUT` says; this is for one that does
-/// not end then.
+/// A draining gateway keeps its connections for its own `DRAIN_TIMEOUT`; this is for one that does not end then.
 const GATEWAY_GRACE: Duration = Duration::from_secs(90);
 
-/// What an instance is one of. The order is that in which things come up.
+/// The kind of an instance, in the order of the bring-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Workload {
     Part(PartKind),
@@ -52,7 +51,7 @@ impl Port {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Instance {
-    /// Never used again; grows with time.
+    /// Never reused; grows with time.
     pub(crate) uid: u64,
     pub(crate) workload: Workload,
     pub(crate) name: Arc<str>,
@@ -61,37 +60,37 @@ pub(crate) struct Instance {
     pub(crate) template: Template,
     pub(crate) created: Time,
     pub(crate) phase: ReplicaPhase,
-    /// When it came into this phase.
+    /// When it entered this phase.
     pub(crate) since: Time,
     pub(crate) run: Option<Run>,
     pub(crate) restarts: u32,
     pub(crate) backoff: BackOff,
-    /// When the back-off is over.
+    /// When the back-off ends.
     pub(crate) restart_at: Option<Time>,
     /// When it was told to end.
     pub(crate) draining_since: Option<Time>,
-    /// When the grace period is over.
+    /// When the grace period ends.
     pub(crate) kill_at: Option<Time>,
-    /// The grace period ran out.
+    /// The grace period is over.
     pub(crate) forced: bool,
-    /// Not started again after its death.
+    /// It is not started again after its death.
     pub(crate) stay_dead: bool,
-    /// Whether it takes new connections; a new process of it does as the one before did.
+    /// Whether it takes new connections; its next process keeps this setting.
     pub(crate) traffic: Traffic,
-    /// What was set for this one; `None`: the template's.
+    /// Set for this replica; `None`: the template's.
     pub(crate) deletion_cost: Option<i32>,
-    /// What the server calls itself.
+    /// The server's name for itself.
     pub(crate) server_id: Option<Uuid>,
-    /// The version of the endpoints that a gateway has taken over.
+    /// The version of the endpoints that a gateway has applied.
     pub(crate) endpoints_version: u64,
-    /// What it is made of, in words, as of its last start.
+    /// Its description, as of its last start.
     pub(crate) detail: String,
-    /// Where others reach it, as of its last start.
+    /// Its address for others, as of its last start.
     pub(crate) address: Option<String>,
     pub(crate) series: Series,
 }
 
-/// The present run of an instance.
+/// The current run of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct Run {
     pub(crate) id: RunId,
@@ -112,7 +111,7 @@ impl Instance {
         self.deletion_cost.unwrap_or_else(|| template.deletion_cost())
     }
 
-    /// Whether it counts: it was not told to end.
+    /// Whether it counts: it has not been told to end.
     pub(crate) fn is_active(&self) -> bool {
         self.draining_since.is_none()
     }
@@ -152,14 +151,14 @@ impl Instance {
         }
     }
 
-    /// When something is due for it, if nothing else happens.
+    /// When something is due for it if nothing else happens.
     pub(crate) fn next_due(&self) -> Option<Time> {
         let probe = self.run.as_ref().and_then(|run| run.prober.next_due());
         earlier(probe, earlier(self.restart_at, self.kill_at))
     }
 }
 
-/// The one of two times that comes first, if there is any.
+/// The earlier of two times, if there is any.
 pub(crate) fn earlier(a: Option<Time>, b: Option<Time>) -> Option<Time> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -2,8 +2,8 @@
 
 use crate::instance::Instance;
 
-/// There are dozens, each step looks at all of them several times, and few come or go: so they lie side by side,
-/// in the order of their uids, which only grow.
+/// There are dozens, each step visits all of them several times, and few are added or removed: so they are stored in a
+/// vector, in the order of their uids, which only grow.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Instances(Vec<Instance>);
 
@@ -24,7 +24,7 @@ impl Instances {
         self.place(uid).map(|place| &mut self.0[place])
     }
 
-    /// Adds one with a uid above all before.
+    /// Adds one whose uid is above all others.
     pub(crate) fn push(&mut self, instance: Instance) {
         debug_assert!(self.0.last().is_none_or(|last| last.uid < instance.uid), "uids grow");
         self.0.push(instance);

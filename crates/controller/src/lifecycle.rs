@@ -1,4 +1,4 @@
-//! The one life of everything that is started: starting, ready, unready, draining, dead and waiting, gone.
+//! The life cycle of every instance: starting, ready, unready, draining, dead and waiting, gone.
 //!
 //! ```text
 //!   create ─► starting ─► ready ◄─► unready          end ─► draining ─► gone
@@ -7,9 +7,8 @@
 //!                                          stopped      (when it must stay dead)
 //! ```
 //!
-//! A run ends exactly once: by [`Input::Ended`](crate::Input::Ended), or by an error as its
-//! [`Input::Started`](crate::Input::Started). Answers about other runs than the present one come too late and count for
-//! nothing.
+//! A run ends exactly once: with [`Input::Ended`](crate::Input::Ended), or with an error as its
+//! [`Input::Started`](crate::Input::Started). Answers about runs other than the current one are late and are ignored.
 
 use std::{sync::Arc, time::Duration};
 
@@ -32,11 +31,11 @@ use crate::{
     time::milliseconds,
 };
 
-/// A gateway that could not even be started is tried again no sooner than this.
+/// Minimum delay before retrying a gateway that could not even be started.
 const GATEWAY_RETRY_MIN: Duration = Duration::from_secs(1);
 
 impl Controller {
-    /// Makes a new instance and starts it.
+    /// Creates an instance and starts it.
     pub(crate) fn create(
         &mut self,
         workload: Workload,
@@ -123,7 +122,7 @@ impl Controller {
     pub(crate) fn started(&mut self, run: RunId, result: Result<Started, String>, now: Time) {
         let Some(instance) = self.running(run) else { return };
         let uid = instance.uid;
-        // Heard twice, it counts once.
+        // A repeated report counts once.
         if instance.run.as_mut().is_none_or(|run| std::mem::replace(&mut run.started, true)) {
             return;
         }
@@ -162,7 +161,7 @@ impl Controller {
         run.ready_since = Some(now);
         let after = now.since(run.began);
         instance.server_id = probed.server_id;
-        // One that drains stays what it is, and so does everything once it is to be killed.
+        // A draining instance stays draining, and nothing changes once it is to be killed.
         if !instance.is_active() || self.stopping.is_some() {
             return;
         }
@@ -185,7 +184,7 @@ impl Controller {
 
     fn became_unready(&mut self, uid: u64, failure: ProbeFailure, now: Time) {
         let Some(instance) = self.instances.get_mut(uid) else { return };
-        // While it drains it says that it is not ready, as it should.
+        // A draining instance is expected to report that it is not ready.
         if !instance.is_ready() {
             return;
         }
@@ -205,7 +204,7 @@ impl Controller {
         self.dirty();
     }
 
-    /// Tells an instance to end, within its grace period; what does not run is gone at once.
+    /// Tells an instance to end, within its grace period; one that does not run is gone at once.
     pub(crate) fn end(&mut self, uid: u64, now: Time) {
         let Some(instance) = self.instances.get_mut(uid).filter(|one| one.is_active()) else { return };
         instance.draining_since = Some(now);
@@ -230,7 +229,7 @@ impl Controller {
         self.dirty();
     }
 
-    /// The one end of a run.
+    /// A run has ended.
     pub(crate) fn ended(&mut self, run: RunId, exit: &Exit, now: Time) {
         let Some(instance) = self.running(run) else { return };
         let uid = instance.uid;
@@ -276,7 +275,7 @@ impl Controller {
         self.dirty();
     }
 
-    /// It died without having been told to.
+    /// It died without having been told to end.
     fn crashed(&mut self, uid: u64, exit: &Exit, ran: Duration, now: Time) {
         let (came_up, waits) = (self.came_up, self.somebody_waits());
         let is_current = self.instances.get(uid).is_some_and(|one| self.is_current(one));
@@ -284,7 +283,7 @@ impl Controller {
         let was_ready = matches!(instance.phase, ReplicaPhase::Ready | ReplicaPhase::Unready);
         let first = instance.restarts == 0;
         let name = instance.name.to_string();
-        // A bring-up fails with the first replica that does: nothing is started again.
+        // A bring-up fails with the first replica that dies: nothing is restarted.
         let is_end = waits && !came_up && matches!(instance.workload, Workload::Service(_));
         let restart_in = (!instance.stay_dead && !is_end).then(|| {
             let delay = instance.backoff.next(ran);
@@ -296,7 +295,7 @@ impl Controller {
         instance.restart_at = restart_in.map(|delay| now + delay);
         let phase = if restart_in.is_some() { ReplicaPhase::BackOff } else { ReplicaPhase::Stopped };
         instance.enter(phase, now);
-        // What dies right after its start would do so again: a client that waits for it is told.
+        // An instance that dies right after its start would do so again: the waiting client gets an error.
         let (fact, fails_change) = match instance.workload {
             Workload::Service(service) => {
                 let (service, pod) = (service.name().to_owned(), name.clone());
@@ -329,7 +328,7 @@ impl Controller {
         }
     }
 
-    /// Does what is due for one instance now.
+    /// Does everything that is due for one instance now.
     pub(crate) fn fire_instance(&mut self, uid: u64, now: Time) {
         let Some(instance) = self.instances.get_mut(uid) else { return };
         let is_over = |at: Option<Time>| at.is_some_and(|at| at <= now);
@@ -357,7 +356,7 @@ impl Controller {
         }
     }
 
-    /// Starts a dead instance in its place, from what its successors would be started from.
+    /// Restarts a dead instance in its place, from the current template.
     pub(crate) fn restart(&mut self, uid: u64, now: Time) {
         let Some(instance) = self.instances.get(uid) else { return };
         let template = match instance.workload {
@@ -391,7 +390,7 @@ impl Controller {
     }
 }
 
-/// The event of a replica, with what all of them have.
+/// An event of a replica, with the common fields.
 fn pod_ready(service: ServiceKind, pod: &str, after: Duration) -> EventKind {
     EventKind::PodReady {
         service: service.name().to_owned(),

@@ -1,6 +1,6 @@
-//! What things are called.
+//! Names of instances.
 
-/// A node, as the values count them.
+/// A node's name; the values only count nodes.
 pub(crate) fn node_name(node: u32) -> String {
     format!("node-{node}")
 }

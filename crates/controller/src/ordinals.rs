@@ -1,18 +1,18 @@
-//! Which number a new replica gets: the lowest that is neither in use nor at rest.
+//! The number of a new replica: the lowest that is neither in use nor at rest.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::Time;
 
-/// How long the ordinal of a replica that went away is not given to another, since its address comes with it:
-/// connections in TIME-WAIT, clients and graphs would take one for the other.
+/// How long the ordinal of a removed replica is not reused, since its address comes with it: connections in TIME-WAIT,
+/// clients and graphs would confuse the two.
 const REST: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Ordinals {
     /// How many there are.
     count: u16,
-    /// `None`: in use; otherwise when it was given back.
+    /// `None`: in use; otherwise when it was returned.
     taken: BTreeMap<u16, Option<Time>>,
 }
 
@@ -21,7 +21,7 @@ impl Ordinals {
         Self { count, taken: BTreeMap::new() }
     }
 
-    /// `None`: every ordinal is in use. When all free ones are at rest, the one that rested longest serves.
+    /// `None`: every ordinal is in use. If all free ones are at rest, takes the one that has rested longest.
     pub(crate) fn take(&mut self, now: Time) -> Option<u16> {
         self.taken.retain(|_, released| released.is_none_or(|at| now.since(at) < REST));
         let free = (0..self.count).find(|ordinal| !self.taken.contains_key(ordinal));
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_free_ones_are_at_rest_the_longest_rested_serves() {
+    fn the_longest_rested_ordinal_is_used_when_all_rest() {
         let mut ordinals = Ordinals::new(12);
         for expected in 0..12 {
             assert_eq!(ordinals.take(seconds(0)), Some(expected));

@@ -1,8 +1,8 @@
 //! The backends that services depend on: embedded, real servers that the platform starts, or existing ones.
 //!
-//! At bring-up a part comes up before the services that depend on it; a part that dies later holds nothing up. When its template
-//! changes, the new part is started beside the old one and takes over when it is ready, except where both need the same address; if
-//! the new one does not come up, the old one keeps running.
+//! At bring-up a part comes up before the services that depend on it; a part that dies later delays nothing. When its
+//! template changes, the new part is started beside the old one and takes over when it is ready, except where both need
+//! the same address; if the new one does not come up, the old one keeps running.
 
 use std::sync::Arc;
 
@@ -19,13 +19,13 @@ use crate::{
     template::{Backends, Kafka, PartTemplate, Source, Template, same},
 };
 
-/// What the values say of a part.
+/// A part's configuration in the values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
     Off,
-    /// Somebody else's, at this address.
+    /// An existing server, at this address.
     Given(String),
-    /// Ours, started from this.
+    /// Our own, started from this template.
     Own(Arc<PartTemplate>),
 }
 
@@ -34,10 +34,10 @@ pub(crate) struct Part {
     pub(crate) wanted: Wanted,
     /// Stopped by hand.
     pub(crate) stopped: bool,
-    /// What leans on it waits until it is ready; after the first time, or when the change that wanted it has failed,
-    /// nothing does.
+    /// Whether services wait for it until it is ready: only the first time, and not after the change that required it
+    /// has failed.
     pub(crate) awaited: bool,
-    /// Where clients find it. It stays while the part is down, since it comes back there.
+    /// Its address for clients. It is kept while the part is down, since the part comes back there.
     pub(crate) address: Option<String>,
 }
 
@@ -51,7 +51,7 @@ impl Part {
         Self { wanted, stopped: false, awaited, address }
     }
 
-    /// Goes over to what other values say; returns whether that is something else.
+    /// Adopts other values; returns whether they differ.
     pub(crate) fn change(&mut self, wanted: Wanted) -> bool {
         let same = match (&self.wanted, &wanted) {
             (Wanted::Own(a), Wanted::Own(b)) => same(a, b),
@@ -61,14 +61,14 @@ impl Part {
             return false;
         }
         let new = Self::new(wanted);
-        // Until the new one is ready clients find the old one.
+        // Until the new one is ready, clients use the old one.
         let address = if new.awaited { self.address.take() } else { new.address };
         *self = Self { address, ..new };
         true
     }
 }
 
-/// What `values` want of each part.
+/// Each part's configuration in `values`.
 pub(crate) fn wanted(
     kind: PartKind,
     values: &Values,
@@ -88,7 +88,7 @@ pub(crate) fn wanted(
         // There is no embedded one.
         PartKind::Prometheus => (values.prometheus.enabled, values.prometheus.url.clone(), true, None),
         PartKind::Redis => (values.has_redis(), values.redis.address.clone(), values.redis.real, None),
-        // There is no embedded one. What is given is one part, what is ours one for each member.
+        // There is no embedded one. A given one is one part, our own has one for each member.
         PartKind::Etcd => {
             let given = values.etcd.endpoints.clone();
             (values.etcd.enabled && given.is_some(), given, true, None)
@@ -117,7 +117,7 @@ fn port_of(values: &Values, kind: ServiceKind) -> Option<u16> {
     values.listeners().find(|one| one.service == kind.name()).map(|one| one.port)
 }
 
-/// Whether the two cannot run at the same time: they have the same address and the same files.
+/// Whether the two cannot run at the same time because they share an address and files.
 fn conflict(a: &PartTemplate, b: &PartTemplate) -> bool {
     std::mem::discriminant(&a.source) == std::mem::discriminant(&b.source) && a.port == b.port
 }
@@ -130,12 +130,12 @@ fn template(instance: &Instance) -> Option<&Arc<PartTemplate>> {
 }
 
 impl Controller {
-    /// Whether nothing has to wait for a part: all that there should be were ready once or given up.
+    /// Whether nothing has to wait for a part: all desired ones were ready once or have been given up.
     pub(crate) fn parts_came_up(&self) -> bool {
         self.parts.values().all(|part| !part.awaited || part.stopped)
     }
 
-    /// Starts the parts that there should be, and ends those that there should not be.
+    /// Starts missing parts, and ends superfluous ones.
     pub(crate) fn settle_parts(&mut self, now: Time) {
         for kind in PartKind::ALL {
             let Some(part) = self.parts.get(&kind) else { continue };
@@ -173,7 +173,7 @@ impl Controller {
         }
     }
 
-    /// A part answers: clients find it where it is.
+    /// A part answers: clients get its address.
     pub(crate) fn part_ready(&mut self, kind: PartKind, uid: u64, now: Time) {
         let Some(instance) = self.instances.get(uid) else { return };
         let Some(part) = self.parts.get_mut(&kind) else { return };
@@ -192,8 +192,8 @@ impl Controller {
         self.tell(Fact::PartReady { part: kind.name().to_owned(), detail: instance.detail.clone(), after });
     }
 
-    /// A change has failed: what can run without the parts that it wanted does, and where an old part still works, it
-    /// stays.
+    /// A change has failed: services run without the parts that it required if they can, and old parts that still work
+    /// stay.
     pub(crate) fn await_no_parts(&mut self, now: Time) {
         for kind in PartKind::ALL {
             let Some(part) = self.parts.get_mut(&kind).filter(|part| part.awaited) else { continue };
@@ -213,7 +213,7 @@ impl Controller {
         }
     }
 
-    /// Where services find their backends.
+    /// The services' backends.
     pub(crate) fn backends(&self, values: &Values) -> Backends {
         let address = |kind| self.parts.get(&kind).and_then(|part| part.address.clone());
         Backends {

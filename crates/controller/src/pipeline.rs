@@ -19,18 +19,18 @@ const PATIENCE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Pipeline {
     next_scrape: Time,
     next_sync: Time,
-    /// A scrape is under way.
+    /// A scrape is in progress.
     scraping: bool,
     /// A sync waits for Prometheus' answers.
     asking: bool,
-    /// Whom the last sync asked.
+    /// The Prometheus that the last sync queried.
     asked: Option<String>,
-    /// What that Prometheus could not say, by service and metric: told once.
+    /// The values that it could not provide, by service and metric: each is reported once.
     failing: BTreeMap<(String, String), String>,
     pub(crate) counts: Counts,
 }
 
-/// What happened since the platform came up.
+/// Counts since the platform came up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub scrapes: u64,
@@ -56,14 +56,14 @@ impl Controller {
         (self.came_up && self.stopping.is_none()).then_some(self.pipeline.next_sync)
     }
 
-    /// The pipeline starts to count when there is something to see.
+    /// Starts the intervals once there is something to scrape.
     pub(crate) fn begin_pipeline(&mut self, now: Time) {
         let Some(spec) = &self.spec else { return };
         self.pipeline.next_scrape = now + spec.values.metrics.scrape_interval;
         self.pipeline.next_sync = now + spec.values.metrics.sync_period;
     }
 
-    /// Goes over to other intervals.
+    /// Switches to other intervals.
     pub(crate) fn change_pipeline(&mut self, now: Time) {
         let Some(spec) = &self.spec else { return };
         let metrics = spec.values.metrics.clone();
@@ -87,7 +87,7 @@ impl Controller {
             return;
         }
         self.pipeline.counts.scrapes += 1;
-        // After a pause of the whole machine scrapes are not made up for.
+        // After a pause of the whole machine, missed scrapes are not made up for.
         self.pipeline.next_scrape = self.pipeline.next_scrape.max(now);
         let by_run: BTreeMap<RunId, Sample> = samples.iter().copied().collect();
         for instance in self.instances.iter_mut() {
@@ -119,7 +119,7 @@ impl Controller {
         }
     }
 
-    /// A sync is due: syncs every autoscaler, at once or when Prometheus has answered.
+    /// A sync is due: syncs every autoscaler, at once or after Prometheus' answers.
     pub(crate) fn sync(&mut self, now: Time) {
         let Some(spec) = &self.spec else { return };
         let period = spec.values.metrics.sync_period;
@@ -132,7 +132,7 @@ impl Controller {
         self.pipeline.asking = true;
         let questions = self.questions();
         let prometheus = self.parts.get(&PartKind::Prometheus).and_then(|part| part.address.clone());
-        // Another one has its own failures; one that has no address for a moment is no other.
+        // A different one has its own failures; one that briefly has no address is still the same.
         if prometheus.is_some() && self.pipeline.asked != prometheus {
             self.pipeline.failing.clear();
             self.pipeline.asked.clone_from(&prometheus);
@@ -141,7 +141,7 @@ impl Controller {
         self.effect(Effect::AskMetrics { questions, prometheus, patience });
     }
 
-    /// All replicas are asked for, those that drain included: the adapter lists pods by selector.
+    /// Asks for all replicas, including draining ones: the adapter lists pods by selector.
     fn questions(&self) -> Vec<Question> {
         let mut questions = Vec::new();
         for (kind, service) in &self.services {
@@ -173,7 +173,7 @@ impl Controller {
                     }
                     self.pipeline.failing.insert(of, reason.clone());
                 }
-                // A metric that is not asked for any more has not come back.
+                // A metric that is no longer requested has not come back.
                 Ok(_) if before.contains_key(&of) => {
                     self.tell(Fact::Warning(Warning::MetricAvailable { service, metric }));
                 }
@@ -183,7 +183,7 @@ impl Controller {
         self.sync_with(Some(answers), now);
     }
 
-    /// Syncs every autoscaler once. `answers`: Prometheus', if custom metrics come from there.
+    /// Syncs every autoscaler once. `answers`: from Prometheus, if custom metrics come from there.
     fn sync_with(&mut self, answers: Option<&[MetricAnswer]>, now: Time) {
         self.pipeline.counts.syncs += 1;
         let clock = Clock { began_unix_ms: self.began.as_millisecond() };
@@ -212,7 +212,7 @@ impl Controller {
 /// One value of a replica, in milli-units.
 type Value = fn(&Instance) -> Option<i64>;
 
-/// The metrics that every scrape reports.
+/// The metrics that are reported for every scrape.
 const SCRAPED: [(&str, Value); 6] = [
     ("tcp_state_established", |one| one.series.connections().map(thousand)),
     ("udp_packets_received", |one| {
@@ -224,7 +224,7 @@ const SCRAPED: [(&str, Value); 6] = [
     ("memory", |one| one.series.memory_bytes.map(thousand)),
 ];
 
-/// What a replica says of its sessions, if that is what its service calls them.
+/// The number of sessions that a replica reports, if its service has sessions.
 fn of_sessions(one: &Instance, metric: PodsMetric) -> Option<i64> {
     let Workload::Service(kind) = one.workload else { return None };
     one.series.sessions().filter(|_| kind.row().metric == Some(metric)).map(thousand)

@@ -11,7 +11,7 @@ use crate::Time;
 const FAST: Duration = Duration::from_millis(10);
 const FAST_FOR: Duration = Duration::from_secs(5);
 
-/// How often something is probed, and how many consecutive answers count.
+/// The interval of probes, and how many consecutive answers change the readiness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ProbeSettings {
     pub(crate) period: Duration,
@@ -31,7 +31,7 @@ impl From<&Probe> for ProbeSettings {
     }
 }
 
-/// The probes of one run.
+/// One run's probes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Prober {
     began: Time,
@@ -41,18 +41,18 @@ pub(crate) struct Prober {
     failures: u32,
 }
 
-/// What comes next.
+/// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Nothing: it has not begun.
+    /// None: it has not begun.
     Idle,
     /// A probe, at this time.
     Probe(Time),
-    /// The answer to the probe that is under way.
+    /// The answer to the outstanding probe.
     Answer,
 }
 
-/// What an answer changed.
+/// The change caused by an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum News {
     Ready,
@@ -60,7 +60,7 @@ pub(crate) enum News {
 }
 
 impl Prober {
-    /// One that does not probe before [`begin`](Self::begin).
+    /// A prober that is idle until [`begin`](Self::begin).
     pub(crate) fn idle(began: Time) -> Self {
         Self { began, next: Next::Idle, ready: false, successes: 0, failures: 0 }
     }
@@ -77,7 +77,7 @@ impl Prober {
         }
     }
 
-    /// Whether to probe now; then the next one waits for the answer.
+    /// Whether to probe now; if so, the next probe waits for the answer.
     pub(crate) fn is_due(&mut self, now: Time) -> bool {
         let due = self.next_due().is_some_and(|at| at <= now);
         if due {
@@ -86,8 +86,8 @@ impl Prober {
         due
     }
 
-    /// Counts an answer and says what it changed. As in Kubernetes, this many consecutive successes make it ready, and this
-    /// many failures in a row unready. An answer that nothing waits for, such as one that comes twice, does not count.
+    /// Counts an answer and returns the change. As in Kubernetes, a threshold of consecutive successes makes it ready,
+    /// and one of consecutive failures unready. An unexpected answer, such as a repeated one, does not count.
     pub(crate) fn answered(&mut self, success: bool, settings: ProbeSettings, now: Time) -> Option<News> {
         if self.next != Next::Answer {
             return None;
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_answers_in_a_row_change_it() {
+    fn a_threshold_of_answers_in_a_row_changes_readiness() {
         let mut prober = Prober::idle(Time::ZERO);
         prober.begin(Time::ZERO);
         let mut answer = |success, at| {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn one_probe_at_a_time_and_often_while_it_starts() {
+    fn probes_do_not_overlap_and_are_frequent_during_the_start() {
         let mut prober = Prober::idle(Time::ZERO);
         assert!(!prober.is_due(seconds(1)), "it has not begun");
         prober.begin(seconds(1));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_comes_twice_counts_once() {
+    fn a_repeated_answer_counts_once() {
         let mut prober = Prober::idle(Time::ZERO);
         assert_eq!(prober.answered(true, SETTINGS, seconds(0)), None, "nothing was asked");
         assert_eq!(prober.next_due(), None);

@@ -1,6 +1,6 @@
 //! A recorded run: the controller's inputs and effects, one JSON object per line.
 //!
-//! The first line identifies the recording; every further one is a step:
+//! The first line identifies the recording; every other line is a step:
 //! `{"now": nanoseconds, "input": …, "effects": ["debug text", …]}`. Formats lines and reads them; writes no files.
 
 use jiff::Timestamp;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Capacity, Controller, Effect, Input, Time};
 
-/// The first line: what [`Controller::new`] was given.
+/// The first line: the arguments of [`Controller::new`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Header {
@@ -18,24 +18,24 @@ pub struct Header {
     pub capacity: Capacity,
 }
 
-/// One step, as it is read again.
+/// One step, as read from a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recorded {
     pub now: Time,
     pub input: Input,
-    /// As `{:?}` writes each of them.
+    /// Each as formatted by `{:?}`.
     pub effects: Vec<String>,
 }
 
-/// A step that is about to be recorded. Begun before [`Controller::step`], which takes the input.
+/// A step to record. Begins before [`Controller::step`], which consumes the input.
 #[derive(Debug)]
 pub struct Recording {
     line: String,
 }
 
 impl Header {
-    /// The controller at the beginning of the recording.
+    /// The controller at the start of the recording.
     pub fn controller(&self) -> Controller {
         Controller::new(&self.platform, &self.target, self.began, self.capacity)
     }
@@ -61,7 +61,7 @@ impl Recording {
 }
 
 impl Recorded {
-    /// Takes the step again; an error if its effects differ.
+    /// Repeats the step; an error if its effects differ.
     pub fn replay(self, controller: &mut Controller) -> Result<(), Difference> {
         let effects = texts(&controller.step(self.now, self.input));
         let same = effects.iter().zip(&self.effects).take_while(|(now, before)| now == before).count();
@@ -70,7 +70,7 @@ impl Recorded {
     }
 }
 
-/// The first effect of a step that is another than on record; `None`: there is none.
+/// A step's first effect that differs from the recording; `None`: there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     /// Counted from 1.

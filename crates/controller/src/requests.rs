@@ -1,4 +1,4 @@
-//! Clients' requests, apart from bringing the platform up and taking it down.
+//! Clients' requests, except for bringing the platform up and taking it down.
 
 use platform::{
     PartKind, ServiceKind, TargetError,
@@ -14,14 +14,14 @@ use crate::{
     parts::Wanted,
 };
 
-/// What the command line calls gateways.
+/// The command line's name for gateways.
 const GATEWAY: &str = "gateway";
 
 pub(crate) type Answer = Result<Reply, TargetError>;
-/// How loaded runs are at this moment.
+/// The current loads of runs.
 type Loads = [(RunId, u64)];
 
-/// What a name stands for.
+/// The meaning of a name.
 enum Named {
     Service(ServiceKind),
     Part(PartKind),
@@ -172,8 +172,8 @@ impl Controller {
         Ok(Reply::Started(Started { name, was_stopped }))
     }
 
-    /// Lets replicas that were killed for good start again, even those whose end is still to come; returns whether
-    /// there were any.
+    /// Lets replicas that were killed for good start again, even those that have not ended yet; returns whether there
+    /// were any.
     fn revive(&mut self, kind: ServiceKind, only: Option<u64>) -> bool {
         let mut revived = false;
         for one in self.instances.iter_mut().filter(|one| one.is_of(Workload::Service(kind))) {
@@ -210,7 +210,7 @@ impl Controller {
         runs.then_some(()).ok_or_else(|| TargetError::NotRunning { platform: self.platform.clone() })
     }
 
-    /// A service, even one that was switched off and still has replicas that end.
+    /// A service, even one that was switched off and whose replicas are still ending.
     pub(crate) fn known_service(&self, name: &str) -> Result<ServiceKind, TargetError> {
         self.find_service(name, |_| true)
     }
@@ -232,7 +232,7 @@ impl Controller {
     /// The replica in question.
     pub(crate) fn pick(&self, kind: ServiceKind, pick: &Pick, loads: &Loads) -> Result<u64, TargetError> {
         let running = || self.replicas(kind).filter(|one| one.is_active() && one.run.is_some());
-        // Of equally loaded ones the oldest.
+        // The oldest of equally loaded ones.
         let loaded = |one: &&Instance| {
             let now = one.run.as_ref().and_then(|run| load(run.id, loads));
             let packets = one.series.packets_per_second().map(|packets| packets as u64);
@@ -285,7 +285,7 @@ impl Controller {
         })
     }
 
-    /// The process of a part that is one.
+    /// A part's process, if it has one.
     fn part_process(&self, kind: PartKind) -> Result<u64, TargetError> {
         let part = self.own_part(kind, "kill")?;
         if let Wanted::Own(template) = &part.wanted
@@ -304,7 +304,7 @@ impl Controller {
         processes.next().map(|one| one.uid).ok_or_else(none)
     }
 
-    /// A part that is the platform's own to start and stop.
+    /// A part that the platform starts and stops itself.
     fn own_part(&self, kind: PartKind, verb: &str) -> Result<&crate::parts::Part, TargetError> {
         let unsupported =
             |why: String| Err(TargetError::Unsupported { what: format!("{verb} {}", kind.name()), why });

@@ -47,7 +47,7 @@ impl Series {
         }
     }
 
-    /// Takes the sample of a run over.
+    /// Adds a run's sample.
     pub(crate) fn take(&mut self, now: Time, run: RunId, sample: &Sample) {
         if let Some((at, count)) = sample.packets {
             self.packets.push(at, count);
@@ -68,7 +68,7 @@ impl Series {
         self.cpu = Some((run, now, usage.cpu));
     }
 
-    /// There was nothing to scrape: no sample, as a container that does not run has none.
+    /// There was nothing to scrape: no sample, as for a container that does not run.
     pub(crate) fn miss(&mut self) {
         (self.connections, self.cpu, self.cpu_milli, self.memory_bytes) = (None, None, None, None);
         (self.packets_per_second, self.sessions) = (None, None);
@@ -79,22 +79,22 @@ impl Series {
         self.connections
     }
 
-    /// The most of the window; `None`: nothing was scraped within it.
+    /// The maximum of the window; `None`: nothing was scraped within it.
     pub(crate) fn connections_windowed(&mut self, now: Time) -> Option<u64> {
         self.windowed.max(now)
     }
 
-    /// What the service had counted at the last scrape that it answered.
+    /// The service's count at the last answered scrape.
     pub(crate) fn packets_received(&self) -> Option<u64> {
         self.packets.last()
     }
 
-    /// At the last scrape; `None`: the service does not count packets, or has been asked only once.
+    /// At the last scrape; `None`: the service does not count packets, or was scraped only once.
     pub(crate) fn packets_per_second(&self) -> Option<f64> {
         self.packets_per_second
     }
 
-    /// At this moment; `None`: as above, or nothing was scraped for the whole window.
+    /// Now; `None`: as above, or nothing was scraped for the whole window.
     pub(crate) fn packets_per_second_windowed(&mut self, now: Time) -> Option<f64> {
         self.packets.per_second(now)
     }
@@ -104,7 +104,7 @@ impl Series {
         self.sessions
     }
 
-    /// A custom metric in milli-units, as the pipeline has it: what was scraped, over the window.
+    /// A custom metric in milli-units, from the scrapes within the window.
     pub(crate) fn custom_metric(&mut self, name: &str, now: Time) -> Option<i64> {
         match PodsMetric::by_name(name)? {
             PodsMetric::Connections => self.connections_windowed(now).map(thousand),
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(series.cpu_milli, Some(CpuRate { milli: 200, at, window: Duration::from_secs(7) }));
         assert_eq!((series.connections(), series.connections_windowed(at)), (Some(3), Some(5)));
 
-        // While it is down there is no sample, and its next run has used nothing before.
+        // There is no sample while it is down, and its next run starts with no usage.
         series.miss();
         assert_eq!((series.connections(), series.cpu_milli, series.memory_bytes), (None, None, None));
         series.take(at, RunId(8), &sample(3, 2400));

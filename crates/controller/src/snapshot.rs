@@ -21,16 +21,16 @@ use crate::{
     template::{GatewayTemplate, PartTemplate, Source, Template},
 };
 
-/// Where things are, which only the one who starts them knows.
+/// Locations, which only the caller knows because it starts the processes.
 pub trait Places {
-    /// Where clients of a service connect, if it is exposed.
+    /// The address for clients of a service, if it is exposed.
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort>;
-    /// Where clients reach a service behind the port of another one, and below which path.
+    /// The address of a service behind another one's port, and its path there.
     fn route(&self, service: ServiceKind) -> Option<(HostPort, String)>;
     fn replica(&self, template: &ServiceTemplate, ordinal: u16, run: Option<RunId>) -> ReplicaPlace;
     fn gateway(&self, template: &GatewayTemplate, ordinal: u16, run: Option<RunId>) -> PartPlace;
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace;
-    /// Parts that the controller does not start.
+    /// The parts that the controller does not start.
     fn others(&self) -> Vec<PartSnapshot>;
     /// Current problems that the controller does not know about, in words.
     fn problems(&self) -> Vec<String>;
@@ -47,12 +47,12 @@ pub struct PartPlace {
     pub version: Option<String>,
     pub address: Option<String>,
     pub pid: Option<u32>,
-    /// Of a gateway: from which address it connects to replicas.
+    /// A gateway's source address for connections to replicas.
     pub connects_from: Option<std::net::IpAddr>,
 }
 
 impl Controller {
-    /// The present state; `None`: there is no platform, or it is being taken down.
+    /// The current state; `None`: there is no platform, or it is being taken down.
     pub fn snapshot(&self, places: &dyn Places) -> Option<Snapshot> {
         let spec = self.spec.as_ref().filter(|_| self.stopping.is_none())?;
         let mut parts: Vec<PartSnapshot> =
@@ -72,17 +72,17 @@ impl Controller {
         })
     }
 
-    /// How often the pipeline did what.
+    /// The pipeline's counts.
     pub fn counts(&self) -> Counts {
         self.pipeline.counts
     }
 
-    /// Whether everything was ready once.
+    /// Whether everything has been ready once.
     pub fn came_up(&self) -> bool {
         self.came_up
     }
 
-    /// What does not work at present, in words.
+    /// The current problems, in words.
     fn problems(&self, places: &dyn Places) -> Vec<String> {
         let endpoints = self.endpoints.problem();
         let endpoints =
@@ -139,14 +139,14 @@ impl Controller {
         })
     }
 
-    /// A part, and beside it the one that is about to take its place.
+    /// A part, and the one that is about to replace it.
     fn part_snapshots(&self, kind: PartKind, places: &dyn Places) -> Vec<PartSnapshot> {
         let Some(part) = self.parts.get(&kind) else { return Vec::new() };
         if let Wanted::Given(address) = &part.wanted {
             return vec![PartSnapshot {
                 name: kind.name().to_owned(),
                 origin: PartOrigin::Given,
-                // It is asked for its own.
+                // It is asked for its own version.
                 version: None,
                 address: Some(address.clone()),
                 detail: String::new(),
@@ -221,7 +221,7 @@ fn gateway_snapshot(gateway: &Instance, places: &dyn Places) -> Option<PartSnaps
     })
 }
 
-/// What it is made of, and how it fares.
+/// Its description and state.
 fn detail(instance: &Instance) -> String {
     let mut detail = instance.detail.clone();
     if matches!(instance.workload, Workload::Gateway(_)) {

@@ -9,10 +9,10 @@ use crate::{
     instance::{Instance, Workload},
 };
 
-/// How long gateways have to shut down; nobody is connected any more.
+/// How long gateways have to shut down when no client is connected any more.
 const GATEWAY_GRACE: Duration = Duration::from_secs(2);
 
-/// A teardown under way.
+/// A teardown in progress.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopping {
     grace: bool,
@@ -22,7 +22,7 @@ pub(crate) struct Stopping {
     failed: Vec<(RequestId, Failure)>,
 }
 
-/// What was told to end, each once its predecessors are gone.
+/// The kinds that were told to end, each once the previous ones are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
     Replicas,
@@ -74,7 +74,7 @@ impl Controller {
         }
     }
 
-    /// `grace`: the most they get, whatever they usually have.
+    /// `grace`: an upper limit on their own grace periods.
     fn end_all(&mut self, which: fn(&Instance) -> bool, grace: Option<Duration>, now: Time) {
         let all: Vec<u64> = self.instances.iter().filter(|one| which(one)).map(|one| one.uid).collect();
         for uid in all {
@@ -96,7 +96,7 @@ impl Controller {
     }
 
     pub(crate) fn settle_stop(&mut self, now: Time) {
-        // What does not run has nothing to wait for.
+        // Instances that do not run need no wait.
         let idle: Vec<u64> =
             self.instances.iter().filter(|one| one.run.is_none()).map(|one| one.uid).collect();
         for uid in idle {
@@ -125,7 +125,7 @@ impl Controller {
         }
     }
 
-    /// Nothing is left. Clients are answered last: when they hear it, everything has been given back.
+    /// Nothing is left. Clients are answered last, so everything has been released by then.
     fn finish(&mut self) {
         if std::mem::replace(&mut self.finished, true) {
             return;

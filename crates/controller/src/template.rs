@@ -1,4 +1,4 @@
-//! What things are started from. Anything started from an outdated template is replaced.
+//! Templates of instances. Anything started from an outdated template is replaced.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -7,13 +7,13 @@ use platform::{
     values::{self, Probe, Protocol, Values},
 };
 
-/// What the replicas of a service are started from.
+/// The template of a service's replicas.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceTemplate {
     pub kind: ServiceKind,
     pub port: u16,
     pub admin_port: u16,
-    /// As in `values.yaml`, without what a target adds.
+    /// As in `values.yaml`, without a target's additions.
     pub env: BTreeMap<String, String>,
     pub backends: Backends,
     pub readiness: Probe,
@@ -49,7 +49,7 @@ impl ServiceTemplate {
     }
 }
 
-/// Where services find their backends.
+/// The services' backends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Backends {
     pub kafka: Option<Kafka>,
@@ -70,7 +70,7 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Without what only other services use, which this one would otherwise be replaced for.
+    /// Without backends of other services, whose changes would otherwise replace this one.
     fn of_service(&self, kind: ServiceKind) -> Self {
         Self {
             redis: self.redis.clone().filter(|_| uses_redis(kind)),
@@ -98,14 +98,14 @@ pub struct Kafka {
     pub logging_topic: String,
 }
 
-/// What the gateways of one listener are started from.
+/// The template of one listener's gateways.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayTemplate {
     pub listener: values::Listener,
     /// Without its listeners.
     pub settings: values::Gateway,
     pub kafka: Option<Kafka>,
-    /// The program, where it is not our own gateway; see [`Apply::programs`](crate::Apply).
+    /// The program, if it is not our own gateway; see [`Apply::programs`](crate::Apply).
     pub program: Option<String>,
 }
 
@@ -117,31 +117,31 @@ impl GatewayTemplate {
         programs: &BTreeMap<String, String>,
     ) -> Self {
         let settings = values::Gateway { listeners: Vec::new(), ..values.gateway.clone() };
-        // Packets are always taken by our own.
+        // Our own gateway always handles packets.
         let program = (listener.protocol == Protocol::Tcp).then(|| programs.get(settings.kind.as_str()));
         Self { listener: listener.clone(), settings, kafka, program: program.flatten().cloned() }
     }
 }
 
-/// What a part is started from.
+/// The template of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartTemplate {
     pub kind: PartKind,
     pub source: Source,
-    /// Where the values name one.
+    /// The address, if the values name one.
     pub port: Option<u16>,
 }
 
-/// Which kind of part it is.
+/// The kind of part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// Within the supervisor.
     Embedded,
-    /// A process of this program; see [`Apply::programs`](crate::Apply).
+    /// As a process of this program; see [`Apply::programs`](crate::Apply).
     Server { program: String },
 }
 
-/// What an instance is started from.
+/// The template of an instance.
 #[derive(Debug, Clone)]
 pub(crate) enum Template {
     Service(Arc<ServiceTemplate>),
@@ -149,7 +149,7 @@ pub(crate) enum Template {
     Part(Arc<PartTemplate>),
 }
 
-/// Cheap where nothing changed, and right where something was changed back.
+/// Cheap if nothing changed, and correct if something was changed back.
 pub(crate) fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
     Arc::ptr_eq(a, b) || a == b
 }

@@ -19,12 +19,12 @@ impl Time {
         self.0
     }
 
-    /// Whole milliseconds since the run began, as events carry them.
+    /// Whole milliseconds since the run began, as in events.
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000_000
     }
 
-    /// How long ago `earlier` was; zero if it is still to come.
+    /// The time since `earlier`; zero if that is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -39,7 +39,7 @@ impl Add<Duration> for Time {
     }
 }
 
-/// Whole milliseconds, as events carry durations.
+/// Whole milliseconds, as in events.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

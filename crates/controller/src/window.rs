@@ -67,7 +67,7 @@ impl RateOver {
         self.forget(at);
     }
 
-    /// The count of the last sample that is not forgotten.
+    /// The count of the last remembered sample.
     pub(crate) fn last(&self) -> Option<u64> {
         self.samples.back().map(|(_, count)| *count)
     }
@@ -141,7 +141,7 @@ mod tests {
         }
     }
 
-    /// `(seconds, count)` samples looked at after `now` seconds, over a minute.
+    /// The rate of `(seconds, count)` samples over a minute, at `now` seconds.
     fn rate(samples: &[(u64, u64)], now: u64) -> Option<f64> {
         rate_at(samples, Duration::from_secs(now))
     }
@@ -176,19 +176,19 @@ mod tests {
         assert_eq!(rate(&[(0, 5), (7, 5)], 60), None, "the first one is out of the window");
     }
 
-    /// Figures of Prometheus' `rate(x[1m])` for these samples (`promql/functions.go`, `extrapolatedRate`).
+    /// Results of Prometheus' `rate(x[1m])` for these samples (`promql/functions.go`, `extrapolatedRate`).
     #[test]
     fn edges_are_extrapolated_as_prometheus_does() {
         let close = |found: Option<f64>, expected: f64| {
             assert!((found.unwrap() - expected).abs() < 1e-9, "{found:?}, expected {expected}");
         };
-        // Begins within the window with a high count: half a distance before the first, all of the 3 s after the last.
+        // It begins within the window with a high count: half an interval before the first sample, 3 s after the last.
         close(rate(&[(0, 10_000), (10, 10_100), (20, 10_200)], 23), 200.0 * (20.0 + 5.0 + 3.0) / 20.0 / 60.0);
-        // From zero on nothing can have been counted before.
+        // It begins at zero, so nothing can have been counted before.
         close(rate(&[(0, 0), (10, 100), (20, 200)], 23), 200.0 * (20.0 + 3.0) / 20.0 / 60.0);
         // It was zero 2 s before the first sample.
         close(rate(&[(0, 20), (10, 120), (20, 220)], 23), 200.0 * (20.0 + 2.0 + 3.0) / 20.0 / 60.0);
-        // The series reaches an edge that is less than 1.1 distances away, no further.
+        // The series reaches an edge that is less than 1.1 intervals away, but none further away.
         let three = [(0, 10_000), (5, 10_050), (10, 10_100)];
         let at = |milliseconds, end: f64| {
             let found = rate_at(&three, Duration::from_millis(milliseconds));
@@ -197,12 +197,12 @@ mod tests {
         at(15_499, 5.499);
         at(15_500, 2.5);
         at(15_900, 2.5);
-        // Ended long ago: half a distance behind the last.
+        // It ended long ago: half an interval after the last sample.
         close(rate(&[(0, 10_000), (10, 10_100)], 40), 100.0 * (10.0 + 5.0 + 5.0) / 10.0 / 60.0);
     }
 
     #[test]
-    fn another_length_counts_from_the_next_look_on() {
+    fn a_new_length_applies_from_the_next_look() {
         let mut window = sampled(&[(0, 0), (10, 100), (20, 200)]);
         window.set_length(Duration::from_secs(15));
         assert_eq!(window.per_second(Time::ZERO + Duration::from_secs(20)), Some(10.0));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counter_that_fell_has_begun_anew() {
+    fn a_counter_that_fell_was_reset() {
         let steady: Vec<(u64, u64)> = (0..10).map(|number| (number * 10, 7_000 + number * 100)).collect();
         let restarted: Vec<(u64, u64)> =
             steady.iter().map(|(at, count)| (*at, if *at < 60 { *count } else { *at * 10 - 500 })).collect();

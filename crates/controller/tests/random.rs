@@ -5,7 +5,7 @@ mod histories;
 use controller::{Effect, Input, Time};
 use histories::{Observer, Plans, play};
 
-/// Everything that happened.
+/// All steps of a history.
 #[derive(Default)]
 struct Told(Vec<String>);
 
@@ -16,7 +16,7 @@ impl Observer for Told {
 }
 
 #[test]
-fn what_must_hold_holds_in_random_histories() {
+fn invariants_hold_in_random_histories() {
     let plans = Plans::new();
     for seed in 0..300 {
         if let Err(fault) = play(seed, &plans, None) {

@@ -1,10 +1,10 @@
 //! Recordings of runs, replayed: equal inputs give equal effects.
 //!
-//! `demo.jsonl.gz` is what the supervisor was told in a run of `playctl demo`; to record it again:
+//! `demo.jsonl.gz` has the supervisor's inputs in a run of `playctl demo`; to record it again:
 //! `PLAYCTL_RECORD=$PWD/demo.jsonl cargo run --release -- demo && gzip -9n demo.jsonl`, and move it to `tests/recordings`.
-//! After a change of what effects look like, `UPDATE_RECORDINGS=1 cargo test -p controller --test replay` writes down the
-//! effects that the same inputs have now; see that the difference is what you meant. After an intended change of what the
-//! controller does, record the history again with
+//! After a change of the effects' format, `UPDATE_RECORDINGS=1 cargo test -p controller --test replay` records the
+//! current effects of the same inputs; check that the difference is intended. After an intended change of the
+//! controller's behaviour, record the history again with
 //! `cargo run -p controller --example histories -- --seed 5 --record crates/controller/tests/recordings/history.jsonl.gz`.
 
 use std::{
@@ -16,7 +16,7 @@ use std::{
 use controller::{Header, Input, Recorded, Recording, Time};
 use flate2::{Compression, GzBuilder, read::GzDecoder};
 
-/// Replaces the effects of a recording by those that its inputs have now.
+/// Replaces the effects of a recording with the current ones of its inputs.
 fn update(path: &Path) {
     let text = std::io::read_to_string(GzDecoder::new(File::open(path).expect("a recording"))).expect("text");
     let mut lines = text.lines();
@@ -33,7 +33,7 @@ fn update(path: &Path) {
     file.finish().expect("written");
 }
 
-/// How many steps there were.
+/// Returns the number of steps.
 fn replay(path: &Path) -> usize {
     let name = path.display();
     let file = File::open(path).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_this_machine_are_answered_and_nothing_else_is() {
+    fn only_names_of_this_machine_are_answered() {
         for host in [
             "127.1.0.2:8490",
             "localhost:8490",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn to_act_takes_this_pages_origin_and_the_token_each_exactly_once() {
+    fn acting_requires_the_pages_origin_and_the_token_exactly_once_each() {
         let (host, origin, token) =
             (("host", "localhost:1"), ("origin", "http://localhost:1"), (TOKEN, "secret"));
         assert_eq!(acts(&headers(&[host, origin, token]), Some("secret")), Ok(()));

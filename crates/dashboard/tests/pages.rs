@@ -44,7 +44,7 @@ fn is_told(stream: TcpStream, news: u64) {
 }
 
 #[test]
-fn pages_that_do_not_read_hold_up_nobody_and_one_that_comes_back_has_missed_nothing() {
+fn a_page_that_stops_reading_blocks_no_other_and_misses_nothing_when_it_returns() {
     let stage = Stage::new(Story::new("live"));
     let server = serve(&stage, None);
     let at = server.address();
@@ -78,7 +78,7 @@ fn pages_that_do_not_read_hold_up_nobody_and_one_that_comes_back_has_missed_noth
 }
 
 #[test]
-fn a_story_never_lacks_what_its_page_has_learned_of() {
+fn a_story_has_every_event_so_far() {
     let stage = Stage::new(Story::new("live"));
     let server = serve(&stage, None);
     let mut stamper = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
@@ -162,7 +162,7 @@ fn post(to: SocketAddr, headers: &str, body: &str) -> TcpStream {
 const SCALE: &str = r#"{"do":"scale","service":"tcp","replicas":3}"#;
 
 #[test]
-fn only_this_page_with_the_token_acts_and_is_told_what_came_of_it() {
+fn only_this_page_with_the_token_acts_and_sees_the_outcome() {
     let (hands, actions, _) = acting(Some("secret"), 1);
     let server = serve(&Stage::new(Story::new("live")), Some(hands));
     let at = server.address();
@@ -249,7 +249,7 @@ fn a_read_only_page_refuses_every_action() {
 }
 
 #[test]
-fn actions_that_take_long_are_few_at_a_time() {
+fn only_a_few_slow_actions_run_at_a_time() {
     let (hands, actions, may_go_on) = acting(Some("secret"), 5);
     let server = serve(&Stage::new(Story::new("live")), Some(hands));
     let at = server.address();
@@ -272,7 +272,7 @@ fn actions_that_take_long_are_few_at_a_time() {
 }
 
 #[test]
-fn pages_that_ask_for_users_wait_for_one_another_and_all_are_told() {
+fn pages_asking_for_users_wait_for_a_slot_and_all_are_answered() {
     // Four go on together, as many as have a place.
     let (hands, looks, _) = acting(None, 4);
     let server = serve(&Stage::new(Story::new("live")), Some(hands));
@@ -289,7 +289,7 @@ fn pages_that_ask_for_users_wait_for_one_another_and_all_are_told() {
 }
 
 #[test]
-fn a_listener_that_others_reach_is_refused() {
+fn a_listener_that_other_machines_can_reach_is_refused() {
     let open = TcpListener::bind("0.0.0.0:0").unwrap();
     let error = Server::start(open, &Stage::new(Story::new("live")), None).err().unwrap();
     assert!(error.to_string().contains("not loopback"), "{error}");

@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_go_and_the_program_runs_on() {
+    fn pages_are_released_and_the_program_keeps_running() {
         static TABLE: [u8; 2 << 20] = [7; 2 << 20];
         let sum = || TABLE.iter().map(|&byte| u64::from(std::hint::black_box(byte))).sum::<u64>();
         let before = sum();

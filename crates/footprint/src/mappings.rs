@@ -121,14 +121,14 @@ Swap:                  0 kB
 ";
 
     #[test]
-    fn only_what_the_loader_mapped_and_nobody_wrote() {
+    fn only_unwritten_mappings_of_the_loader_are_released() {
         let parts = constant_parts(SMAPS, Path::new("/opt/a program"), 0x50_0010);
         let ranges: Vec<_> = parts.into_iter().map(|part| part.range).collect();
         assert_eq!(ranges, [0x40_0000..0x50_0000, 0x50_0000..0x90_0000, 0x7f00_0022_0000..0x7f00_0030_0000]);
     }
 
     #[test]
-    fn nothing_without_the_word_that_it_is_unmodified() {
+    fn mappings_not_known_to_be_unmodified_are_kept() {
         for missing in ["Anonymous:", "Swap:"] {
             let cut = SMAPS.replace(missing, "Other:");
             assert_eq!(constant_parts(&cut, Path::new("/opt/a program"), 0x50_0010), [], "without {missing}");
@@ -136,7 +136,7 @@ Swap:                  0 kB
     }
 
     #[test]
-    fn nothing_of_another_program() {
+    fn mappings_of_another_program_are_kept() {
         let parts = constant_parts(SMAPS, Path::new("/opt/another"), 0x50_0010);
         assert!(parts.iter().all(|part| part.path == "/lib/libc.so.6"), "{parts:?}");
     }

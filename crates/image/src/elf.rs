@@ -182,7 +182,7 @@ mod tests {
     proptest! {
         /// A damaged file is refused or read, and never crashes the process.
         #[test]
-        fn damage_is_survived(flips in prop::collection::vec((0usize..2048, any::<u8>()), 1..40), cut in prop::option::of(64usize..8192)) {
+        fn a_damaged_file_does_not_panic(flips in prop::collection::vec((0usize..2048, any::<u8>()), 1..40), cut in prop::option::of(64usize..8192)) {
             let mut bytes = PROGRAM.clone();
             if let Some(cut) = cut {
                 bytes.truncate(cut);

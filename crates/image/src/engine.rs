@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_are_those_of_the_programs_own_help() {
+    fn commands_match_each_programs_help() {
         let file = Path::new("/tmp/an image.tar");
         for (engine, probe, load, list) in [
             (
@@ -197,7 +197,7 @@ mod tests {
     type Lists<'a> = &'a dyn Fn(&str, &str) -> String;
 
     #[test]
-    fn images_are_found_under_each_of_their_names_and_only_with_their_digest() {
+    fn images_are_found_by_any_name_with_the_right_digest() {
         let reference: Reference = "playctl:0.1.0".parse().unwrap();
         let digests = ["sha256:aa".to_owned(), "sha256:bb".to_owned()];
         // The columns of `ctr images ls`, and the format that docker and podman are given.

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_hold_what_was_added_and_nothing_of_the_machine() {
+    fn layers_hold_only_the_added_files() {
         let mut files = Files::default();
         files.add("/usr/local/bin/playctl", true, b"program".to_vec());
         files.add("/lib/libc.so.6", false, b"library".to_vec());

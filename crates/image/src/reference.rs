@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_names_are_those_of_docker() {
+    fn full_names_follow_docker() {
         for (text, shown, full) in [
             ("playctl", "playctl:latest", "docker.io/library/playctl:latest"),
             ("playctl:0.1.0", "playctl:0.1.0", "docker.io/library/playctl:0.1.0"),

@@ -125,7 +125,7 @@ fn the_same_files_give_the_same_bytes_and_a_name_changes_no_digest() {
 }
 
 #[test]
-fn every_digest_is_right_and_nothing_is_in_the_layers_but_what_is_listed() {
+fn every_digest_is_right_and_the_layers_hold_only_listed_files() {
     let image = Image::build(&source()).unwrap();
     let Checked { config, layers, index, .. } = checked(&tar_of(&image, "playctl:1.2.3"));
     let (mut found, mut folders) = (BTreeMap::new(), BTreeSet::new());
@@ -188,7 +188,7 @@ fn a_saved_image_is_whole_and_says_its_name() {
 }
 
 #[test]
-fn a_pipe_takes_an_image_and_a_link_leads_to_one() {
+fn an_image_is_written_to_a_pipe_or_through_a_link() {
     let folder = tempfile::tempdir().unwrap();
     let (pipe, file, link) =
         (folder.path().join("pipe"), folder.path().join("file"), folder.path().join("link"));
@@ -211,7 +211,7 @@ fn a_pipe_takes_an_image_and_a_link_leads_to_one() {
 }
 
 #[test]
-fn what_is_no_image_is_refused_with_the_reason() {
+fn a_file_that_is_not_an_image_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     let mut empty = Vec::new();
@@ -245,7 +245,7 @@ fn what_is_no_image_is_refused_with_the_reason() {
 }
 
 #[test]
-fn debug_information_is_said_with_its_size() {
+fn debug_information_is_reported_with_its_size() {
     let image = Image::build(&source()).unwrap();
     let [Warning::DebugInfo { bytes }, ..] = image.warnings() else { panic!("{:?}", image.warnings()) };
     assert!(*bytes > 0 && *bytes < image.bytes(), "{bytes}");

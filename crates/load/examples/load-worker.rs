@@ -1,4 +1,4 @@
-//! A worker process on standard input and output, as `playctl load-worker` is one.
+//! A worker process on standard input and output, like `playctl load-worker`.
 
 use std::io;
 

@@ -138,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_thousand_to_one_address_come_from_several() {
+    fn a_hundred_thousand_connections_to_one_address_use_several_sources() {
         let sources = sources_of(100_000, &["127.0.0.1:1"], 0x0102).unwrap();
         assert_eq!(sources.len(), 9);
         assert_eq!(sources[0], IpAddr::from([127, 193, 2, 1]));
     }
 
     #[test]
-    fn elsewhere_the_ports_are_the_limit_and_the_error_says_so() {
+    fn for_a_remote_address_the_ports_are_the_limit_and_the_error_says_so() {
         assert!(sources_of(25_000, &["192.0.2.1:1"], 1).unwrap().is_empty());
         let error = sources_of(30_000, &["192.0.2.1:1"], 1).unwrap_err().to_string();
         assert!(

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn well_known_answers_are_recognised_and_none_is_shown_raw() {
+    fn well_known_answers_are_recognised_and_escaped() {
         for (answer, expected) in [
             (&b"\x15\x03\x01\x00\x02\x02\x46"[..], r"`\x15\x03\x01\0\x02\x02F`: this port speaks TLS"),
             (b"HTTP/1.1 400 Bad Request\r\n", r"`HTTP/1.1 400 Bad Request\r\n`: this port speaks HTTP"),

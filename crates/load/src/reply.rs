@@ -1,6 +1,5 @@
 //! Finds the bytes that answer a message, in a stream without frames.
 //!
-//! The text protocol sends replies without a length or an end mark, and the server may put a `reconnect` notice
 //! The text protocol sends replies without a length or an end mark, and the server may send a `reconnect` notice (or a
 //! broadcast) right before or after a reply, in the same packet or in pieces. So the bytes themselves decide: the
 //! expected reply is matched byte by byte, and in parallel an automaton looks for the notice. At most one message per

@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_name_with_several_addresses_one_is_taken_at_which_somebody_listens() {
+    fn a_name_with_several_addresses_resolves_to_one_that_listens() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             // Without IPv6 there is nothing to choose from.
             let Ok(listener) = TcpListener::bind(address) else { continue };
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_named() {
+    fn invalid_addresses_are_named() {
         for text in ["127.0.0.1:0", ":80", "host:99999", "udp://127.0.0.1:1", "x://127.0.0.1:1", ""] {
             let error = resolve(text, Protocol::Tcp).expect_err(text).to_string();
             assert!(error.contains(&format!("`{text}`")), "{error}");

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_found_wherever_they_begin() {
+    fn texts_are_found_at_any_position() {
         let watch = Watch::new([&b"reconnect"[..], b"<one>", b"<two>"]);
         assert_eq!(found(&watch, b"12345<one><<two>rereconnect"), [(10, 1), (16, 2), (27, 0)]);
         assert_eq!(watch.depth(watch.step(0, b'r')), 1);

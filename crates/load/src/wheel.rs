@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_turns_ahead_waits_for_its_turn() {
+    fn an_entry_several_rotations_ahead_waits() {
         let mut wheel = Wheel::new();
         wheel.insert(1, 3 * SLOTS + 5);
         wheel.insert(2, 5);

@@ -158,7 +158,7 @@ impl<T: Transport> Worker<T> {
 
     /// Runs until everything is closed. The last report is [`Report::Done`].
     pub(crate) fn run(mut self) -> io::Result<()> {
-        // Only for precision; without it, the run is slightly less exact.
+        // Only for precision: without it, the run is slightly less exact.
         let _ = rustix::thread::set_current_timer_slack(Some(TIMER_SLACK_NS));
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); EVENTS];
         let mut fired = Vec::new();

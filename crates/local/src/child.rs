@@ -1,7 +1,7 @@
 //! The child's side of "children die with the supervisor".
 //!
-//! A service of ours calls [`bind_to_parent`] first of all. A program that is not ours is started through [`Wrapped`],
-//! which does the same and then becomes that program: the parent-death signal outlives an `exec`.
+//! Our own services call [`bind_to_parent`] first of all. A foreign program is started through [`Wrapped`], which does
+//! the same and then becomes that program: the parent-death signal outlives an `exec`.
 //!
 //! The child itself must ask for the kernel's parent-death signal: doing so in the parent, between fork and exec, would
 //! need unsafe code. The parent may die between the child's start and its request, hence the second check of the

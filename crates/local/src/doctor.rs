@@ -175,14 +175,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_tests_themselves_need_is_found() {
+    fn everything_the_tests_need_is_found() {
         for check in [loopback(), processes(), connections()] {
             assert_eq!(check.ok, Verdict::Ok, "{check:?}");
         }
     }
 
     #[test]
-    fn what_could_be_real_is_said_and_fails_nothing() {
+    fn optional_programs_are_listed_and_never_fail() {
         for program in Program::ALL {
             let check = real_part(program, Finder::from_env().find(program));
             assert_eq!(check.name, program.name());
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_missing() {
+    fn absent_programs_are_reported_as_missing() {
         for program in Program::ALL {
             let check = real_part(program, Err(NotFound::Nowhere { program, testbed: "/nowhere".into() }));
             assert_eq!(check.ok, Verdict::Missing, "{check:?}");
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_used_is_said_with_its_reason() {
+    fn an_unusable_directory_is_reported_with_its_reason() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let check = directory("state directory", file.path());
         assert_eq!(check.ok, Verdict::Fail);

@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_hear_the_loads_of_their_platform_also_when_they_come_later_and_hold_up_nobody() {
+    fn late_pages_still_get_their_platforms_loads_and_block_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
         let mut voice = Voice::to(folder.path().to_owned(), "one");

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_sees_what_was_and_what_comes() {
+    fn a_reader_sees_past_and_future_lines() {
         let (_directory, mut journal) = journal(1000);
         journal.append("one").unwrap();
         let mut tail = journal.source().tail();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn it_stays_bounded_and_a_reader_that_keeps_up_misses_nothing() {
+    fn a_journal_stays_bounded_and_a_reader_that_keeps_up_misses_nothing() {
         let (directory, mut journal) = journal(100);
         let mut tail = journal.source().tail();
         let mut seen = Vec::new();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_not_written_leaves_nothing_behind() {
+    fn a_failed_append_leaves_no_trace() {
         let (directory, mut journal) = journal(100);
         journal.append("one").unwrap();
         journal.swap_file("/dev/full");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_does_to_the_file_costs_no_line_that_comes_after() {
+    fn tampering_with_the_file_loses_no_later_line() {
         type Swap = fn(&Path);
         let swaps: [(&str, Swap); 6] = [
             ("removed", |_| {}),
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_was_overtaken_goes_on_with_the_oldest_line_there_is() {
+    fn a_reader_that_was_overtaken_continues_with_the_oldest_line() {
         let (_directory, mut journal) = journal(100);
         let mut tail = journal.source().tail();
         journal.append("line 0000").unwrap();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_waiting_reader_is_woken_and_told_of_the_end() {
+    async fn a_waiting_reader_is_woken_by_lines_and_by_the_end() {
         let (_directory, mut journal) = journal(100);
         let mut tail = journal.source().tail();
         let reader = tokio::spawn(async move {

@@ -17,9 +17,9 @@ pub mod embedded;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing {
-    //! What other servers answer. Panics if what must hold for any answer does not.
+    //! Parsers of other servers' answers, for the fuzz targets. Panics if an invariant is violated.
 
-    /// An instant query's answer, and the values of pods, which an answer by the rules brings.
+    /// An instant query's answer, and the pods' values, which are found in it if it is valid.
     pub fn prometheus(status: u16, body: &str, pods: &[(String, f64)]) {
         crate::prometheus::client::fuzz(status, body, pods);
     }

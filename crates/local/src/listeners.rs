@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_named_with_its_holder_even_if_it_would_share() {
+    fn a_taken_port_is_named_with_its_holder_even_if_it_would_share() {
         let address = free("127.76.6.1");
         let holder = open(address, TCP, true, Hold::Listening).unwrap();
         let error = Listeners::bind(address, TCP, 2, Hold::Listening).unwrap_err().to_string();
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reserved_port_is_shared_by_our_own_alone_and_takes_no_connection() {
+    fn a_reserved_port_is_shared_only_by_us_and_accepts_no_connection() {
         let address = free("127.76.6.3");
         let mut listeners = Listeners::bind(address, TCP, 1, Hold::Reserved).unwrap();
         assert!(listeners.of_node(0).is_none());

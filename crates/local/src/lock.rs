@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holder_at_a_time_and_no_file_afterwards() {
+    fn a_lock_has_one_holder_and_leaves_no_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.lock");
         assert_eq!(FileLock::holder(&path).unwrap(), None);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_left_by_a_dead_holder_is_no_lock() {
+    fn a_file_left_by_a_dead_holder_is_not_a_lock() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.lock");
         fs::write(&path, "somebody who died").unwrap();

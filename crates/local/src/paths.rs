@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn without_them_home_and_tmp_serve() {
+    fn without_xdg_directories_home_and_tmp_are_used() {
         let paths = with(&[("HOME", "/home/a"), ("XDG_STATE_HOME", "relative/is/ignored")]);
         assert_eq!(paths.platform("p").state, Path::new("/home/a/.local/state/playctl/p"));
         assert_eq!(paths.platform("p").socket, Path::new("/tmp/playctl-1000/p.sock"));
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn only_regular_files_are_opened_and_nothing_is_waited_for() {
+    fn only_regular_files_are_opened_without_blocking() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("file"), "text").unwrap();

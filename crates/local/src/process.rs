@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_is_started_with_its_environment_alone_and_waited_for() {
+    async fn a_process_starts_with_only_its_environment_and_is_reaped() {
         use std::io::Read as _;
 
         let spawner = Spawner::new().unwrap();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_is_ended_and_a_handle_on_an_ended_one_harms_nobody() {
+    async fn killing_an_ended_process_harms_no_other() {
         let spawner = Spawner::new().unwrap();
         let started = spawner.start(shell("sleep 60")).unwrap();
         started.process.kill();

@@ -1,8 +1,8 @@
-//! Prometheus: what it is told to scrape, and what is asked of it.
+//! Prometheus: its scrape targets, and queries to it.
 //!
-//! [`config`] writes its configuration into the platform's state folder, [`targets`] keeps the list of what it scrapes
-//! there up to date. In the other direction [`adapter`] has the queries that prometheus-adapter serves in a cluster, and
-//! [`client`] asks them, so that `metrics.source: prometheus` decides by what a cluster's autoscaler would be shown.
+//! [`config`] writes its configuration into the platform's state folder, and [`targets`] keeps its list of targets there
+//! up to date. In the other direction [`adapter`] has the queries that prometheus-adapter serves in a cluster, and
+//! [`client`] sends them, so that `metrics.source: prometheus` gives decisions the values a cluster's autoscaler gets.
 //! The files of `helm-chart/files` are part of the program.
 
 pub(crate) mod adapter;

@@ -19,7 +19,7 @@ use crate::{kernel::sockets, lock::FileLock};
 /// The range of slots.
 const FIRST: u8 = 77;
 const LAST: u8 = 126;
-/// The port of the socket that guards a slot; any will do, nothing else binds 127.S.255.254.
+/// The port of the socket that guards a slot; any port works, because nothing else binds 127.S.255.254.
 const GUARD_PORT: u16 = 10_000;
 /// V of the gateway: clients connect to 127.S.0.1, and the gateway of node N uses 127.S.1.N.
 const V_GATEWAY: u8 = 1;
@@ -27,7 +27,7 @@ const V_GATEWAY: u8 = 1;
 const V_SERVICES: u8 = 2;
 /// V of the embedded parts.
 const V_PARTS: u8 = 250;
-/// N starts at 1; .0 and .255 look like networks to too many programs.
+/// N starts at 1, because many programs take .0 and .255 for network addresses.
 pub(crate) const ORDINALS: u16 = 254;
 
 /// A taken slot; dropping it releases it.
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_in_which_somebody_listens_is_left_alone() {
+    fn a_slot_with_a_listener_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let slot = Slot::take(directory.path(), "one").unwrap();
         let number = slot.number();

@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_of_two_has_it_and_the_other_one_gets_it_afterwards() {
+    fn one_balancer_has_the_turn_and_the_other_gets_it_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let turn = || BalancerTurn { path: folder.path().join("balancer-ws.lock"), held: Mutex::default() };
         let (one, other) = (turn(), turn());

@@ -37,7 +37,7 @@ fn bulk(id: &str, document: &str) -> String {
 }
 
 #[test]
-fn documents_are_there_after_a_stop_and_a_start() {
+fn documents_survive_a_restart() {
     let (_directory, mut server) = server();
     let address = server.address();
     assert!(ask(address, "POST /_bulk", &bulk("1", r#"{"text":"first"}"#)).contains(r#""errors":false"#));
@@ -53,7 +53,7 @@ fn documents_are_there_after_a_stop_and_a_start() {
 }
 
 #[test]
-fn documents_that_readers_cannot_read_are_refused_and_blind_nobody() {
+fn unreadable_documents_are_refused_and_hide_no_others() {
     let (_directory, server) = server();
     let address = server.address();
     let nested = |depth| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));

@@ -1,5 +1,5 @@
-//! Ten thousand clients that send half a request, at each embedded part in turn, cost little memory and keep nobody out.
-//! A test binary of its own: what is measured is the process.
+//! Ten thousand clients that send half a request, at each embedded part in turn, cost little memory and do not block
+//! others. A separate test binary, because the test measures the whole process.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 #![expect(clippy::print_stdout, reason = "the figures are shown with --nocapture")]
@@ -16,10 +16,10 @@ use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
 const CLIENTS: usize = 10_000;
-/// Files of the servers beside the clients' own: Kafka's 2,048 clients take one each as long as they have not completed
-/// a request.
+/// Open files of the servers in addition to the clients' own: each of Kafka's 2,048 clients takes one until it has
+/// completed a request.
 const FILES_BESIDE: usize = 5_000;
-/// What each sends of the mebibyte that it announces.
+/// How much each client sends of the mebibyte that it announces.
 const HALF: usize = 100_000;
 const MEBIBYTE: u64 = 1024 * 1024;
 const ALLOWED: u64 = 64 * MEBIBYTE;
@@ -32,7 +32,7 @@ fn memory(key: &str) -> u64 {
     line.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
-/// Sends as much as is taken. A server that has let the client go is no error.
+/// Sends as much as the server takes. It is no error if the server has dropped the client.
 fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
     let deadline = clock::now() + PATIENCE;
     while !bytes.is_empty() {
@@ -47,14 +47,14 @@ fn push(stream: &mut TcpStream, mut bytes: &[u8]) {
     }
 }
 
-/// `request`: the beginning of one. `is_served`: whether somebody who means well is.
+/// `request`: the beginning of one. `is_served`: whether a well-behaved client is served.
 fn attack(name: &str, address: SocketAddr, request: &[u8], is_served: impl Fn()) {
     is_served();
     let files = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |most| most as usize);
     let clients = CLIENTS.min(files.saturating_sub(FILES_BESIDE));
     assert!(clients >= 1000, "{files} open files are too few for this test");
     let idle = memory("VmRSS");
-    // The peak counts from now on.
+    // Resets the peak.
     fs::write("/proc/self/clear_refs", "5").unwrap();
     let mut attackers = Vec::with_capacity(clients);
     for number in 0..clients {
@@ -67,7 +67,7 @@ fn attack(name: &str, address: SocketAddr, request: &[u8], is_served: impl Fn())
         }
     }
     is_served();
-    // The first ones have long been let go; none of those that are left keeps its place for ever.
+    // The first clients were dropped long ago; none of the others keeps its place for ever.
     let first = &mut attackers[0];
     first.set_nonblocking(false).unwrap();
     first.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -80,7 +80,7 @@ fn attack(name: &str, address: SocketAddr, request: &[u8], is_served: impl Fn())
     check_peak(name, idle);
 }
 
-/// `idle`: what the process had before.
+/// `idle`: the memory of the process before.
 fn check_peak(name: &str, idle: u64) {
     let above_idle = |key| memory(key).saturating_sub(idle) / MEBIBYTE;
     let (peak, now) = (above_idle("VmHWM"), above_idle("VmRSS"));
@@ -88,9 +88,9 @@ fn check_peak(name: &str, idle: u64) {
     println!("{name}: at most {peak} MiB above idle, {now} MiB afterwards");
 }
 
-/// Clients that subscribe and never read, each to a channel of its own.
+/// Clients that subscribe and never read, each to its own channel.
 fn attack_by_subscribing(address: SocketAddr) {
-    // Without a bound, what waits for them is far more than what is allowed.
+    // Without a bound, far more than the allowed bytes would wait for them.
     const SUBSCRIBERS: usize = 5;
     const MESSAGES: usize = 400;
     let payload = vec![b'x'; 60_000];
@@ -102,13 +102,13 @@ fn attack_by_subscribing(address: SocketAddr) {
     let mut subscribers = Vec::new();
     for number in 0..SUBSCRIBERS {
         let subscriber = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
-        // The kernel keeps little for it.
+        // The kernel buffers little for it.
         subscriber.set_recv_buffer_size(64 * 1024).unwrap();
         subscriber.set_read_timeout(Some(PATIENCE)).unwrap();
         subscriber.connect(&address.into()).unwrap();
         let mut subscriber = TcpStream::from(subscriber);
         subscriber.write_all(format!("SUBSCRIBE channel-{number}\r\n").as_bytes()).unwrap();
-        // It listens once its answer has come.
+        // It is subscribed once its answer has arrived.
         assert!(subscriber.read(&mut [0; 256]).unwrap() > 0);
         subscribers.push(subscriber);
         let head =
@@ -123,7 +123,7 @@ fn attack_by_subscribing(address: SocketAddr) {
     check_peak("Redis' subscribers", idle);
 }
 
-/// A command's name that is as long as a word can be and not text.
+/// A command's name that is not text and has the maximum length of a word.
 fn attack_by_a_name(address: SocketAddr) {
     const LENGTH: usize = 8_000_000;
     let idle = memory("VmRSS");
@@ -139,7 +139,7 @@ fn attack_by_a_name(address: SocketAddr) {
     check_peak("Redis' long names", idle);
 }
 
-/// One request, and whether its answer has this in it.
+/// Sends a request; returns whether its answer contains this.
 fn answers(address: SocketAddr, request: &[u8], expected: &str) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -151,7 +151,7 @@ fn answers(address: SocketAddr, request: &[u8], expected: &str) {
 }
 
 #[test]
-fn half_sent_requests_cost_little_memory_and_keep_nobody_out() {
+fn half_sent_requests_cost_little_memory_and_block_no_client() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let filling = vec![b'x'; HALF];
 
@@ -169,7 +169,7 @@ fn half_sent_requests_cost_little_memory_and_keep_nobody_out() {
     attack("Elasticsearch", address, &[head, &filling[..]].concat(), || {
         answers(address, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "x-elastic-product");
     });
-    // Whose head is not complete holds what was read of it.
+    // A client with an incomplete head holds the part that was read.
     attack(
         "Elasticsearch's heads",
         address,
@@ -194,7 +194,7 @@ fn half_sent_requests_cost_little_memory_and_keep_nobody_out() {
     let header =
         |length: u32, key: u8| [&length.to_be_bytes()[..], &[0, key, 0, 0, 0, 0, 0, 7, 0, 0]].concat();
     attack("Kafka", address, &[&header(1_048_576, 0)[..], &filling[..]].concat(), || {
-        // The versions of its requests.
+        // Asks for the versions of its requests.
         answers(address, &header(10, 18), "\0\0\0\x07");
     });
 }

@@ -1,7 +1,7 @@
-//! The embedded memcached over real sockets: with the client that the services use, and as it is typed by hand.
+//! The embedded memcached over real sockets: with the services' client, and with commands typed by hand.
 //!
-//! The transcripts say what memcached 1.6 answers; with `MEMCACHED=host:port` in the environment they run against
-//! that server instead (it must be empty), which keeps them honest.
+//! The transcripts are memcached 1.6's answers. To check them, set `MEMCACHED=host:port`: they then run against that
+//! server, which must be empty.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -24,7 +24,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends each text and reads as many bytes as the expected answer has; at the end nothing more may come.
+/// Sends each text and reads as many bytes as the expected answer has; nothing may follow at the end.
 fn transcript(steps: &[(&str, &str)]) {
     let embedded;
     let address = if let Ok(real) = std::env::var("MEMCACHED") {
@@ -63,7 +63,7 @@ async fn the_services_client_works() {
 }
 
 #[test]
-fn what_people_type() {
+fn commands_people_type_are_answered() {
     transcript(&[
         ("get a\r\n", "END\r\n"),
         ("set a 7 0 5\r\nhello\r\n", "STORED\r\n"),
@@ -80,7 +80,7 @@ fn what_people_type() {
 }
 
 #[test]
-fn what_services_send() {
+fn commands_services_send_are_answered() {
     transcript(&[
         ("mg a v\r\n", "EN\r\n"),
         ("mg a v q\r\nmn\r\n", "MN\r\n"),
@@ -98,7 +98,7 @@ fn what_services_send() {
 }
 
 #[test]
-fn what_it_does_not_know_is_refused_and_changes_nothing() {
+fn unknown_commands_are_refused_and_change_nothing() {
     let server = server();
     let mut stream = connect(server.address());
     let text = "ms a 1\r\n1\r\nma a N0\r\nms a 1 ME\r\n2\r\nincr a 1\r\nmg a v N30\r\nget a\r\nquit\r\n";
@@ -113,7 +113,7 @@ fn what_it_does_not_know_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn a_stop_refuses_clients_and_loses_the_contents_and_a_start_takes_them_again() {
+fn a_stop_refuses_clients_and_drops_the_contents_and_a_start_accepts_clients_again() {
     let mut server = server();
     let address = server.address();
     let mut stream = connect(address);
@@ -135,7 +135,7 @@ fn a_stop_refuses_clients_and_loses_the_contents_and_a_start_takes_them_again() 
 }
 
 #[test]
-fn an_answer_is_bounded_however_often_a_value_is_named() {
+fn an_answer_is_bounded_even_if_a_value_is_repeated() {
     let server = server();
     let mut stream = connect(server.address());
     stream.write_all(b"set a 0 0 1000000\r\n").unwrap();
@@ -147,7 +147,7 @@ fn an_answer_is_bounded_however_often_a_value_is_named() {
 }
 
 #[test]
-fn commands_may_come_in_pieces_and_many_at_once() {
+fn commands_may_arrive_in_pieces_or_many_at_once() {
     let server = server();
     let mut stream = connect(server.address());
     for piece in [&b"set a 0"[..], b" 0 4\r", b"\nab", b"cd", b"\r\nget ", b"a\r\n"] {
@@ -183,7 +183,7 @@ fn too_large_messages_are_refused_and_the_connection_continues() {
 
     stream.write_all(&vec![b'x'; 70_000]).unwrap();
     let mut rest = String::new();
-    // The end may come as a reset, since not all was read.
+    // The connection may end with a reset, since the server did not read everything.
     let _ = stream.read_to_string(&mut rest);
     assert_eq!(rest, "CLIENT_ERROR line too long\r\n");
 }

@@ -1,5 +1,5 @@
-//! The embedded Redis over real sockets. With `TEST_REDIS=redis-server` the same conversations are held with the real
-//! one, so that what is expected here is what Redis says.
+//! The embedded Redis over real sockets. With `TEST_REDIS=redis-server` the same conversations run against a real one,
+//! which checks the expected answers.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use local::embedded::redis::Server;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// What is talked to: the embedded one, or a real one.
+/// The server under test: the embedded one, or a real one.
 struct Redis {
     address: SocketAddr,
     embedded: Option<Server>,
@@ -94,7 +94,7 @@ impl Client {
         }
     }
 
-    /// Says words that are separated by one space, and hears the answer.
+    /// Sends a command whose words are separated by single spaces, and returns the answer.
     fn say(&mut self, words: &str) -> String {
         self.send(&words.split(' ').collect::<Vec<_>>());
         self.hear()
@@ -161,7 +161,7 @@ fn commands_answer_as_redis_does() {
 }
 
 #[test]
-fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
+fn a_transaction_is_atomic_unless_a_watched_key_has_changed() {
     let redis = Redis::start();
     let (mut client, mut other) = (redis.connect(), redis.connect());
     for (words, expected) in [
@@ -185,7 +185,7 @@ fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
     assert_eq!(answer, "*3 :1 -ERR invalid expire time in 'set' command $4 mine");
     assert_eq!(client.say("ttl k"), ":120");
 
-    // Changes of any kind, by others and by oneself.
+    // Changes of any kind, by other clients and by itself.
     for (change, answer) in [
         ("set k theirs", "+OK"),
         ("expire k 50", ":1"),
@@ -200,7 +200,7 @@ fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
         assert_eq!(client.say("exec"), "*-1", "{change}");
         assert_eq!(client.say("get done"), "$-1");
     }
-    // What is not changed, or watched no longer, is no obstacle.
+    // Unchanged or no longer watched keys do not prevent it.
     for harmless in ["get k", "set k x nx", "del nobody", "expire nobody 5"] {
         assert_eq!(client.say("watch k nobody"), "+OK");
         other.say(harmless);
@@ -214,7 +214,7 @@ fn a_transaction_runs_at_once_unless_a_watched_key_has_changed() {
 }
 
 #[test]
-fn a_watched_key_whose_time_is_over_has_changed() {
+fn an_expired_watched_key_has_changed() {
     let redis = Redis::start();
     let mut client = redis.connect();
     assert_eq!(client.say("set k v px 50"), "+OK");
@@ -265,7 +265,7 @@ fn a_scan_of_many_keys_gives_each() {
 }
 
 #[test]
-fn messages_reach_subscribers_and_only_some_commands_do_beside_them() {
+fn subscribers_get_messages_and_may_send_only_some_commands() {
     let redis = Redis::start();
     let (mut listener, mut speaker) = (redis.connect(), redis.connect());
     listener.send(&["subscribe", "c", "d"]);
@@ -311,7 +311,7 @@ fn unreadable_input_is_named_and_ends_the_connection() {
 
 /// Of the embedded one alone.
 #[test]
-fn what_it_does_not_have_is_named_with_what_to_do() {
+fn missing_commands_are_named_with_advice() {
     let redis = Redis::embedded();
     let answer = redis.connect().say("lpush k v");
     assert!(
@@ -322,7 +322,7 @@ fn what_it_does_not_have_is_named_with_what_to_do() {
 
 /// Of the embedded one alone.
 #[test]
-fn it_stops_and_starts_again_empty_at_its_address() {
+fn a_restart_keeps_the_address_and_drops_the_contents() {
     let mut redis = Redis::embedded();
     let mut client = redis.connect();
     assert_eq!(client.say("set k v"), "+OK");

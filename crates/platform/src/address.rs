@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_addresses_are_read_and_written_alike() {
+    fn names_and_addresses_survive_parsing_and_printing() {
         for text in ["127.77.0.1:10000", "[::1]:5151", "lb-1.eu.example.org:10000", "localhost:80"] {
             let address: HostPort = text.parse().unwrap();
             assert_eq!(address.to_string(), text);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_neither_is_refused_with_its_text() {
+    fn other_texts_are_refused_and_quoted() {
         for text in ["", "host", "host:", ":80", "host:70000", "::1:80", "[host]:80", "a b:80", "a/b:80"] {
             let error = text.parse::<HostPort>().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{text:?}: expected host:port")), "{error}");

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_in_a_file_is_told_to_want_a_unit() {
+    fn a_bare_number_in_a_file_is_refused_with_a_hint_at_units() {
         let read = |text: &str| {
             text::deserialize(&mut serde_json::Deserializer::from_str(text))
                 .map_err(|error| error.to_string())
@@ -292,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn seconds_are_the_same_grammar(text in "[0-9.hmsu ]{0,9}") {
+        fn seconds_use_the_same_grammar(text in "[0-9.hmsu ]{0,9}") {
             match (parse_setting(&text), parse_seconds(&text)) {
                 (Err(DurationError::NoUnit(_)), _) => {}
                 (strict, seconds) => prop_assert_eq!(strict, seconds),
@@ -300,7 +300,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_printed_is_read_back(ns in 0u64..3_000_000_000_000) {
+        fn printed_durations_parse_back(ns in 0u64..3_000_000_000_000) {
             let duration = Duration::from_nanos(ns);
             prop_assert_eq!(parse(&format(duration)), Ok(duration));
         }

@@ -85,7 +85,7 @@ mod tests {
         {"name":"udp","endpoints":[]}]}"#;
 
     #[test]
-    fn what_is_left_out_has_its_default() {
+    fn omitted_fields_have_their_defaults() {
         let document = Endpoints::parse(ONE.as_bytes()).unwrap();
         assert_eq!(document.version, 3);
         let endpoint = &document.clusters[0].endpoints[0];
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_its_reason() {
+    fn invalid_documents_are_refused_with_a_reason() {
         let refused = |text: &str| Endpoints::parse(text.as_bytes()).unwrap_err().to_string();
         assert!(refused("{").contains("not a document"));
         assert!(refused(r#"{"version":1,"clusters":[],"more":1}"#).contains("more"));
@@ -107,7 +107,7 @@ mod tests {
     }
 
     proptest! {
-        /// A reader that comes too early sees the beginning of a document.
+        /// A reader that is too early sees the beginning of a document.
         #[test]
         fn a_part_of_a_document_is_refused(bytes in 0..ONE.len()) {
             prop_assert!(Endpoints::parse(&ONE.as_bytes()[..bytes]).is_err());

@@ -1,8 +1,8 @@
-//! The one event stream: what happened, when, and why.
+//! The event stream: what happened, when, and why.
 //!
 //! Engines emit these and never print. The time line, JSON lines, the SVG, the live view and the recording are
 //! readers of the stream. Local, cluster and simulated runs produce the same events, so that a prediction can be
-//! laid over a measurement. The JSON form is specified by `docs/events.schema.json`, which a test keeps true.
+//! laid over a measurement. The JSON form is specified by `docs/events.schema.json`, which a test keeps up to date.
 //!
 //! Per-connection events exist only on request; by default connections are reported as aggregates per tick.
 
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_of_a_run_tells_when_the_run_began() {
+    fn every_event_gives_the_start_of_its_run() {
         let began: Timestamp = "2026-11-21T06:43:21.999999Z".parse().expect("a time");
         let mut stamper = Stamper::new(Uuid::nil(), Source::Load, began);
         for t_ms in [0, 1, 700, 86_400_000] {
@@ -150,7 +150,7 @@ mod tests {
 
     /// The streams' wall clocks are an hour apart: the clock was set between their beginnings.
     #[test]
-    fn an_adopted_event_speaks_of_this_runs_time_whatever_the_wall_clock_does() {
+    fn an_adopted_event_uses_this_runs_time_even_if_the_wall_clock_was_set() {
         let began = Timestamp::UNIX_EPOCH;
         let hour = jiff::SignedDuration::from_hours(1);
         for other in [began, began + hour] {

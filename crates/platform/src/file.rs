@@ -17,7 +17,7 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("it is a pipe or a device; save its content as a file first"));
     }
     let mut bytes = Vec::new();
-    // Some files, such as those in /proc, have more in them than they say.
+    // Some files, such as those in /proc, are longer than their reported size.
     File::open(path)?.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::new(

@@ -11,8 +11,8 @@
 //! * [`duration`]: the one grammar of durations.
 //! * [`values`]: `values.yaml` as types, merged as Helm merges.
 //!
-//! Nothing here knows a runtime, and nothing does I/O except [`file::read`] and, by it, [`values::Values::load`], which
-//! reads charts and files.
+//! Nothing here uses a runtime, and nothing does I/O except [`file::read`] and, through it, [`values::Values::load`],
+//! which reads charts and files.
 
 pub mod address;
 pub mod doctor;

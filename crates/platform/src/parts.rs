@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One of them.
+/// The name of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PartKind {
@@ -11,9 +11,9 @@ pub enum PartKind {
     Elasticsearch,
     Prometheus,
     Redis,
-    /// One that is given.
+    /// A given etcd.
     Etcd,
-    /// The members of the platform's own, which is lost only when two of them are.
+    /// The members of the platform's own etcd, which fails only when two of them fail.
     Etcd01,
     Etcd02,
     Etcd03,
@@ -51,7 +51,7 @@ impl PartKind {
         }
     }
 
-    /// The name of the program that is the real one.
+    /// The name of the real program.
     pub fn program(self) -> &'static str {
         if Self::ETCD_MEMBERS.contains(&self) { Self::Etcd.name() } else { self.name() }
     }

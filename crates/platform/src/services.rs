@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_order_is_that_of_the_enum_and_names_lead_back() {
+    fn the_order_follows_the_enum_and_names_parse_back() {
         assert!(ServiceKind::ALL.is_sorted());
         for kind in ServiceKind::ALL {
             assert_eq!(ServiceKind::by_name(kind.name()), Some(kind));
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_of_a_service_has_a_name_that_leads_back() {
+    fn every_metric_of_a_service_has_a_name_that_parses_back() {
         for metric in ServiceKind::ALL.into_iter().filter_map(|kind| kind.row().metric) {
             assert_eq!(PodsMetric::by_name(metric.name()), Some(metric));
         }

@@ -549,7 +549,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_replica_without_its_service_is_told_how_it_is_written() {
+    fn a_replica_without_its_service_gets_the_full_name_as_a_hint() {
         let known: Vec<String> = ["ws", "ws-client", "stream", "gateway"].map(String::from).to_vec();
         let told = |name: &str| {
             TargetError::UnknownService { service: name.to_owned(), known: known.clone() }.to_string()

@@ -1,4 +1,4 @@
-//! The chart and the table of services say the same: a service that is missing somewhere is named with the place.
+//! The chart and the table of services agree: a service that is missing somewhere is named with the place.
 
 use std::{
     fs,

@@ -1,4 +1,4 @@
-//! `docs/events.schema.json` is what the types say, and every kind of event is valid against it.
+//! `docs/events.schema.json` matches the types, and every kind of event is valid against it.
 //!
 //! After a change of the types: `UPDATE_SCHEMA=1 cargo test -p platform --test event_schema`.
 
@@ -229,7 +229,7 @@ fn events() -> Vec<Event> {
 }
 
 #[test]
-fn every_sample_is_valid_and_comes_back_as_it_was() {
+fn every_sample_is_valid_and_survives_serialization() {
     let validator = validator();
     for event in events() {
         let json = serde_json::to_value(&event).unwrap();
@@ -251,7 +251,7 @@ fn every_kind_has_a_sample() {
 }
 
 #[test]
-fn what_is_no_event_is_refused() {
+fn invalid_events_are_refused() {
     let validator = validator();
     let good = serde_json::to_value(&events()[1]).unwrap();
     let without = |key: &str| {

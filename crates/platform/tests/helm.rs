@@ -1,4 +1,4 @@
-//! Values as Helm computes them: recorded cases always, random ones if a `helm` is available.
+//! Values as Helm computes them: recorded cases always, and random ones if a `helm` is available.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -43,12 +43,12 @@ fn helm_binary() -> Option<PathBuf> {
     named.or_else(on_path)
 }
 
-/// What a template of the chart sees; null where Helm refuses.
+/// The values that a template of the chart sees; null where Helm refuses them.
 fn helms(binary: &Path, source: &ValuesSource) -> (Value, String) {
     let copy = tempfile::tempdir().unwrap();
     let chart = copy.path().join("chart");
     copy_dir(source.chart_dir.as_deref().unwrap(), &chart);
-    // Only the values matter here, and the chart's own templates and schema have more to say about them.
+    // Only the values matter here, and the chart's own templates and schema would reject more of them.
     let _ = fs::remove_dir_all(chart.join("templates"));
     let _ = fs::remove_file(chart.join("values.schema.json"));
     fs::create_dir_all(chart.join("templates")).unwrap();

@@ -1,4 +1,4 @@
-//! Helm refuses what the types refuse, and takes what they take. Needs `helm` on PATH: the testbed's `kubernetes` has it.
+//! Helm and the types accept and refuse the same values. Needs `helm` on PATH: the testbed's `kubernetes` has it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -11,7 +11,7 @@ use platform::values;
 
 use mistakes::{BETWEEN, MISTAKES, RIGHT, SEVERAL};
 
-/// The chart with its schema and its rules alone: what else it renders has rules of its own.
+/// The chart with only its schema and its rules: its other templates have their own rules.
 fn bare_chart() -> tempfile::TempDir {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm-chart");
     let bare = tempfile::tempdir().unwrap();
@@ -21,7 +21,7 @@ fn bare_chart() -> tempfile::TempDir {
     for file in ["values.yaml", "templates/rules.yaml"] {
         fs::copy(chart.join(file), bare.path().join(file)).unwrap();
     }
-    // The rules ask it which service is balanced.
+    // The rules need it to know which service is balanced.
     let balancer = "charts/balancer/templates/_balancer.tpl";
     fs::copy(chart.join(balancer), bare.path().join("templates/_balancer.tpl")).unwrap();
     bare
@@ -40,7 +40,7 @@ fn helm_refuses_the_same_mistakes() {
     for (set, at) in MISTAKES {
         let (accepted, said) = render(set);
         let pointer = format!("'/{}'", at.replace('.', "/"));
-        // Helm's validator knows no place for a wrong name in a table.
+        // Helm's validator reports no location for a wrong name in a table.
         let is_named = said.contains(&pointer) || said.contains("invalid propertyName") || at.is_empty();
         assert!(
             !accepted && said.contains("values don't meet the specifications") && is_named,

@@ -1,4 +1,4 @@
-//! `helm-chart/values.schema.json`: what the types refuse, Helm refuses, by the same rules.
+//! `helm-chart/values.schema.json`: the types and Helm refuse the same values, by the same rules.
 //!
 //! A validator checks the schema here; `values_helm.rs` asks Helm.
 
@@ -32,7 +32,7 @@ fn source(set: &[&str]) -> ValuesSource {
 }
 
 #[test]
-fn the_file_is_what_the_types_say() {
+fn the_schema_file_matches_the_types() {
     let wanted = serde_json::to_string_pretty(&values::schema()).unwrap() + "\n";
     let file = chart().join("values.schema.json");
     if env::var_os("UPDATE_SCHEMA").is_some() {
@@ -57,7 +57,7 @@ fn the_charts_values_and_presets_are_accepted() {
     }
 }
 
-/// Where the schema sees mistakes, as paths with dots.
+/// The locations of the schema's errors, as paths with dots.
 fn refused_at(validator: &Validator, values: &Value) -> Vec<String> {
     let dotted = |error: jsonschema::ValidationError<'_>| {
         error.instance_path().to_string().trim_start_matches('/').replace('/', ".")
@@ -71,7 +71,7 @@ fn every_mistake_is_refused_by_the_types_and_by_the_schema() {
     for (set, at) in MISTAKES {
         let source = source(set);
         let ours = Values::load(&source).expect_err(&format!("{set:?} is refused")).to_string();
-        // The types name the key; the schema, for one that is unknown or missing, the table around it.
+        // The types name the key; for an unknown or missing one, the schema names the surrounding table.
         let key = at.replace(".0", "[0]");
         assert!(ours.contains(&key), "{set:?}: {ours}");
         let found = refused_at(&validator, &Value::Object(source.merged().unwrap()));
@@ -149,7 +149,7 @@ fn anything() -> impl Strategy<Value = Value> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever stands at a key, both have the same opinion of it.
+    /// The types and the schema agree about any value of any key.
     #[test]
     fn types_and_schema_agree_about_any_value(key in prop::sample::select(KEYS), value in anything()) {
         thread_local!(static VALIDATOR: Validator = validator());
@@ -157,7 +157,7 @@ proptest! {
         let ours = Values::load(&flag).map(drop).map_err(|error| error.to_string());
         let merged = Value::Object(flag.merged().unwrap());
         let found = VALIDATOR.with(|validator| refused_at(validator, &merged));
-        // That a limit is below its request, Helm is told by the API server.
+        // A limit below its request is refused only by the API server, not by the schema.
         let between = || BETWEEN.iter().map(|(_, message)| *message).chain(["expected at least the request"]);
         let is_between = ours.as_ref().err().is_some_and(|error| between().any(|message| error.contains(message)));
         prop_assert!(ours.is_ok() == found.is_empty() || is_between, "{key}={value}: {ours:?}, schema at {found:?}");

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_drawn_where_there_is_no_value_and_all_lines_fit() {
+    fn gaps_without_values_stay_empty_and_all_lines_fit() {
         for (from, to) in [(0, 0), (0, 1), (5_000, 86_400_000)] {
             let mut chart = chart(|_, _| None);
             chart.range = (from, to);

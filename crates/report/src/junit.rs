@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_whatever_the_texts_are() {
+    fn any_texts_survive_writing_and_reading() {
         for text in
             ["a \"<b>\" & 'c'", "\u{1b}[2J\n1 → 2", "]]>\t\u{fffe}\u{ffff}\u{0}", "<!-- x --><?y?>", ""]
         {

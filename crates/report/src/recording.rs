@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_recording_stays_bounded_and_says_what_it_gave_up() {
+    fn a_recording_stays_bounded_and_reports_what_it_dropped() {
         let mut stamper = Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH);
         let mut recording = Recording::default();
         let rare = EventKind::Warning { message: "rare".to_owned() };

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_service_that_is_loaded_is_drawn_though_another_one_scales() {
+    fn the_loaded_service_is_drawn_even_if_another_one_scales() {
         assert_eq!(drawn("sse", Some("stream")), "stream");
         assert_eq!(drawn("tcp", Some("tcp")), "tcp");
         assert_eq!(drawn("sse", None), "stream", "of a record that does not say it");

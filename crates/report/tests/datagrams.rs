@@ -153,7 +153,7 @@ fn rendered(width: usize) -> String {
 }
 
 #[test]
-fn peers_and_messages_are_told_as_such() {
+fn datagrams_are_reported_as_peers_and_messages() {
     let text = rendered(200);
     for expected in [
         "udp-burst: 64 udp peers to 127.0.0.1:10001, together msg:12345 1,000/s → 30,000/s in 5 s, then 30,000/s \
@@ -189,7 +189,7 @@ fn the_scale_up_counts_from_the_rate_passing_the_line() {
 }
 
 #[test]
-fn the_picture_says_what_it_shows() {
+fn the_picture_has_labels_and_totals() {
     let recording: Recording = events().iter().collect();
     let picture = svg(&recording);
     assert!(picture.contains(">messages per second<"), "{picture}");

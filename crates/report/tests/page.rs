@@ -42,7 +42,7 @@ fn times(column: &Value) -> Vec<u64> {
 }
 
 #[test]
-fn a_run_that_was_cut_off_is_not_one_of_which_nothing_was_expected() {
+fn a_cut_off_run_is_not_shown_as_one_without_expectations() {
     let is_end = |event: &&Event| {
         matches!(event.kind, EventKind::LoadFinished { .. } | EventKind::ExpectationChecked(_))
     };
@@ -57,7 +57,7 @@ fn a_run_that_was_cut_off_is_not_one_of_which_nothing_was_expected() {
 }
 
 #[test]
-fn a_page_has_what_the_run_had() {
+fn a_page_has_all_data_of_its_run() {
     let page = html(&recorded(), None).unwrap();
     let data = data(&page);
     let run = &data["runs"][0];
@@ -83,7 +83,7 @@ fn a_page_has_what_the_run_had() {
 }
 
 #[test]
-fn nothing_from_outside_gets_out_of_its_text() {
+fn hostile_texts_cannot_escape_their_element() {
     let hostile =
         "</script><script>alert(1)</script><!-- \u{2028}\u{2029}\u{202e}\u{0} ' \" & <img onerror=x>";
     let mut story = Story::new(hostile);

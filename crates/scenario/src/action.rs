@@ -1,4 +1,4 @@
-//! What a scenario does to the platform while the load runs, at a time or when something happens.
+//! A scenario's actions on the platform during a load, at a time or after an event.
 //!
 //! ```yaml
 //! actions:
@@ -10,7 +10,7 @@
 //!   - { at: 12s, do: send, from: 1, payload: WHO, answer: "servers: {connections}" }
 //!   - { at: 20s, do: add-node }                                                     # its name is the platform's choice
 //!   - { at: 90s, do: remove-node, node: node-2 }                                    # without `node`: the one that came last
-//!   - { at: 20s, do: join, users: 2 }                                               # who were not there before
+//!   - { at: 20s, do: join, users: 2 }                                               # new users
 //!   - { when: spread 7/7/7/7, do: leave, users: 6, of: ws/fullest }                 # for good
 //! ```
 
@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{Protocol, Rate};
 
-/// One thing that is done once.
+/// An action, which is done once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Form", into = "Form")]
 pub struct Action {
@@ -45,7 +45,7 @@ pub struct Action {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verb {
-    /// `length`: it is started again after this long; at the latest when the run ends.
+    /// `length`: it is started again after this long, or when the run ends.
     Stop {
         what: Subject,
         length: Option<Duration>,
@@ -65,40 +65,40 @@ pub enum Verb {
         to: u32,
     },
     AddNode,
-    /// `None`: the one that came last.
+    /// `None`: the newest one.
     RemoveNode {
         node: Option<String>,
     },
     /// Client `from` (1 is the first to connect) sends `payload`, in which `{token}` stands for a token that the server
-    /// gave this client. `answer`: what its answer has to contain, in which `{connections}` stands for how many connections
-    /// the load has.
+    /// gave this client. `answer`: a text that the answer must contain, in which `{connections}` stands for the number
+    /// of the load's connections.
     Send {
         from: u64,
         payload: String,
         answer: Option<String>,
     },
-    /// This many new users open connections: all at once, or at a rate.
+    /// This many new users connect: all at once, or at a rate.
     Join {
         users: u64,
         rate: Option<Rate>,
     },
-    /// Users close their connections and stay away. `of`: users of one replica; `None`: any users.
+    /// Users close their connections for good. `of`: users of one replica; `None`: any users.
     Leave {
         users: Users,
         of: Option<Subject>,
     },
 }
 
-/// What stands for a client's token in a payload.
+/// The placeholder for a client's token in a payload.
 pub const TOKEN: &str = "{token}";
-/// What stands for the number of the load's connections in an answer.
+/// The placeholder for the number of the load's connections in an answer.
 pub const CONNECTIONS: &str = "{connections}";
-/// A longer answer is not looked for.
+/// Maximum length of an expected answer.
 const ANSWER_BYTES_MAX: usize = 256;
 const BROADCAST: &str = "brd:{token}:";
 const VERBS: [&str; 10] =
     ["stop", "start", "kill", "drain", "scale", "add-node", "remove-node", "send", "join", "leave"];
-/// What an action is checked against before a run.
+/// The properties of a load that actions are checked against before a run.
 pub(crate) struct Place<'a> {
     pub(crate) length: Duration,
     pub(crate) clients: u64,
@@ -114,7 +114,7 @@ pub(crate) struct Wrong {
 }
 
 impl Action {
-    /// The text that is broadcast to every client, if this sends one.
+    /// The text of a broadcast to every client, if this sends one.
     pub fn broadcast(&self) -> Option<&str> {
         match &self.verb {
             Verb::Send { payload, .. } => payload.strip_prefix(BROADCAST).map(str::trim_end),
@@ -202,12 +202,12 @@ impl Verb {
         }
     }
 
-    /// Whether it is done to a platform; if not, the load's clients do it.
+    /// Whether it acts on a platform; if not, the load's clients do it.
     pub fn is_of_platform(&self) -> bool {
         !matches!(self, Self::Send { .. } | Self::Join { .. } | Self::Leave { .. })
     }
 
-    /// The service or part that it acts on, if it acts on one.
+    /// The service or part that it acts on, if any.
     pub fn subject(&self) -> Option<Subject> {
         match self {
             Self::Stop { what, .. }

@@ -1,7 +1,7 @@
-//! What a run must show, as one line each, and the verdict over it.
+//! The expectations of a run, one line each, and their verdicts.
 //!
-//! The lines of a scenario and the flags of the command line (`--expect-lost 0`) make the same [`Expectation`]s. An
-//! [`Evaluator`] judges them over the merged stream of events: the load's own and those of the platform.
+//! The lines of a scenario and the flags of the command line (`--expect-lost 0`) become the same [`Expectation`]s. An
+//! [`Evaluator`] judges them by the merged stream of events: the load's own and the platform's.
 //!
 //! ```text
 //! lost = 0                      connected >= 10000         p99 <= 50ms        connect p99 <= 1s
@@ -25,7 +25,7 @@ use platform::duration;
 
 use crate::spread;
 
-/// One thing that a run must show.
+/// One required result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expectation {
@@ -33,9 +33,9 @@ pub enum Expectation {
     Count { what: Count, bound: Bound, limit: Limit },
     /// A latency of the summary is at most this long. Not met if nothing was measured.
     Latency { what: Latency, at_most: Duration },
-    /// The autoscaler, or a balancer, changed a service's replicas so.
+    /// The autoscaler, or a balancer, changed a service's replicas like this.
     Scale { service: String, from: u32, to: u32, within: Option<Within> },
-    /// When the close begins each replica has so many of the load's connections, the most first.
+    /// When the close begins, the replicas have these numbers of the load's connections, the most first.
     Spread(Vec<u64>),
     /// A balancer's decision had this text in its reason or orders before the close began. `never`: none had.
     Decided { text: String, never: bool },
@@ -52,23 +52,23 @@ pub enum Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
     Number(u64),
-    /// Of those that there could have been, in hundredths of a per cent.
+    /// A share of the possible number, in hundredths of a per cent.
     Share(u64),
 }
 
-/// How soon, and after what.
+/// The time limit, and its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Within {
     pub time: Duration,
     pub of: Anchor,
 }
 
-/// What a time counts from.
+/// The start of a time limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Anchor {
     /// The first connect.
     Start,
-    /// The service's metric going above its target and tolerance, the last time before the change.
+    /// The last time before the change that the service's metric went above its target and tolerance.
     Crossing,
     /// The close of the client's connections.
     Close,
@@ -108,7 +108,7 @@ impl Expectation {
         Self::Scale { service: service.into(), from, to, within: None }
     }
 
-    /// Nobody but a platform tells whether it is met.
+    /// Only a platform can show whether it is met.
     pub(crate) fn is_told_by_platform(&self) -> bool {
         matches!(
             self,
@@ -122,7 +122,7 @@ impl Expectation {
         matches!(self, Self::Count { what: Count::LOG_LINES_UNACCOUNTED, .. })
     }
 
-    /// Asks for fewer, for a load with a share of the clients and of the time.
+    /// Lowers the limit for a load with a share of the clients and of the time.
     pub(crate) fn shrink(&mut self, clients: f64, time: f64) {
         if let Self::Count { what, bound: Bound::AtLeast, limit: Limit::Number(limit) } = self {
             let share = match what.grows() {
@@ -134,7 +134,7 @@ impl Expectation {
         }
     }
 
-    /// Speaks of the same thing, with another limit or the same.
+    /// Whether it is about the same quantity, with any limit.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Count { what, bound, .. }, Self::Count { what: other, bound: other_bound, .. }) => {

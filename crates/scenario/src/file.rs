@@ -1,4 +1,4 @@
-//! Scenario files: the built-in ones, where to find others, and their errors.
+//! Scenario files: the built-in ones, how to find others, and their errors.
 
 use std::{io, path::Path};
 
@@ -24,10 +24,10 @@ const EMBEDDED: [(&str, &str); 15] = [
     ("stream-6", include_str!("../../../infrastructure/scenarios/stream-6.yaml")),
     ("stream-churn", include_str!("../../../infrastructure/scenarios/stream-churn.yaml")),
 ];
-/// A larger file is no scenario.
+/// Maximum size of a scenario file.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why there is no scenario to run. All of them are usage errors: trying again changes nothing.
+/// Why there is no scenario to run. All are usage errors: a retry changes nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
@@ -37,13 +37,13 @@ pub enum ScenarioError {
     Read { path: String, error: io::Error },
     #[error(transparent)]
     Invalid(#[from] yaml::Error),
-    /// A field of the scenario, by its place in a file, that a flag may have set.
+    /// A field of the scenario, named as in a file; a flag may have set it.
     #[error("{what} {value}: expected {expected}")]
     Value { what: String, value: String, expected: String },
 }
 
 impl ScenarioError {
-    /// The exit code that belongs to this error.
+    /// The exit code for this error.
     pub fn exit_code(&self) -> u8 {
         exit::USAGE
     }
@@ -57,7 +57,7 @@ pub fn names() -> impl Iterator<Item = (&'static str, String)> {
     })
 }
 
-/// A built-in scenario by its name, or a file by its path (whatever contains a `/` or ends with `.yaml` or `.yml`).
+/// A built-in scenario by its name, or a file by its path (any text with a `/` or ending with `.yaml` or `.yml`).
 pub fn find(name_or_path: &str) -> Result<Scenario, ScenarioError> {
     if let Some((name, text)) = EMBEDDED.iter().find(|(name, _)| *name == name_or_path) {
         return Scenario::parse(text, name);
@@ -81,7 +81,7 @@ impl Scenario {
     pub fn parse(text: &str, file: &str) -> Result<Self, ScenarioError> {
         let document = yaml::read(file, text)?;
         let scenario: Self = document.typed()?;
-        // Not a default: results are told apart by it.
+        // No default: it distinguishes results.
         let is_named = document.value["name"].as_str().is_some_and(|name| !name.trim().is_empty());
         if !is_named {
             return Err(document.error_at("name", "must not be empty").into());

@@ -1,4 +1,4 @@
-//! Whether a scenario fits its platform: what it needs, what it names, and what it cannot see.
+//! Whether a scenario fits its platform: its required values, the names it uses, and results it cannot have.
 
 use std::{fmt, str::FromStr};
 
@@ -16,19 +16,20 @@ use crate::{
 
 const BALANCER: &str = "balancer";
 const GATEWAY: &str = "gateway";
-/// Parts that a scenario can need, beside services.
+/// Parts that a scenario can need, in addition to services.
 const PARTS: [&str; 1] = ["etcd"];
 
-/// One of the values that a scenario needs, as `--set` writes it: `udp.enabled=true`, `tcp.replicas=3`,
-/// `tcp.autoscaling=null`, `tcp.autoscaling.maxReplicas=2`; and `nodes=1`, which is a flag of `up`. Only what a running
-/// platform shows can be asked for. It does not show environments, so `balancer.env.SHED_RATE=300` only tells `up`.
+/// One of the values that a scenario needs, as for `--set`: `udp.enabled=true`, `tcp.replicas=3`,
+/// `tcp.autoscaling=null`, `tcp.autoscaling.maxReplicas=2`; and `nodes=1`, which is a flag of `up`. Only values that a
+/// running platform shows can be checked. It does not show environments, so `balancer.env.SHED_RATE=300` is only for
+/// `up`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requirement {
     Nodes(u32),
     Of { service: String, needed: Needed },
 }
 
-/// What is needed of a service or part.
+/// A requirement for a service or part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Needed {
@@ -55,7 +56,7 @@ impl Scenario {
     pub fn check(&self, platform: &Snapshot) -> Result<(), Unfit> {
         let unmet = self.values.iter().filter(|needed| !needed.is_met(platform));
         if unmet.count() > 0 {
-            // All of them: what `up` is not told goes back to its default.
+            // All of them, because `up` resets omitted values to their defaults.
             let missing = self.values.iter().map(ToString::to_string).collect();
             return Err(Unfit::Values { name: self.name.clone(), missing });
         }
@@ -65,7 +66,7 @@ impl Scenario {
                 can_happen(event, platform).map_err(unfit)?;
             }
             is_there(&action.verb, platform).map_err(unfit)?;
-            // The name of one that an action adds is not known before.
+            // The name of a node that an action adds is not known in advance.
             let adds = self.actions.iter().any(|action| action.verb == Verb::AddNode);
             if let Verb::RemoveNode { node: Some(node) } = &action.verb
                 && !adds
@@ -76,8 +77,8 @@ impl Scenario {
         Ok(())
     }
 
-    /// Takes out the changes of replicas that this load cannot bring about, and says why for each. Without a platform
-    /// that is all of them, and whatever else only a platform tells.
+    /// Removes the changes of replicas that this load cannot cause, and says why for each. Without a platform it removes
+    /// all of them, and everything else that only a platform can show.
     pub fn drop_unreachable(&mut self, platform: Option<&[ServiceInfo]>) -> Vec<String> {
         let (connections, protocol) = (self.users(), self.protocol);
         let mut words = Vec::new();
@@ -101,10 +102,10 @@ impl Scenario {
     }
 }
 
-/// Why this many connections do not bring the service to `replicas`.
+/// Why this many connections do not scale the service to `replicas`.
 fn too_few(service: &ServiceInfo, connections: u64, replicas: u32) -> Option<String> {
     let target_milli = service.targets_milli.get(PodsMetric::Connections.name())?;
-    // Only a load of connections; other metrics may scale the service as well, but no scenario rests on them.
+    // Only for connections; other metrics may scale the service as well, but no scenario relies on them.
     let below = replicas.checked_sub(1).filter(|below| *below > 0)?;
     // The controller's tolerance.
     let needed = (*target_milli as f64 / 1000.0 * f64::from(below) * 1.1).floor() as u64;
@@ -139,7 +140,7 @@ fn can_happen(event: &Happening, platform: &Snapshot) -> Result<(), String> {
         is_replica(found, pod)?;
     }
     match (event, &found.autoscaler) {
-        // Without an autoscaler it may own the replicas.
+        // Without an autoscaler, the balancer may set the replicas.
         (Happening::Scale { .. }, None) if service(platform, BALANCER).is_some() => Ok(()),
         (Happening::Pod { state: PodState::Active | PodState::Inactive, .. }, _)
             if service(platform, BALANCER).is_none() =>
@@ -197,7 +198,7 @@ fn is_a_node(name: &str, platform: &Snapshot) -> Result<(), String> {
 
 fn is_replica(service: &ServiceSnapshot, name: &str) -> Result<(), String> {
     let names = || service.replicas.iter().map(|replica| replica.name.as_str());
-    // One that comes later is named by the autoscaler's counting: service-0, service-1, ….
+    // A later one is named by its number: service-0, service-1, ….
     let ordinal = name.strip_prefix(&service.name).and_then(|rest| rest.strip_prefix('-'));
     if names().any(|known| known == name) || ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok()) {
         return Ok(());
@@ -212,7 +213,7 @@ fn is_replica(service: &ServiceSnapshot, name: &str) -> Result<(), String> {
 }
 
 impl Requirement {
-    /// As `up` takes it.
+    /// In the form for `up`.
     pub fn flag(&self) -> String {
         match self {
             Self::Nodes(nodes) => format!("--nodes {nodes}"),
@@ -220,7 +221,7 @@ impl Requirement {
         }
     }
 
-    /// Whether a preset of values can say it.
+    /// Whether a preset of values can contain it.
     pub fn is_value(&self) -> bool {
         matches!(self, Self::Of { .. })
     }
@@ -282,7 +283,7 @@ impl FromStr for Requirement {
     }
 }
 
-/// Nothing in it means anything to `--set` or a shell.
+/// It contains no characters that are special to `--set` or a shell.
 pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
@@ -371,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scenario_needs_is_named_in_full() {
+    fn all_settings_a_scenario_needs_are_named() {
         let scenario = scenario("values: [tcp.autoscaling=null, tcp.replicas=3]");
         assert_eq!(scenario.check(&platform(3, false)), Ok(()));
         for platform in [platform(3, true), platform(2, false)] {
@@ -422,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_of_the_autoscaler_are_compared_and_variables_only_told() {
+    fn bounds_of_the_autoscaler_are_checked_and_variables_are_only_listed() {
         let scenario = scenario("values: [tcp.autoscaling.maxReplicas=5, tcp.env.BUFF_SIZE=900]");
         assert_eq!(scenario.check(&platform(1, true)), Ok(()));
         let missing = ["tcp.autoscaling.maxReplicas=5", "tcp.env.BUFF_SIZE=900"].map(str::to_owned).to_vec();
@@ -433,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn actions_that_this_platform_excludes_are_named() {
+    fn actions_impossible_on_this_platform_are_named() {
         let action = |text: &str| scenario(&format!("actions: [{text}]"));
         for (text, autoscaled, reason) in [
             (r#"{ when: "tcp 1 → 2", do: kill, what: tcp }"#, false, "tcp has no autoscaler"),
@@ -474,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_a_small_load_cannot_bring_about_are_left_out_and_named() {
+    fn changes_a_small_load_cannot_cause_are_dropped_and_named() {
         let info = ServiceInfo {
             name: "tcp".to_owned(),
             replicas: 1,

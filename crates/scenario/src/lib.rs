@@ -1,11 +1,11 @@
-//! Scenarios: loads with actions and expectations, as files. Pure: no sockets, no clock, no runtime. The load generator
-//! runs a scenario over sockets; the simulator runs the same files in virtual time.
+//! Scenarios: loads with actions and expectations, as files. No sockets, no clock, no runtime. The load generator runs a
+//! scenario over sockets; the simulator runs the same files in virtual time.
 //!
 //! * A [`Scenario`] describes a load completely. [`find`] reads it from a file or takes a built-in one; the command
 //!   line's flags override its fields, and [`Scenario::validate`] reports what is impossible.
-//! * [`Action`]s are what it does to the platform. A [`Schedule`] consumes events and says what is due.
+//! * [`Action`]s act on the platform. A [`Schedule`] consumes events and says what is due.
 //! * [`Expectation`]s are its required results. An [`Evaluator`] judges them by the events of the run.
-//! * [`fit`] compares a scenario with the platform it is going to run on.
+//! * [`fit`] compares a scenario with its platform.
 
 pub mod action;
 mod changes;

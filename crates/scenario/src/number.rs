@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-/// Reads a number with underscores between its digits and `k` or `M` behind it.
+/// Reads a number with optional underscores between digits and an optional suffix `k` or `M`.
 pub(crate) fn parse(text: &str) -> Option<f64> {
     let text = text.trim();
     let (digits, factor) = match text.strip_suffix(['k', 'K']) {
@@ -37,7 +37,7 @@ impl Share {
         self.0
     }
 
-    /// Whether number `number`, counted from 0, belongs to the share: its members are spread evenly over all.
+    /// Whether `number`, counted from 0, belongs to the share, whose members are spread evenly.
     pub fn has(self, number: u64) -> bool {
         // The remainder keeps the products small.
         let number = number % Self::WHOLE;

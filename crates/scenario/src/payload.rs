@@ -2,11 +2,11 @@
 
 use std::{fmt, fmt::Write as _, str::FromStr};
 
-/// Bytes that are sent. Written as text in which `\n`, `\r`, `\t`, `\0`, `\xNN` and `\\` stand for what they usually do.
+/// Bytes to send. Written as text in which `\n`, `\r`, `\t`, `\0`, `\xNN` and `\\` have their usual meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload(Vec<u8>);
 
-/// Why a text is no payload.
+/// Why a text is not a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(r"`{0}` is not an escape; there are \n, \r, \t, \0, \xNN and \\ (a backslash itself)")]
 pub struct PayloadError(String);
@@ -55,14 +55,14 @@ impl FromStr for Payload {
     }
 }
 
-/// In the same escapes.
+/// With the same escapes.
 impl fmt::Display for Payload {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&escape(&self.0))
     }
 }
 
-/// Bytes as text that can be shown and read back: what is no printable text is escaped.
+/// Bytes as text that can be shown and read back: everything except printable text is escaped.
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_steers_a_terminal_is_shown_raw() {
+    fn terminal_control_bytes_are_escaped() {
         assert_eq!(escape(b"\x1b]0;title\x07\n\xff"), r"\x1b]0;title\x07\n\xff");
         assert_eq!(escape("\u{9b}31m".as_bytes()), r"\xc2\x9b31m");
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_is_read_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn shown_payloads_parse_back(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let payload = Payload::from(bytes);
             prop_assert_eq!(payload.to_string().parse::<Payload>().unwrap(), payload);
         }

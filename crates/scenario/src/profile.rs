@@ -31,7 +31,7 @@ pub struct Profile {
     stages: Vec<Stage>,
 }
 
-/// How a stage is written.
+/// The format of a stage.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Form {
@@ -61,7 +61,7 @@ impl From<Stage> for Form {
 }
 
 impl Stage {
-    /// Always the same rate.
+    /// A constant rate.
     pub fn steady(rate: Rate, length: Duration) -> Self {
         Self { from: rate, to: rate, length }
     }
@@ -70,7 +70,7 @@ impl Stage {
         self.length.as_nanos() as f64
     }
 
-    /// Messages that are due within it.
+    /// The number of messages due within it.
     fn messages(&self) -> f64 {
         f64::midpoint(self.from.per_ns(), self.to.per_ns()) * self.length_ns()
     }
@@ -79,7 +79,7 @@ impl Stage {
     fn due_ns(&self, n: f64) -> f64 {
         let from = self.from.per_ns();
         let growth = (self.to.per_ns() - from) / self.length_ns();
-        // The usual formula has the difference of two nearly equal numbers where the rate hardly changes.
+        // The usual formula subtracts two nearly equal numbers if the rate hardly changes.
         let root = (from * from + 2.0 * growth * n).max(0.0).sqrt();
         (2.0 * n / (from + root)).min(self.length_ns())
     }
@@ -172,7 +172,7 @@ mod tests {
     fn a_ramp_sends_as_many_as_the_mean_of_its_ends() {
         let profile = Profile::new(vec![stage("1000/s", "3000/s", 10), stage("3000/s", "1000/s", 10)]);
         let due = |number| profile.due_ns(number).unwrap() as f64 / 1e9;
-        // After half of the ramp up: 1,000 × 5 + 200 × 25 / 2.
+        // After half of the ramp-up: 1,000 × 5 + 200 × 25 / 2.
         assert!((due(7_500) - 5.0).abs() < 1e-6);
         assert!((due(20_000) - 10.0).abs() < 1e-6);
         assert!((due(39_999) - 20.0).abs() < 0.002);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the rates, later messages are never due earlier, and none after the end.
+        /// With any rates, due times never decrease, and none is after the end.
         #[test]
         fn due_times_never_go_back(
             rates in prop::collection::vec((1..100_000_u64, 1..100_000_u64, 1..5_000_u64), 1..4),

@@ -27,7 +27,7 @@ impl Protocol {
         name_of(&Self::NAMES, &self)
     }
 
-    /// What our service is called that speaks it.
+    /// The name of our service that speaks it.
     pub fn service(self) -> &'static str {
         match self {
             Self::Sse => "stream",

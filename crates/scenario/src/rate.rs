@@ -1,5 +1,5 @@
-//! How often something happens: an interval (`5ms`) or a frequency (`200/s`, `1k/s`). One grammar and one type for both,
-//! kept as it was typed: neither 3 ms nor 30,000 a second is a fraction of a nanosecond off.
+//! Rates: an interval (`5ms`) or a frequency (`200/s`, `1k/s`). One grammar and one type for both, stored as typed, so
+//! that neither 3 ms nor 30,000 per second is off by a fraction of a nanosecond.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -21,7 +21,7 @@ pub struct Rate {
     per_ns: u64,
 }
 
-/// Why a text is no rate.
+/// Why a text is not a rate.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is not a rate: {reason}; expected an interval such as 5ms or a frequency such as 200/s or 1k/s"
@@ -40,12 +40,12 @@ impl Rate {
         self.milli as f64 / 1000.0 / self.per_ns as f64
     }
 
-    /// Events per 1,000 seconds, as events of the load carry it.
+    /// Events per 1,000 seconds, as in events of the load.
     pub fn milli_per_s(self) -> u64 {
         (self.per_ns() * 1e12).round() as u64
     }
 
-    /// Between two events, at least a nanosecond.
+    /// The time between two events, at least a nanosecond.
     pub fn interval(self) -> Duration {
         self.due(1).max(Duration::from_nanos(1))
     }
@@ -59,7 +59,8 @@ impl Rate {
         self.milli == 1000 && self.per_ns != 1_000_000_000
     }
 
-    /// When event number `index` (from 0) is due, after the first. Each is computed by itself: no rounding adds up.
+    /// When event number `index` (from 0) is due, after the first. Each is computed independently, so rounding does not
+    /// add up.
     pub fn due(self, index: u64) -> Duration {
         let ns = u128::from(index) * u128::from(self.per_ns) * 1000 / u128::from(self.milli);
         Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
@@ -93,7 +94,7 @@ impl FromStr for Rate {
     }
 }
 
-/// As it is typed.
+/// As typed.
 impl fmt::Display for Rate {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let per = duration::format(Duration::from_nanos(self.per_ns));
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn intervals_and_frequencies_are_one_grammar() {
+    fn intervals_and_frequencies_share_one_grammar() {
         for (text, ns, printed) in [
             ("5ms", 5_000_000, "5ms"),
             ("200/s", 5_000_000, "200/s"),
@@ -136,14 +137,14 @@ mod tests {
     }
 
     #[test]
-    fn no_rounding_adds_up() {
+    fn rounding_errors_do_not_add_up() {
         let rate: Rate = "3/s".parse().unwrap();
         assert_eq!(rate.due(3_000_000), Duration::from_secs(1_000_000));
         assert_eq!(rate.due(1), Duration::from_nanos(333_333_333));
     }
 
     #[test]
-    fn what_is_none_is_named() {
+    fn invalid_rates_are_explained() {
         for text in [
             "",
             "5",
@@ -167,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_printed_is_read_back(milli in 1_000..10_000_000_u64, ms in 1..1_000_u64) {
+        fn printed_rates_parse_back(milli in 1_000..10_000_000_u64, ms in 1..1_000_u64) {
             let rate = Rate { milli, per_ns: ms * 1_000_000 };
             prop_assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
         }

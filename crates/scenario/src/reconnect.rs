@@ -1,4 +1,4 @@
-//! When an ended connection comes back.
+//! When an ended connection reconnects.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -6,40 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Protocol, Share, hint, name_of, named};
 
-/// When a connection that ended, though the load did not end it, comes back. What the server says (`Retry-After`, the
-/// hint in a close) comes before it. Where a default depends on the protocol the field is `None`, and
-/// [`Reconnect::plan`] knows it.
+/// When a connection that the load did not end reconnects. The server's hint (`Retry-After`, or in a close) takes
+/// precedence. If a default depends on the protocol, the field is `None`, and [`Reconnect::plan`] resolves it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Reconnect {
     pub policy: Option<Policy>,
-    /// It stays away: the same as the policy `none`.
+    /// It does not reconnect: the same as the policy `none`.
     pub never: bool,
     #[serde(with = "platform::duration::optional_text")]
     pub delay: Option<Duration>,
-    /// A random part of it comes on top of the delay.
+    /// A random part of it is added to the delay.
     #[serde(with = "platform::duration::optional_text")]
     pub jitter: Option<Duration>,
-    /// Of `backoff`: the longest delay.
+    /// For `backoff`: the longest delay.
     #[serde(with = "platform::duration::optional_text")]
     pub at_most: Option<Duration>,
-    /// So many of the connections know no delay, no jitter and no hint: what ended comes back in the same moment. If that
-    /// led to nothing that lasted, they come back like the others.
+    /// This share of the connections ignores delay, jitter and hints, and reconnects immediately. If that does not lead
+    /// to a lasting connection, they then reconnect like the others.
     pub at_once: Option<Share>,
 }
 
-/// How delays are made.
+/// How delays are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The same delay each time, and a random part of the jitter on top.
+    /// The same delay each time, plus a random part of the jitter.
     Jitter,
     /// A delay that doubles with each consecutive attempt.
     Backoff,
-    /// Nobody comes back.
+    /// Connections do not reconnect.
     None,
 }
 
-/// What a policy comes to for one protocol. Nobody comes back without one.
+/// A resolved policy for one protocol. Without one, connections do not reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     pub delay: Duration,
@@ -76,17 +75,17 @@ impl FromStr for Policy {
 }
 
 impl Reconnect {
-    /// Nobody comes back.
+    /// Connections do not reconnect.
     pub fn is_never(&self) -> bool {
         self.never || self.policy == Some(Policy::None)
     }
 
-    /// Whether connection `number`, counted from 0, comes back in the moment of its end.
+    /// Whether connection `number`, counted from 0, reconnects immediately.
     pub fn is_at_once(&self, number: u64) -> bool {
         self.at_once.is_some_and(|share| share.has(number))
     }
 
-    /// The delays of a protocol's connections; `None`: they stay away.
+    /// The delays of a protocol's connections; `None`: they do not reconnect.
     pub fn plan(&self, protocol: Protocol) -> Option<Plan> {
         if self.is_never() {
             return None;
@@ -98,7 +97,7 @@ impl Reconnect {
         });
         let half = delay / 2;
         let (jitter, doubles_up_to) = match (self.policy, protocol) {
-            // As ever: exactly after the delay.
+            // Exactly after the delay.
             (None, Protocol::Tcp | Protocol::Udp) => (Duration::ZERO, None),
             (None | Some(Policy::Jitter | Policy::None), _) => (half, None),
             (Some(Policy::Backoff), _) => (half, Some(self.at_most.unwrap_or(AT_MOST).max(delay))),
@@ -112,7 +111,7 @@ impl Plan {
     pub fn after(&self, before: u32) -> (Duration, Duration) {
         let Some(longest) = self.doubles_up_to else { return (self.delay, self.jitter) };
         let times = 2_u32.saturating_pow(before);
-        // The jitter grows with the delay: else those who are sent away together stay together.
+        // The jitter grows with the delay, or clients that are sent away together would stay together.
         (self.delay.saturating_mul(times).min(longest), self.jitter.saturating_mul(times).min(longest / 2))
     }
 }

@@ -16,23 +16,23 @@ use crate::{
     named, number,
 };
 
-/// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] is what a file
-/// may leave out. Where a default depends on something else the field is `None`, and a method knows it.
+/// A load, as a scenario file describes it. The fields are the keys of the file, and [`Scenario::default`] has the
+/// values of omitted keys. If a default depends on something else, the field is `None`, and a method resolves it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Scenario {
     pub name: String,
-    /// One line about it.
+    /// A description in one line.
     pub about: String,
     /// The service whose endpoint is the default target.
     pub service: String,
     /// The preset of values that brings up a platform for it: `-f NAME` of `up`.
     pub preset: Option<String>,
-    /// What the platform must be like, as `--set` writes it: `tcp.replicas=3`.
+    /// The values that the platform must have, as for `--set`: `tcp.replicas=3`.
     pub values: Vec<Requirement>,
     pub protocol: Protocol,
-    /// WebSocket: where connections are upgraded. `{n}` stands for the number of the connection, from 1, `{user}` for
-    /// `user-{n}`. SSE: where the events are; `{user}` and `{profile}` stand for UUIDs.
+    /// WebSocket: the path of the upgrade. `{n}` stands for the number of the connection, from 1, `{user}` for
+    /// `user-{n}`. SSE: the path of the events; `{user}` and `{profile}` stand for UUIDs.
     pub path: Option<String>,
     /// SSE: the number of users and profiles; further connections start over with the first. Without it each
     /// connection has its own.
@@ -49,7 +49,7 @@ pub struct Scenario {
     pub expectations: Vec<Expectation>,
 }
 
-/// A random time between these two; then the client goes, and comes back by `reconnect`.
+/// A random time between these two, after which the client closes its connection, and reconnects as in `reconnect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Stay {
@@ -63,7 +63,7 @@ pub struct Stay {
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Phases {
     pub ramp: Ramp,
-    /// UDP: what all peers together send, in place of an interval for each.
+    /// UDP: the total rate of all peers, instead of an interval for each.
     pub send: Profile,
     pub hold: Hold,
     pub wait: Wait,
@@ -72,10 +72,10 @@ pub struct Phases {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Ramp {
-    /// Over UDP: peers.
+    /// Over UDP, the number of peers.
     #[serde(with = "number::count")]
     pub connections: u64,
-    /// Of connection starts. With a profile the peers open at once.
+    /// The rate of connection starts. With a profile, the peers open at once.
     pub rate: Rate,
 }
 
@@ -92,7 +92,7 @@ pub struct Hold {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Wait {
-    /// How long to wait, after the close, for expectations that can still come true.
+    /// How long to wait, after the close, for expectations that can still be met.
     #[serde(with = "platform::duration::text")]
     pub at_most: Duration,
 }
@@ -106,13 +106,13 @@ pub struct Messages {
     /// See [`Scenario::message_timeout`].
     #[serde(with = "platform::duration::optional_text")]
     pub timeout: Option<Duration>,
-    /// UDP: the most messages of one peer that are outstanding at once.
+    /// UDP: the maximum number of a peer's outstanding messages.
     pub window: Option<u32>,
-    /// Each message carries its session's and its own number, over all the connections that the session has.
+    /// Each message carries its session's number and its own, across all connections of the session.
     pub sequence: bool,
 }
 
-/// Between two messages of one connection.
+/// The interval between two messages of one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Every {
     /// Connections stay silent.
@@ -120,39 +120,39 @@ pub enum Every {
     Interval(Duration),
 }
 
-/// What counts as the answer to a message.
+/// The expected answer to a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Expect {
-    /// The payload comes back: as it is, or, for `msg:CONTENT`, CONTENT up to the next `:`.
+    /// The payload comes back: unchanged, or, for `msg:CONTENT`, CONTENT up to the next `:`.
     #[default]
     Echo,
-    /// Whatever bytes come first.
+    /// Any bytes.
     Any,
-    /// Nothing: messages are sent by schedule and never waited for.
+    /// Nothing: messages are sent on schedule, without waiting for answers.
     None,
 }
 
-/// How long a load lasts, and from when.
+/// The duration of a load, and its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadDuration {
     /// From the first connect to the close.
     FromFirstConnect(Duration),
-    /// From the end of the ramp, when every connection was started and decided, to the close.
+    /// From the end of the ramp, when every connection has been started and decided, to the close.
     FromRampEnd(Duration),
 }
 
-/// Where our own service upgrades.
+/// The path of upgrades at our own service.
 const PATH_DEFAULT: &str = "/api/v1/websocket/{user}";
-/// Where our own service streams.
+/// The path of streams at our own service.
 const SSE_PATH_DEFAULT: &str = "/stream/{user}/{profile}";
 const HOLD_DEFAULT: Duration = Duration::from_secs(30);
 const EVERY_DEFAULT: Duration = Duration::from_secs(1);
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(5);
-/// A datagram that was not answered by then is lost.
+/// A datagram without an answer by then is lost.
 const UDP_TIMEOUT_DEFAULT: Duration = Duration::from_secs(1);
 
 impl Default for Scenario {
-    /// The client everybody starts with, only fewer of it.
+    /// The standard client, but fewer of them.
     fn default() -> Self {
         Self {
             name: "load".to_owned(),
@@ -188,11 +188,11 @@ impl Default for Messages {
 }
 
 impl Scenario {
-    /// Between two messages of one connection; `None`: a profile says, or the connections stay silent. Zero, with a
-    /// window: as fast as answers come.
+    /// The interval between two messages of one connection; `None`: a profile decides, or the connections stay silent.
+    /// Zero, with a window: as fast as answers come.
     pub fn every(&self) -> Option<Duration> {
         match self.messages.every {
-            // The clients listen.
+            // The clients only listen.
             _ if self.protocol == Protocol::Sse => None,
             Some(Every::Never) => None,
             Some(Every::Interval(every)) => Some(every),
@@ -202,12 +202,12 @@ impl Scenario {
         }
     }
 
-    /// UDP: how many messages all peers together send.
+    /// UDP: the total number of messages of all peers.
     pub fn profile(&self) -> Option<&Profile> {
         Some(&self.phases.send).filter(|profile| !profile.is_empty())
     }
 
-    /// SSE: how many users and profiles there are.
+    /// SSE: the number of users and profiles.
     pub fn pairs(&self) -> u64 {
         self.pairs.unwrap_or(self.phases.ramp.connections).max(1)
     }
@@ -217,7 +217,7 @@ impl Scenario {
         number % self.pairs()
     }
 
-    /// SSE: several connections want the same pair.
+    /// SSE: whether several connections request the same pair.
     pub fn shares_pairs(&self) -> bool {
         self.protocol == Protocol::Sse && self.pairs() < self.users()
     }
@@ -228,7 +228,7 @@ impl Scenario {
         (id('8'), id('9'))
     }
 
-    /// WebSocket and SSE: what connection `number`, counted from 0, asks for.
+    /// WebSocket and SSE: the path that connection `number`, counted from 0, requests.
     pub fn path_of(&self, number: u64) -> String {
         if self.protocol == Protocol::Sse {
             let template = self.path.as_deref().unwrap_or(SSE_PATH_DEFAULT);
@@ -241,7 +241,7 @@ impl Scenario {
         template.replace("{user}", &format!("user-{number}")).replace("{n}", &number)
     }
 
-    /// Of all who are to connect, those who join later than the ramp.
+    /// The number of users that join after the ramp.
     pub fn joining(&self) -> u64 {
         let users = |action: &Action| match action.verb {
             Verb::Join { users, .. } => users,
@@ -255,12 +255,12 @@ impl Scenario {
         self.phases.ramp.connections.saturating_add(self.joining())
     }
 
-    /// Messages are sent at all.
+    /// Whether messages are sent at all.
     pub fn sends(&self) -> bool {
         self.every().is_some() || self.profile().is_some()
     }
 
-    /// Messages are sent, and answers to them are expected.
+    /// Whether messages are sent, and answers are expected.
     pub fn expects_answers(&self) -> bool {
         self.sends() && self.messages.expect != Expect::None
     }
@@ -268,7 +268,7 @@ impl Scenario {
     pub fn duration(&self) -> LoadDuration {
         let Hold { from_first_connect, after_ramp } = self.phases.hold;
         match (from_first_connect, after_ramp, self.profile()) {
-            // With a profile peers open at once, so that both durations are the same.
+            // With a profile the peers open at once, so both durations are the same.
             (Some(length), ..) | (None, Some(length), Some(_)) => LoadDuration::FromFirstConnect(length),
             (None, Some(length), None) => LoadDuration::FromRampEnd(length),
             (None, None, Some(profile)) => LoadDuration::FromFirstConnect(profile.length()),
@@ -276,7 +276,7 @@ impl Scenario {
         }
     }
 
-    /// From the first connect to the close, if the ramp takes as long as its rate says.
+    /// From the first connect to the close, if the ramp takes as long as planned.
     pub fn length(&self) -> Duration {
         match self.duration() {
             LoadDuration::FromFirstConnect(length) => length,
@@ -290,8 +290,8 @@ impl Scenario {
         if self.profile().is_some() { Duration::ZERO } else { rate.due(connections.saturating_sub(1)) }
     }
 
-    /// A message without an answer for this long has timed out. Over TCP its connection ends, since a later answer
-    /// could not be told from the next message's.
+    /// A message without an answer for this long has timed out. Over TCP its connection ends, since a later answer would
+    /// be indistinguishable from the next message's.
     pub fn message_timeout(&self) -> Duration {
         self.messages.timeout.unwrap_or(match self.protocol {
             Protocol::Tcp | Protocol::Ws | Protocol::Sse => TIMEOUT_DEFAULT,
@@ -304,18 +304,18 @@ impl Scenario {
         self.actions.iter().filter_map(Action::broadcast)
     }
 
-    /// Whether the run has to count the services' log lines.
+    /// Whether the run must count the services' log lines.
     pub fn counts_log_lines(&self) -> bool {
         self.expectations.iter().any(Expectation::is_about_log_lines)
     }
 
-    /// An expectation of the command line takes the place of the one of the same kind.
+    /// An expectation of the command line replaces the one of the same kind.
     pub fn expect(&mut self, expectation: Expectation) {
         self.expectations.retain(|other| !other.is_like(&expectation));
         self.expectations.push(expectation);
     }
 
-    /// If this load is smaller than `whole`, so are its pairs, and as many clients want each of them as before.
+    /// If this load is smaller than `whole`, it also has fewer pairs, with the same number of clients for each.
     pub fn scale_pairs(&mut self, whole: &Self) {
         if let Some(pairs) = self.pairs
             && self.users() < whole.users()
@@ -325,8 +325,8 @@ impl Scenario {
         }
     }
 
-    /// Expectations that ask for a number of things ask for fewer of them if this load is smaller than `whole`, the
-    /// scenario before the command line's flags were laid over it.
+    /// Lowers expected numbers if this load is smaller than `whole`, the scenario before the command line's flags were
+    /// applied.
     pub fn scale_expectations(&mut self, whole: &Self) {
         let share = |part: f64, whole: f64| if whole > 0.0 { (part / whole).min(1.0) } else { 1.0 };
         let clients = share(self.users() as f64, whole.users() as f64);
@@ -334,7 +334,7 @@ impl Scenario {
         self.expectations.iter_mut().for_each(|expectation| expectation.shrink(clients, time));
     }
 
-    /// The load as its event reports it. `target`: the load's target.
+    /// The load's description for its event. `target`: the load's target.
     pub fn describe(&self, target: String) -> LoadPlan {
         let (duration, duration_from_ramp) = match self.duration() {
             LoadDuration::FromFirstConnect(duration) => (duration, false),
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sent_to_a_worker_comes_back_as_it_was() {
+    fn a_scenario_sent_to_a_worker_is_unchanged() {
         for (name, _) in crate::names() {
             let mut scenario = crate::find(name).unwrap();
             scenario.messages.payload = r"\x00\n{}".parse().unwrap();
@@ -452,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_join_later_belong_to_the_load() {
+    fn users_that_join_later_belong_to_the_load() {
         let text = "name: x
 phases: { ramp: { connections: 7 } }
 actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at: 3s, do: join, users: 1 }]";
@@ -463,7 +463,7 @@ actions: [{ at: 1s, do: join, users: 2 }, { at: 2s, do: leave, users: 1 }, { at:
     }
 
     #[test]
-    fn a_smaller_load_is_asked_for_less() {
+    fn a_smaller_load_has_smaller_expectations() {
         let mut whole = Scenario::default();
         whole.phases.ramp.connections = 10_000;
         whole.phases.hold.from_first_connect = Some(Duration::from_mins(4));

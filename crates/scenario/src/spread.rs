@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::parse_count;
 
-/// How the load calls a replica that does not say who it is.
+/// The load's name for a replica that does not identify itself.
 pub(crate) const UNKNOWN: &str = "unknown";
 
-/// Of replicas that are known.
+/// The counts of known replicas.
 pub(crate) fn of(by_replica: &BTreeMap<String, u64>) -> Vec<u64> {
     sorted(by_replica.iter().filter(|(replica, _)| *replica != UNKNOWN).map(|(_, count)| *count))
 }

@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData, str::FromStr};
 
 use serde::de::{Error, Visitor};
 
-/// Reads a text by its `FromStr`. Holds what a value of another type is told to be.
+/// Reads a text by its `FromStr`. Contains the expected format, for errors about values of another type.
 struct AsText<T>(&'static str, PhantomData<T>);
 
 impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for AsText<T> {

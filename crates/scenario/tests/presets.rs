@@ -1,4 +1,4 @@
-//! Every preset of the chart is one that `playctl` takes too, and there is one for every scenario.
+//! `playctl` accepts every preset of the chart, and every scenario has one.
 
 use std::{
     fs,
@@ -32,15 +32,15 @@ fn every_preset_is_valid() {
 }
 
 #[test]
-fn every_scenario_has_a_preset_that_sets_what_it_asks_for() {
-    // kill-server runs on the preset socketz, which sets more than the scenario asks for; stream-churn on streams with values
-    // of its own, which the command that brings its platform up sets.
+fn every_scenario_has_a_preset_with_its_settings() {
+    // kill-server runs on the preset socketz, which sets more than the scenario needs; stream-churn on streams with its
+    // own values, which the command that brings up its platform sets.
     for (name, _) in scenario::names().filter(|(name, _)| !["kill-server", "stream-churn"].contains(name)) {
         let scenario = scenario::find(name).expect("built in");
         let values = scenario.values.iter().filter(|needed| needed.is_value());
         let set = values.map(ToString::to_string).collect();
         let named = scenario.preset.map(|preset| chart().join(format!("values-{preset}.yaml")));
-        // One that the scenario names may set more.
+        // A preset that the scenario names may set more.
         let files = named.iter().cloned().collect();
         let wanted = Values::load(&ValuesSource { files, set, ..ValuesSource::default() }).expect("valid");
         let preset = with_file(named.unwrap_or_else(|| chart().join(format!("values-{name}.yaml"))));

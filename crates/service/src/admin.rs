@@ -267,17 +267,17 @@ mod tests {
     }
 
     #[test]
-    fn the_silent_cannot_keep_probes_out() {
+    fn silent_clients_do_not_block_probes() {
         probes_are_answered_beside(b"");
     }
 
     #[test]
-    fn those_who_never_finish_cannot_keep_probes_out() {
+    fn clients_that_never_finish_do_not_block_probes() {
         probes_are_answered_beside(b"GET /healthz HTTP/1.1\r\nHost:");
     }
 
     #[test]
-    fn those_who_ask_without_end_and_never_read_cannot_keep_probes_out() {
+    fn clients_that_ask_endlessly_without_reading_do_not_block_probes() {
         probes_are_answered_beside(&b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000));
     }
 }

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_serves_until_it_is_told_to_end() {
+    fn a_background_thread_runs_until_told_to_end() {
         let (say, said) = mpsc::channel();
         let background = Background::start("backend", |stopped| async move {
             say.send(std::thread::current().name().map(str::to_owned)).unwrap();

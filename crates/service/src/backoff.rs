@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_to_the_longest_and_start_anew_after_a_success() {
+    fn waits_double_up_to_the_longest_and_reset_after_a_success() {
         let (least, longest) = (Duration::from_millis(100), Duration::from_secs(1));
         let mut backoff = Backoff::new(least, longest);
         for ceiling_ms in [100, 200, 400, 800, 1000, 1000] {

@@ -49,12 +49,12 @@ const LOOKUP_INTERVAL: Duration = Duration::from_secs(30);
 #[error("cache unavailable")]
 pub struct Unavailable;
 
-/// What is under a key.
+/// The contents of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Found {
     Nothing,
     Value(Vec<u8>),
-    /// A value longer than any service sends back.
+    /// A value that is longer than any service sends back.
     TooLong,
 }
 
@@ -63,7 +63,7 @@ type Servers = Arc<[Arc<Server>]>;
 struct Inner {
     settings: Settings,
     readiness: Readiness,
-    /// In the order by which keys are placed; empty until the first lookup.
+    /// In the order that places keys; empty until the first lookup.
     servers: Mutex<Servers>,
     went_down: Notify,
 }

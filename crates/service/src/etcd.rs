@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_member_and_no_time_is_named() {
+    fn invalid_members_and_times_are_named() {
         for wrong in
             ["etcd01:2379", "https://etcd01:2379", "http://a:1,,http://b:1", "http://a:1/v3", "http://a:1?b"]
         {

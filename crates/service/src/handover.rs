@@ -32,7 +32,7 @@ fn name(protocol: Protocol) -> u8 {
     }
 }
 
-/// The kind as which `file` can be handed over.
+/// The kind of `file`, if it can be handed over.
 fn kind(file: &OwnedFd) -> Option<Protocol> {
     let socket = SockRef::from(file);
     // These calls fail on anything that is not a socket.
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn udp_sockets_arrive_as_such_and_nothing_else_does() {
+    fn a_handover_accepts_only_sockets_of_its_protocol() {
         let (supervisor, gateway) = UnixStream::pair().unwrap();
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_without_an_end_is_given_up() {
+    async fn an_endless_body_is_given_up() {
         let endless = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'x'; BODY_BYTES_MAX + 1]].concat();
         assert!(matches!(get(serve(endless).await, PATIENCE).await, Err(Error::TooLong { .. })));
         let longest = [&b"HTTP/1.1 200 OK\r\n\r\n"[..], &vec![b'x'; BODY_BYTES_MAX]].concat();
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn rubbish_silence_and_refusal_are_errors_that_say_where() {
+    async fn garbage_silence_and_refusal_are_errors_that_name_the_address() {
         let there = serve(b"hello".to_vec()).await;
         let error = get(there.clone(), PATIENCE).await.unwrap_err();
         assert!(

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_host_takes_ipv4_clients() {
+    fn an_unspecified_host_accepts_ipv4_clients() {
         let listener = tcp(Host::ANY, 0).unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
@@ -245,7 +245,7 @@ mod tests {
         UdpOptions { sockets: 1, receive_buffer: 1 << 16, write_timeout: Duration::from_millis(100) };
 
     #[test]
-    fn datagrams_of_ipv4_clients_reach_any_host() {
+    fn datagrams_of_ipv4_clients_reach_an_unspecified_host() {
         let sockets = udp(Host::ANY, 0, UDP).unwrap();
         let [socket] = &sockets[..] else { panic!("{sockets:?}") };
         socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_shares_its_port_with_nobody_else() {
+    fn a_group_shares_its_port_only_within_itself() {
         let group = udp(Host::LOOPBACK, 0, UdpOptions { sockets: 3, ..UDP }).unwrap();
         let address = group[0].local_addr().unwrap();
         assert_eq!(group.len(), 3);

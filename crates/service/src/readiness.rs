@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_ready_when_its_backends_have_said_something() {
+    async fn a_server_is_ready_when_its_backends_have_answered() {
         let readiness = Readiness::new();
         let (said, word) = oneshot::channel();
         let waiting = tokio::spawn({
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn degraded_parts_are_described_and_do_not_take_readiness() {
+    fn degraded_parts_are_described_and_keep_readiness() {
         let readiness = Readiness::new();
         readiness.ready();
         assert!(readiness.degrade("broadcast", "no broker reachable"));

@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "TIMEOUT is read but not in the table")]
-    fn what_is_read_must_be_in_the_table() {
+    fn a_variable_that_is_read_must_be_in_the_table() {
         let env = Env::default();
         let mut reader = Reader::of_table(&env, &[&PORT]);
         let _: u16 = reader.get(&PORT);

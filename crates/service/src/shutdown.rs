@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn callbacks_hear_each_change_once_and_late_ones_hear_the_present_phase() {
+    fn callbacks_see_each_change_once_and_late_ones_the_present_phase() {
         let shutdown = Shutdown::new();
         let heard = Arc::new(Mutex::new(Vec::new()));
         let early = Arc::clone(&heard);

@@ -160,7 +160,7 @@ async fn answer(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES_MAX);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    // An error: nobody is left who could close it.
+    // An error: no owner is left that could close it.
     let told = async { closing.wait_for(|closing| *closing).await.is_ok() };
     let served = tokio::select! {
         served = connection.as_mut() => served,
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_trickles_without_end_gives_its_place_back() {
+    async fn an_endlessly_trickling_body_frees_its_slot() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", post(|body: String| async { body }));
@@ -364,7 +364,7 @@ mod tests {
 
         let (slow, mut writes) = TcpStream::connect(address).await.unwrap().into_split();
         writes.write_all(format!("{HEAD}: 1000000\r\n\r\n").as_bytes()).await.unwrap();
-        // An occasional byte, so that a limit on silence would never be reached.
+        // An occasional byte, so that a limit on silence is never reached.
         tokio::spawn(async move {
             while writes.write_all(b"x").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -380,12 +380,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_closes_its_side_behind_its_request_is_answered() {
+    async fn a_client_that_half_closes_after_its_request_is_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
-        // Everything is there before anything is read.
+        // The whole answer is ready before the client reads any of it.
         tokio::spawn(serve_one(LIMITS, listener, Router::new().route("/", get(|| async { "hi" }))));
         let answer = tokio::time::timeout(PATIENT, read_all(client)).await.unwrap();
         assert!(answer.ends_with("\r\n\r\nhi"), "{answer}");
@@ -397,7 +397,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_nothing_of_its_answer_gives_its_place_back() {
+    async fn a_client_that_does_not_read_its_answer_frees_its_slot() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router =
@@ -418,7 +418,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_may_read_slowly_gets_all() {
+    async fn a_slow_reader_gets_the_whole_answer() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let answering = |Extension(reader): Extension<SlowReader>| async move {
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn closing_lets_answers_end_and_waits_for_none_that_are_idle() {
+    async fn closing_lets_answers_finish_and_closes_idle_connections() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (go, going) = watch::channel(false);

@@ -62,7 +62,7 @@ mod tests {
     type Worker = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
     #[test]
-    fn a_failure_of_one_ends_the_others() {
+    fn a_failing_worker_ends_the_others() {
         let shutdown = Shutdown::new();
         let (told, waits) = std::sync::mpsc::channel();
         shutdown.subscribe(move |phase| told.send(phase).unwrap());
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_them_run() {
+    fn all_workers_run() {
         let (say, said) = std::sync::mpsc::channel();
         let workers = (0..3).map(|number| {
             let say = say.clone();

@@ -1,4 +1,4 @@
-//! Log lines to Kafka. A test binary of its own: the subscriber is the process's.
+//! Log lines to Kafka. A separate test binary, because the subscriber is global to the process.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ fn reader_of_topic(brokers: &str) -> StreamConsumer {
 }
 
 #[tokio::test]
-async fn lines_are_kept_until_kafka_takes_them_and_the_last_ones_too() {
+async fn all_lines_are_kept_until_kafka_takes_them() {
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic(TOPIC, 1, 1).unwrap();
     let brokers = cluster.bootstrap_servers();

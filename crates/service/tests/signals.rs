@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT. A test binary of its own: signals are the process's.
+//! SIGTERM and SIGINT. A separate test binary, because signals affect the whole process.
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_found_no_room_is_counted_and_nothing_else() {
+    fn only_packets_dropped_for_lack_of_room_are_counted() {
         const SENT: u64 = 1000;
         let bind = || UdpSocket::bind("127.0.0.1:0").unwrap();
         let (receiver, quiet, sender) = (bind(), bind(), bind());

@@ -34,7 +34,7 @@ both: {<<: [{x: 7}, *base]}
 }
 
 #[test]
-fn positions_are_those_of_keys_and_items() {
+fn keys_and_items_have_positions() {
     let document = read("f.yaml", "a:\n  b: 1\n  c:\n    - x\n    - d: 2\n  e.f:\n    g[0]: 3\n").unwrap();
     for (path, line, column) in [
         ("a.b", 2, 3),
@@ -96,7 +96,7 @@ fn mistakes_are_named_where_they_are() {
 }
 
 #[test]
-fn tabs_that_indent_nothing_are_blanks() {
+fn tabs_outside_indentation_are_blanks() {
     assert_eq!(values("a:\tx\nb:\t \tw # c\nc: z\t\n"), json!({"a": "x", "b": "w", "c": "z"}));
     assert_eq!(values("{\n\t\"a\": \"x\\ty\",\n\t\"b\": [\n\t\t1]\n}"), json!({"a": "x\ty", "b": [1]}));
 }
@@ -180,7 +180,7 @@ fn null_is_absent() {
 }
 
 #[test]
-fn what_does_not_fit_is_said_in_words_with_its_place() {
+fn type_errors_are_explained_with_their_position() {
     let error = |text: &str| read("f.yaml", text).unwrap().typed::<Outer>().unwrap_err().to_string();
     for (text, expected) in [
         ("nam: 1", "f.yaml:1:1: nam: unknown key; did you mean name?, got 1"),

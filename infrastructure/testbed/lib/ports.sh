@@ -20,7 +20,7 @@ load_ports() {
             value=$recorded
         else
             value=${!variable:-${recorded:-$value}}
-            # 0 means any: the port picked before is as good and keeps addresses stable.
+            # 0 means any port: reusing the previous one keeps addresses stable.
             [[ $value != 0 || -z $recorded ]] || value=$recorded
             if [[ ! $value =~ ^[0-9]{1,5}$ ]] || ((10#$value > 65535)); then
                 fail "$USAGE" "$variable=$value: expected a port, 1 to 65535, or 0 for a free one"

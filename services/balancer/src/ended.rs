@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_takes_its_sessions_along_and_nobody_elses() {
+    fn a_process_ends_its_own_sessions_only() {
         let [a, b]: [Replica; 2] =
             [("ws-0", Some("10.0.0.0"), Some(7), "ready"), ("ws-1", Some("10.0.0.1"), Some(8), "ready")];
         let seen = [("1", "10.0.0.0"), ("2", "10.0.0.1"), ("3", "10.9.9.9")];
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_removed_is_found_again() {
+    fn sessions_that_could_not_be_removed_are_found_again() {
         let a: Replica = ("ws-0", Some("10.0.0.0"), Some(7), "ready");
         let b: Replica = ("ws-1", Some("10.0.0.1"), Some(8), "ready");
         let sessions = [("1", "10.0.0.1")];

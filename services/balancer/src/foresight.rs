@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn scale_downs_are_told_apart_by_what_was_seen_before() {
+    fn scale_downs_are_classified_by_earlier_recommendations() {
         let after = |looks: &[Option<u32>], to: u32| {
             let mut foresight = Foresight::default();
             assert_eq!(foresight.scaled(Some(5)), None);

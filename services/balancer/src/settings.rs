@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_original() {
+    fn the_defaults_match_the_original() {
         let settings = read(&[]).unwrap();
         assert_eq!((settings.port, settings.ws_capacity, settings.sse_capacity), (8488, 10, 10));
         assert_eq!(settings.rules, Rules::default());
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_are_counted_by_the_gauge_of_the_service_unless_another_one_is_named() {
+    fn connections_come_from_the_services_gauge_unless_another_is_set() {
         let gauge = |variables: &[(&'static str, &'static str)]| read(variables).unwrap().cluster.gauge;
         assert_eq!(gauge(&[]), None, "Redis has the sessions of ws");
         assert_eq!(gauge(&[("SESSIONS_FROM", "connections")]).as_deref(), Some("ws_sessions"));

@@ -1,4 +1,4 @@
-//! The service as its users see it: a Redis with sessions, a platform that notes what it is told, and requests.
+//! The service from outside: a Redis with sessions, a platform that records calls, and requests.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -34,7 +34,7 @@ struct State {
     told: Vec<Balanced>,
     fails: bool,
     uncounted: bool,
-    /// Replicas that are another process than before.
+    /// Replicas that have a new process.
     started_again: BTreeSet<u8>,
     /// Replicas whose process was killed for good.
     stopped: BTreeSet<u8>,
@@ -240,12 +240,12 @@ fn ask(address: SocketAddr, method: &str, path: &str) -> (u16, String) {
 }
 
 #[test]
-fn nine_sessions_of_ten_get_a_second_server_and_the_reason_is_told() {
+fn nine_of_ten_sessions_start_a_second_server_and_the_reason_is_given() {
     let (redis, platform) = (Redis::start(), Noted::with(1, false));
     sessions(&redis, "WsSession", "10.0.0.0", 9);
     let balancer = start(&redis, acts_on(&platform), &[]);
     eventually("it scales", || platform.calls() == ["scale ws 2"]);
-    // It is told when it is done.
+    // It is reported when it is done.
     eventually("it is told", || !platform.state.lock().told.is_empty());
     let told = platform.state.lock().told.clone();
     assert_eq!(told[0].orders, ["1 → 2"]);
@@ -256,7 +256,7 @@ fn nine_sessions_of_ten_get_a_second_server_and_the_reason_is_told() {
 }
 
 #[test]
-fn those_who_were_turned_away_count_until_they_have_a_session() {
+fn refused_users_count_until_they_have_a_session() {
     let (redis, platform) = (Redis::start(), Noted::with(1, false));
     sessions(&redis, "WsSession", "10.0.0.0", 8);
     for user in ["u-10.0.0.0-1", "a", "b"] {
@@ -293,9 +293,9 @@ fn foreign_entries_under_our_names_hide_no_session() {
     balancer.expect_metric("balancer_sessions_left_out{key=\"SseSession#\"}", 0);
 }
 
-/// What a killed server leaves in Redis would count for half a minute, and its users twice once they are back.
+/// Otherwise a killed server's sessions would count for half a minute, and its users twice once they are back.
 #[test]
-fn sessions_of_a_server_that_was_killed_do_not_count_beside_those_of_users_who_are_back() {
+fn sessions_of_a_killed_server_are_not_counted_again_when_users_return() {
     type Kill = fn(&mut State);
     let kills: [(&str, Kill); 3] = [
         ("gone", |state| _ = state.replicas.remove(&1)),
@@ -309,7 +309,7 @@ fn sessions_of_a_server_that_was_killed_do_not_count_beside_those_of_users_who_a
         }
         let balancer = start(&redis, acts_on(&platform), &[]);
         balancer.expect_metric("balancer_sessions", 12);
-        // Sessions of a host that is no replica count: all in Redis do.
+        // Sessions of a host that is not a replica count too, like all in Redis.
         sessions(&redis, "WsSession", "10.9.9.9", 1);
         balancer.expect_metric("balancer_sessions", 13);
         kill(&mut platform.state.lock());
@@ -329,7 +329,7 @@ fn sessions_of_a_server_that_was_killed_do_not_count_beside_those_of_users_who_a
 }
 
 #[test]
-fn the_emptiest_goes_inactive_and_is_removed_when_it_is_empty() {
+fn the_emptiest_server_becomes_inactive_and_is_removed_when_empty() {
     let (redis, platform) = (Redis::start(), Noted::with(2, false));
     sessions(&redis, "WsSession", "10.0.0.0", 6);
     sessions(&redis, "SseSession", "10.0.0.1", 1);
@@ -372,7 +372,7 @@ fn beside_an_autoscaler_only_the_excess_moves() {
 }
 
 #[test]
-fn a_balancer_that_ends_beside_an_autoscaler_leaves_nobody_resting() {
+fn a_balancer_that_ends_beside_an_autoscaler_leaves_no_replica_resting() {
     let (redis, platform) = (Redis::start(), Noted::with(2, true));
     sessions(&redis, "WsSession", "10.0.0.0", 20);
     sessions(&redis, "WsSession", "10.0.0.1", 4);
@@ -383,7 +383,7 @@ fn a_balancer_that_ends_beside_an_autoscaler_leaves_nobody_resting() {
     eventually("it gives back", || platform.calls() == ["ws-0 inactive", "ws-0 sheds 7", "ws-0 active"]);
 }
 
-/// A turn that a test gives and takes.
+/// A turn that a test gives and takes back.
 #[derive(Default)]
 struct Given {
     mine: AtomicBool,
@@ -415,7 +415,7 @@ fn a_balancer_that_does_not_lead_returns_at_once_without_changes() {
     balancer.expect_metric("balancer_acts", 0);
     assert_eq!(platform.calls(), [] as [String; 0]);
     turn.mine.store(true, Ordering::SeqCst);
-    // Four a second: it would go on for seconds.
+    // At four per second, this would take several seconds.
     eventually("it sheds", || platform.calls().iter().any(|call| call.starts_with("ws-0 sheds")));
     turn.mine.store(false, Ordering::SeqCst);
     balancer.expect_metric("balancer_acts", 0);
@@ -437,7 +437,7 @@ fn a_balancer_that_does_not_lead_returns_at_once_without_changes() {
 }
 
 #[test]
-fn replicas_whose_connections_nobody_knows_are_not_taken_for_empty() {
+fn replicas_with_unknown_connections_do_not_count_as_empty() {
     let (redis, platform) = (Redis::start(), Noted::with(2, true));
     platform.state.lock().uncounted = true;
     let quick = [("SETTLE", "0"), ("SESSIONS_FROM", "connections")];
@@ -464,7 +464,7 @@ fn sessions_are_listed_and_one_moves_on_request() {
 }
 
 #[test]
-fn without_a_platform_nothing_is_done_and_requests_go_by_redis() {
+fn without_a_platform_it_only_decides_and_requests_use_redis() {
     let redis = Redis::start();
     sessions(&redis, "WsSession", "10.0.0.0", 9);
     let none = Platform::None { why: "a test".into() };

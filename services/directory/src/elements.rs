@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_needs_no_memory() {
+    fn taken_elements_need_no_memory() {
         let mut elements = Elements::default();
         elements.add(b"[", |_: Value| {}).unwrap();
         for _ in 0..10_000 {

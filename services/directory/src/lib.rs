@@ -1,4 +1,4 @@
-//! The `directory` service: users and profiles as text, who has what open, and test data.
+//! The `directory` service: users and profiles as text, open profiles, and test data.
 //!
 //! ```text
 //!  request ──▶ routes ─┬─▶ profiles (over HTTP): lists, read object by object, so that any length fits

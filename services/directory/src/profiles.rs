@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_all_start_nothing_is_called_away_and_the_first_answer_is_told() {
+    async fn a_starting_backend_is_not_reported_as_away_and_its_first_answer_is_reported() {
         let origin = answering(&["503 Not Yet", "503 Not Yet", "200 OK"]).await;
         let (readiness, metrics) = (Readiness::new(), Metrics::register(&mut Registry::default()));
         let profiles =
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_is_away_after_the_start_is_called_so() {
+    async fn a_backend_away_after_the_start_is_reported() {
         let origin = answering(&["503 Away"]).await;
         let (readiness, metrics) = (Readiness::new(), Metrics::register(&mut Registry::default()));
         let profiles = Profiles::new(origin, Duration::from_secs(5), metrics, readiness.clone()).unwrap();

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_original() {
+    fn the_defaults_match_the_original() {
         let settings = read(&[]).unwrap();
         assert_eq!(
             (settings.port, settings.profiles_url.to_string()),

@@ -63,7 +63,7 @@ fn text(server: &Running, path: &str) -> String {
     body
 }
 
-/// Stores something in `profiles`; its id.
+/// Stores an object in `profiles`; returns its ID.
 #[track_caller]
 fn create(profiles: &Running, path: &str, body: &Value) -> String {
     let (status, _, stored) = ask(profiles.address, "POST", path, &body.to_string());
@@ -105,7 +105,7 @@ fn users_and_profiles_are_lines_of_text() {
     directory.expect_all_well();
 }
 
-/// More than an HTTP client would keep for one answer, and more than a page of `profiles`.
+/// Longer than an HTTP client would keep for one answer, and than a page of `profiles`.
 #[test]
 fn lists_of_any_length_come_through() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
@@ -135,7 +135,7 @@ fn suggested_users_are_in_two_profiles_or_more() {
 }
 
 #[test]
-fn a_login_tells_which_profiles_are_open() {
+fn a_login_lists_the_open_profiles() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     let directory = start(profiles.address, &redis, &[]);
     let user = create(&profiles, "/users", &json!({"name": "x"}));
@@ -144,7 +144,7 @@ fn a_login_tells_which_profiles_are_open() {
     let other = create(&profiles, "/profiles", &json!({"users": [ID]}));
     let path = format!("/login/{user}");
     assert_eq!(text(&directory, &path), "");
-    // Whatever the value is, and even if it is no text.
+    // The value does not matter, even if it is not text.
     redis.set(format!("{user}:{}", of_user[0]).as_bytes(), b"owner");
     redis.set(format!("{user}:{}", of_user[599]).as_bytes(), &[0xff, 0]);
     redis.set(format!("{user}:{other}").as_bytes(), b"not bound");
@@ -162,7 +162,7 @@ fn a_login_tells_which_profiles_are_open() {
 }
 
 #[test]
-fn test_data_are_made_once_at_a_time_and_their_progress_is_counted() {
+fn test_data_are_generated_one_run_at_a_time_and_progress_is_counted() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
     let directory = start(profiles.address, &redis, &[]);
     for _ in 0..3 {
@@ -187,7 +187,7 @@ fn test_data_are_made_once_at_a_time_and_their_progress_is_counted() {
             profile["users"].as_array().unwrap().iter().map(|user| user.as_str().unwrap()).collect()
         })
         .collect();
-    // The first one has its own users alone: the fewest that all have.
+    // The first profile has only its own users, which all profiles have.
     let first = of.iter().min_by_key(|users| users.len()).unwrap();
     assert!((2..=100).contains(&first.len()));
     for users_of_one in &of {
@@ -230,7 +230,7 @@ fn changes_of_data_can_be_switched_off_selectively() {
 }
 
 #[test]
-fn backends_that_are_away_are_told_from_empty_ones() {
+fn absent_backends_are_told_from_empty_ones() {
     let (profiles, mut redis) = (start_profiles(&[]), Redis::start());
     let address = profiles.address;
     let directory = start(address, &redis, &[]);
@@ -262,7 +262,7 @@ fn backends_that_are_away_are_told_from_empty_ones() {
     assert_eq!(text(&directory, "/users"), "");
 }
 
-/// Those that ask for a list hold a place at `profiles` too, which has to be free again.
+/// Requests for a list also occupy a place at `profiles`, which must be freed.
 #[test]
 fn ten_thousand_half_requests_leave_nothing_behind() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
@@ -288,13 +288,13 @@ fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
     directory.expect_all_well();
 }
 
-/// Each holds one of the lists that are read from `profiles` at a time.
+/// Each occupies one of the lists that are read from `profiles` at a time.
 #[test]
-fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
+fn clients_that_do_not_read_lists_do_not_block_other_requests() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
-    // That many lists at a time take a while.
+    // This many concurrent lists take a while.
     let directory = start(profiles.address, &redis, &[("PROFILES_TIMEOUT", "60")]);
-    // 4 MB in all, more than the kernel takes for a client.
+    // 4 MB in all, more than the kernel buffers for a client.
     let users: Vec<String> =
         (0..10_000).map(|number| format!("8a377bc6-c2e7-42db-bf80-{number:012x}")).collect();
     for _ in 0..11 {
@@ -307,7 +307,7 @@ fn clients_that_read_nothing_hold_up_none_who_wants_no_list() {
     });
 }
 
-/// Whatever is refused is refused in the same form, which no browser takes for a page.
+/// All refusals have the same format, which browsers do not show as a page.
 #[test]
 fn refusals_have_problem_details() {
     let (profiles, redis) = (start_profiles(&[]), Redis::start());
@@ -334,9 +334,9 @@ fn refusals_have_problem_details() {
     directory.expect_all_well();
 }
 
-/// A `profiles` that is not well: its lists break off, or are none.
+/// A broken `profiles`: its lists break off, or are not lists.
 #[test]
-fn a_list_that_breaks_off_is_no_whole_list() {
+fn a_list_that_breaks_off_is_not_complete() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -350,7 +350,7 @@ fn a_list_that_breaks_off_is_no_whole_list() {
                 Some("/profiles") => r#"{"error": "none"}"#.to_owned(),
                 _ => String::new(),
             };
-            // One byte more is promised than comes.
+            // It announces one byte more than it sends.
             let length = body.len() + usize::from(request.starts_with("GET /users"));
             let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
             let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body.as_bytes()));

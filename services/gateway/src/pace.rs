@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_time_saves_up_next_to_nothing() {
+    fn idle_time_saves_up_hardly_any_accepts() {
         let mut pace = Pace::new(Duration::from_millis(2));
         let start = clock::now();
         pace.took(start);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_try_goes_elsewhere_or_nowhere() {
+    fn a_second_attempt_never_uses_the_same_backend() {
         let mut pair = router(2, 100);
         for _ in 0..20 {
             let first = pair.choose(None).unwrap();

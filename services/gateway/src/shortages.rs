@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_is_two_lines_however_often_it_is_met() {
+    fn a_shortage_logs_two_lines_however_often_it_occurs() {
         static COUNTED: Once = Once::new();
         COUNTED.call_once(|| tracing::subscriber::set_global_default(Lines).unwrap());
         let shortages = Shortages::default();
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shortage_lasts_until_it_was_not_met_for_a_while() {
+    fn a_shortage_ends_after_a_while_without_one() {
         let shortages = Shortages::default();
         let start = clock::now();
         assert_eq!(shortages.end(start), (Vec::new(), None));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_that_goes_on_is_counted_once_and_lasts() {
+    fn a_continuing_pause_is_counted_once_and_lasts() {
         let shortages = Shortages::default();
         let start = clock::now();
         for second in 0..60 {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shortage_has_a_place_of_its_own() {
+    fn every_shortage_has_its_own_index() {
         let all: Vec<_> = Shortage::REFUSALS.into_iter().chain([Shortage::Connections]).collect();
         assert_eq!(all.len(), Shortage::COUNT);
         for (index, shortage) in all.into_iter().enumerate() {

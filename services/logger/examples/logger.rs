@@ -1,4 +1,4 @@
-//! The service as a process of its own, for the tests that kill it. Users start it as `playctl serve logger`.
+//! The service as a separate process, for tests that kill it. Users start it as `playctl serve logger`.
 
 use service::Shutdown;
 use service::settings::Env;

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_have_their_time_as_in_rfc_3339_and_dead_letters_as_it_came() {
+    fn documents_use_rfc_3339_times_and_dead_letters_keep_the_original_time() {
         let mut filling = filling();
         let record = r#"{"timestamp": 1795258800.5, "pod":"a","text":"\"timestamp\": 1"}"#;
         add(&mut filling, 7, record);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_fill_it_too_and_the_next_one_begins_empty() {
+    fn dead_letters_fill_a_bulk_too_and_the_next_bulk_begins_empty() {
         let mut filling = filling();
         assert!(filling.since().is_none());
         add(&mut filling, 0, &"x".repeat(1000));

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_comes_back_does_not_remember_what_was_on_its_way() {
+    fn a_returning_partition_forgets_outstanding_records() {
         let mut progress = Progress::default();
         progress.assigned(0);
         progress.taken(1, 0, 10);
@@ -113,7 +113,7 @@ mod tests {
     proptest! {
         /// In any order of acknowledgements, commits never pass an outstanding record and reach the end.
         #[test]
-        fn never_beyond_an_outstanding_record(
+        fn commits_never_pass_an_outstanding_record(
             records in prop::collection::vec((0i32..3, 0u64..3), 1..200),
             order in any::<prop::sample::Index>(),
             seed in any::<u64>(),

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_those_of_the_contract() {
+    fn ids_match_the_contract() {
         let mut id = String::new();
         write_id(&mut id, "general-logs", 2, 42, b"abc");
         // The start of the SHA-256 of `abc`, as in FIPS 180-2.

@@ -1,5 +1,5 @@
-//! What the logger says about the pipeline does not enter the pipeline. A test binary of its own: the subscriber is the
-//! process's.
+//! The logger's lines about the pipeline do not enter the pipeline. A separate test binary, because the subscriber is
+//! global to the process.
 #![expect(clippy::unwrap_used, reason = "a test")]
 #![allow(dead_code, reason = "shared with the other tests")]
 
@@ -13,7 +13,7 @@ use fixtures::settles;
 use service::settings::Env;
 use support::{Kafka, Logger};
 
-/// It says that it started and that it is ready. Both are refused, as everything is.
+/// It logs that it has started and that it is ready. Both lines are refused, like all others.
 const SAID: u64 = 2;
 
 #[test]

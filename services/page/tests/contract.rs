@@ -1,4 +1,4 @@
-//! What the port answers.
+//! The answers of the port.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::io::{Read, Write};
@@ -29,7 +29,7 @@ fn get(address: SocketAddr, path: &str) -> (String, String) {
 }
 
 #[test]
-fn the_page_and_all_it_refers_to_are_served_under_a_policy_that_allows_nothing_inline() {
+fn the_page_and_its_files_are_served_with_a_policy_against_inline_code() {
     let page = start(&[]);
     let (_, index) = get(page.address, "/");
     let attributes = |name: &str| {
@@ -53,7 +53,7 @@ fn the_page_and_all_it_refers_to_are_served_under_a_policy_that_allows_nothing_i
 }
 
 #[test]
-fn the_page_learns_how_many_connections_a_server_is_meant_to_have() {
+fn the_page_gets_the_connection_limit_of_a_server() {
     for (variables, limit) in [(&[][..], 10), (&[("CONNECTION_LIMIT_PER_HOST", "25")], 25)] {
         let page = start(variables);
         assert_eq!(get(page.address, "/settings.json").1, format!(r#"{{"connectionLimitPerHost":{limit}}}"#));

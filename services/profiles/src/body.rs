@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn long_bodies_share_their_room_and_leave_some_to_short_ones() {
+    async fn long_bodies_share_their_room_and_leave_some_for_short_ones() {
         const AT_ONCE: Duration = Duration::ZERO;
         const PATIENCE: Duration = Duration::from_mins(10);
         let room = Semaphore::new(100);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_is_understood() {
+    fn bodies_that_clients_send_are_understood() {
         for body in [json!({}), json!({"name": null}), json!({"id": null, "name": null, "more": [1]})] {
             assert_eq!(good(Table::Users, &body), Content::Name(None), "{body}");
         }
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_is_named_by_its_place() {
+    fn every_fault_is_named_with_its_position() {
         let pointers = |table, body| -> Vec<String> {
             faults(table, &body).into_iter().map(|(pointer, _)| pointer).collect()
         };
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_uuid_with_hyphens_and_nothing_else() {
+    fn only_hyphenated_uuids_are_ids() {
         assert!(id(ID).is_ok() && id(&ID.to_uppercase()).is_ok());
         for bad in
             ["", "drop", &ID[1..], &ID.replace('-', ""), &format!("{{{ID}}}"), &format!("urn:uuid:{ID}")]

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_that_finds_nothing_ends_after_a_number_of_looks_and_goes_on_from_there() {
+    fn an_unsuccessful_search_stops_after_a_number_of_looks_and_resumes_there() {
         let memory = Memory::new(100);
         let last = LOOKS_MAX as u128 + 5;
         for id in 1..=last {

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_are_written_as_clients_know_them() {
+    fn objects_have_the_form_clients_know() {
         let id = Uuid::from_u128(1);
         let text = |content| serde_json::to_string(&Object { id, content }).unwrap();
         let written = "00000000-0000-0000-0000-000000000001";

@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_is_paged_only_if_it_is_asked_for() {
+    fn a_list_is_paged_only_on_request() {
         let id = "8a377bc6-c2e7-42db-bf80-36301e21f25e";
         assert_eq!(Paging::read("").unwrap(), None);
         assert_eq!(Paging::read("page=3&x").unwrap(), None);

@@ -1,4 +1,4 @@
-//! The service with a real Cassandra that goes and comes back, has data of the original, or has nothing.
+//! The service with a real Cassandra that goes down and comes back, has data of the original, or is empty.
 //!
 //! `infrastructure/testbed/test profiles` starts one and runs this; it is killed by the testbed's own command.
 #![expect(clippy::unwrap_used, reason = "tests")]
@@ -50,7 +50,7 @@ fn start(keyspace: &str, variables: &[(&str, &str)]) -> Running {
     Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run())
 }
 
-/// Statements that are none of the service's.
+/// Runs statements that the service does not use.
 fn run(statements: &[String]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -90,7 +90,7 @@ fn requests_are_refused_while_cassandra_is_away_and_answered_when_it_is_back() {
         let refused = send(&compat, method, path, &json!({}));
         assert_eq!((refused.status, &*refused.body), (404, ""), "{method} {path}");
     }
-    // What does not need it is answered, and what is wrong is wrong.
+    // Requests that do not need it are answered, and invalid ones are refused.
     assert_eq!(get(&server, "/health").status, 200);
     get(&server, "/users/1").problem(400);
     assert!(server.metric("profiles_backend_failures_total{backend=\"cassandra\"}") > 0);
@@ -114,7 +114,8 @@ fn a_server_that_starts_first_serves_when_cassandra_is_there() {
     assert_eq!(get(&server, "/users").ok(), json!([]));
 }
 
-/// The tables as the original made them, an older one without a column among them, and its index under another name.
+/// The tables as the original created them, including an older one that lacks a column, and its index under another
+/// name.
 #[test]
 fn data_of_the_original_stay_usable() {
     let keyspace = a_keyspace();
@@ -154,7 +155,7 @@ fn replicas_that_start_at_the_same_time_make_one_schema() {
 }
 
 #[test]
-fn a_keyspace_that_is_gone_is_made_again() {
+fn a_dropped_keyspace_is_created_again() {
     let keyspace = a_keyspace();
     let server = start(&keyspace, &[]);
     server.expect_all_well();

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_as_the_contract_has_it() {
+    fn an_event_matches_the_contract() {
         let feed = Feed::new("stream-\"0\"", TimeZone::UTC);
         let event = feed.of(1_700_000_000);
         let text = [&event.head[..], &event.message[..], &event.tail[..]].concat();
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn all_streams_share_the_bytes_and_old_events_hold_no_message_of_their_own() {
+    fn all_streams_share_the_bytes_of_an_event_and_old_events_share_messages() {
         let feed = Feed::new("h", TimeZone::UTC);
         let (one, two) = (feed.of(5), feed.of(5));
         assert_eq!((one.head.as_ptr(), one.message.as_ptr()), (two.head.as_ptr(), two.message.as_ptr()));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_one_event_whatever_the_reason_contains() {
+    fn a_refusal_is_one_event_even_with_line_ends_in_its_reason() {
         let feed = Feed::new("h", TimeZone::UTC);
         let text = feed.refusal("no\ndata:x\r\n\r\n", 0);
         assert_eq!(

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_streams_and_many_end_over_the_whole_window() {
+    fn few_or_many_streams_end_over_the_whole_window() {
         let window = Duration::from_secs(10);
         for streams in [1, 3, 12, 99, 100, 101, 10_000] {
             let (size, step) = pace(streams, window);

@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_of_the_original() {
+    fn the_defaults_match_the_original() {
         let settings = Settings::from_env(&Env::default()).unwrap();
         assert_eq!((settings.port, settings.lock_release), (8080, false));
         assert_eq!((settings.lock_life.as_secs(), settings.lock_refresh.as_secs()), (60, 10));

@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn those_are_shed_that_took_nothing_for_longest_then_the_oldest_and_none_twice() {
+    fn the_longest_stuck_then_the_oldest_streams_are_shed_once() {
         let (streams, start) = (Streams::default(), clock::runtime_now());
         let at = |ms| start + Duration::from_millis(ms);
         let [old, stuck, young] =
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_nobody_confirms_ends_the_stream_before_another_can_have_it() {
+    fn an_unconfirmed_lock_ends_the_stream_before_another_client_can_take_it() {
         let (streams, start) = (Streams::default(), clock::runtime_now());
         let stream = open(&streams, "a", start);
         let grace = Duration::from_secs(5);
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn no_event_begins_when_the_lock_is_not_certain_though_nobody_has_looked_since() {
+    fn no_event_begins_with_an_uncertain_lock_even_before_the_next_sweep() {
         let (streams, start) = (Streams::default(), clock::runtime_now());
         let stream = open(&streams, "a", start);
         let at = |seconds| stream.order_at(start + Duration::from_secs(seconds));

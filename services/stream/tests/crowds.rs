@@ -1,4 +1,4 @@
-//! Crowds that come and go. A test binary of its own: what is counted is the process's.
+//! Crowds that connect and leave. A separate test binary, because it measures the whole process.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 #[expect(dead_code, reason = "of the contract's tests")]
@@ -15,10 +15,10 @@ use fixtures::{eventually, settles};
 
 use crate::support::{Ground, Pair, Replica, path};
 
-/// Clients at a time, and how often they come.
+/// Clients per wave, and the number of waves.
 const CROWD: usize = 500;
 const WAVES: usize = 20;
-/// What the process may have more at the end than after the first waves: far less than a KiB for each client.
+/// Maximum growth of the process after the first waves: far less than a KiB per client.
 const GROWTH_BYTES: u64 = 4 << 20;
 
 /// Files and resident memory of this process.
@@ -29,7 +29,7 @@ fn held() -> (usize, u64) {
     (std::fs::read_dir("/proc/self/fd").unwrap().count(), kib * 1024)
 }
 
-/// Sends crowds to a server, each client as `come` does, and expects that nothing is left of them and others are served.
+/// Sends crowds to a server, each client as in `come`; expects that they leave nothing behind and others are served.
 fn survive(ground: &Ground, replica: &Replica, mut come: impl FnMut(&mut TcpStream, usize)) {
     let held_pair = ground.pair();
     let mut bystander = replica.open(&held_pair);
@@ -62,17 +62,17 @@ fn survive(ground: &Ground, replica: &Replica, mut come: impl FnMut(&mut TcpStre
 }
 
 #[test]
-fn ten_thousand_openings_and_aborts_and_as_many_half_requests_leave_nothing() {
+fn ten_thousand_aborted_streams_and_half_requests_leave_nothing_behind() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     let pairs: Vec<Pair> = (0..CROWD).map(|_| ground.pair()).collect();
     let refused = |reason: &str| replica.metric(&format!("stream_refused_total{{reason=\"{reason}\"}}"));
     survive(&ground, &replica, |client, number| {
-        // Pairs come back in the next wave, perhaps before they are free. Every fourth one is its neighbour's.
+        // Pairs are used again in the next wave, perhaps before they are free. Every fourth client uses its neighbour's.
         let pair = &pairs[if number % 4 == 3 { number - 1 } else { number } % CROWD];
         write!(client, "GET {} HTTP/1.1\r\nHost: t\r\n\r\n", path(pair)).unwrap();
         match number % 3 {
-            // Gone before the answer, or with it unread.
+            // The client leaves before the answer, or without reading it.
             0 => {}
             1 => _ = client.read(&mut [0; 16]).unwrap(),
             _ => client.shutdown(std::net::Shutdown::Write).unwrap(),

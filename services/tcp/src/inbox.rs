@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_broadcast_ends_with_one_line_end_for_those_who_want_it() {
+    fn a_broadcast_ends_with_one_line_end_in_line_mode() {
         for value in [&b"hello"[..], b"hello\n"] {
             let broadcast = Broadcast::new(value);
             assert_eq!(broadcast.bytes(true), b"hello\n");

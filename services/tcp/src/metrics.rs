@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tallied_is_added_once() {
+    fn tallied_counts_are_added_once() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
         let mut tally = Tally { opened: 3, ..Tally::default() };

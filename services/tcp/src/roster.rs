@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_other_servers_are_in_the_list() {
+    fn the_list_includes_clients_of_other_servers() {
         let (roster, others) = with_others(Dialect::Playground, 5..7);
         let now = clock::now();
         roster.enter(client(1));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn socketz_counts_them_in_a_third_line() {
+    fn socketz_counts_clients_of_other_servers_in_a_third_line() {
         let (roster, others) = with_others(Dialect::Socketz, 5..7);
         let now = clock::now();
         roster.enter(client(1));
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_a_list_is_the_less_often_it_is_rendered() {
+    fn longer_lists_are_rendered_less_often() {
         let (roster, _) = with_others(Dialect::Playground, 0..45_000);
         let now = clock::now();
         let first = roster.render(now);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn only_chunks_that_changed_are_taken_and_all_of_them_in_the_end() {
+    fn only_changed_chunks_are_taken_and_eventually_all_of_them() {
         let (roster, _) = with_others(Dialect::Playground, 0..0);
         let places: Vec<Place> = (0..300).map(|port| roster.enter(client(port))).collect();
         let taken = |max| {

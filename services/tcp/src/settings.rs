@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_of_the_contract() {
+    fn the_defaults_match_the_contract() {
         let settings = Settings::default();
         assert_eq!(settings.port, 40_000);
         assert_eq!((settings.admin_host, settings.admin_port), (Host::LOOPBACK, 9100));

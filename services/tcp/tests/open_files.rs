@@ -1,4 +1,4 @@
-//! At the limit on open files. A test binary of its own: the limit is the process's.
+//! At the limit on open files. A separate test binary, because the limit applies to the whole process.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use service::settings::Host;
 use tcp::{Server, Settings};
 
 const CLIENTS: usize = 100;
-/// How many of them the server has files for.
+/// The number of clients that the server has files for.
 const FILES_LEFT: u64 = 40;
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -21,11 +21,11 @@ fn highest_open_file() -> u64 {
 }
 
 #[test]
-fn at_the_limit_accepting_pauses_and_goes_on() {
+fn accepting_pauses_at_the_limit_and_resumes() {
     let shutdown = Shutdown::new();
     let settings = Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, ..Settings::default() };
     let server = Server::bind(settings, shutdown.clone()).unwrap();
-    // Bound and not running yet: all of them wait to be accepted.
+    // The server is bound but not running yet, so all clients wait to be accepted.
     let mut clients: Vec<TcpStream> =
         (0..CLIENTS).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     let limit = Some(highest_open_file() + 1 + FILES_LEFT);
@@ -36,7 +36,7 @@ fn at_the_limit_accepting_pauses_and_goes_on() {
         client.set_read_timeout(Some(DEADLINE)).unwrap();
         client.write_all(b"msg:x").unwrap();
     }
-    // They are accepted in the order they came: each is served in its turn, as the ones before it leave.
+    // They are accepted in order: each is served in turn, as earlier ones leave.
     let mut reply = [0; 16];
     for mut client in clients {
         assert_eq!(client.read(&mut reply).expect("served when there is room"), 1);

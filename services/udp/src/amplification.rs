@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limits_are_those_of_the_contract() {
+    fn the_limits_match_the_contract() {
         assert_eq!([0, 32, 33, 512].map(unproven), [32, 32, 33, 512]);
         assert_eq!([0, 44, 512].map(proven), [256, 300, 768]);
     }

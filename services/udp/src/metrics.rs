@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_tallied_is_added_once_and_the_kernel_is_asked() {
+    fn tallied_counts_are_added_once_and_drops_come_from_the_kernel() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry, KernelDrops::of([&socket]).unwrap());

@@ -225,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hint_is_believed_if_it_is_one() {
+    fn only_valid_hints_are_used() {
         assert_eq!(hint_in("4001 Server Rebalancing; retry in 5200 ms"), Some(Duration::from_millis(5200)));
         for none in
             ["4001 Server Rebalancing", "x; retry in soon ms", "x; retry in 5", "x; retry in 9999999999 ms"]

@@ -119,7 +119,7 @@ fn closed_clients_reconnect_and_the_reason_is_shown() {
 }
 
 #[test]
-fn a_server_that_is_away_is_tried_until_it_is_there() {
+fn an_absent_server_is_retried_until_it_is_up() {
     let redis = Redis::start();
     let ws = start_ws(&redis, &[]);
     let address = ws.address;
@@ -140,7 +140,7 @@ fn a_server_that_is_away_is_tried_until_it_is_there() {
 
 /// As the original's server is, which knows no subprotocol.
 #[test]
-fn a_server_that_gives_no_hints_is_connected_to_all_the_same() {
+fn a_server_without_hints_is_still_used() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let (give, take) = mpsc::channel();

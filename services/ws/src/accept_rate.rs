@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_is_spread_however_late_timers_are() {
+    fn a_crowd_is_spread_even_with_late_timers() {
         for step_ms in [1, 3, 7] {
             let rate = AcceptRate::new(400, Duration::ZERO);
             for second in 1..4 {
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_an_idle_time_nor_a_stall_saves_up_turns() {
+    fn idle_time_and_stalls_save_up_no_turns() {
         let rate = AcceptRate::new(400, Duration::ZERO);
         assert_eq!(
             taken(&rate, [SECOND].into_iter()),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clients_that_would_wait_too_long_are_refused_and_told_how_long() {
+    async fn clients_that_would_wait_too_long_are_refused_with_the_time_to_wait() {
         let clock = Clock::start();
         let rate = AcceptRate::new(1, Duration::ZERO);
         assert_eq!(rate.turn(clock).await, Ok(()));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_rate_is_no_limit() {
+    async fn without_a_rate_there_is_no_limit() {
         let (clock, rate) = (Clock::start(), AcceptRate::new(0, Duration::ZERO));
         for _ in 0..10_000 {
             assert_eq!(rate.turn(clock).await, Ok(()));

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_holds_and_a_place_is_free_again_when_somebody_left() {
+    fn the_limit_holds_and_a_departure_frees_a_place() {
         let (sessions, mut admitted) = with_users(2, 2);
         assert_eq!(sessions.admit("third", 0).unwrap_err(), Full);
         admitted.pop();
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_are_shed_and_none_twice() {
+    fn the_longest_idle_sessions_are_shed_once() {
         let (sessions, admitted) = with_users(10, 5);
         admitted[0].session.is_active(100);
         // An answer to a ping does not count as activity.
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_once_and_what_came_and_went_in_between_not_at_all() {
+    fn changes_are_reported_once_and_brief_sessions_not_at_all() {
         let (sessions, mut admitted) = with_users(10, 2);
         let changes = sessions.take_changes();
         assert_eq!((changes.added.len(), changes.removed.len()), (2, 0));

@@ -187,7 +187,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_those_of_the_original() {
+    fn the_defaults_match_the_original() {
         let settings = Settings::from_env(&Env::default()).unwrap();
         assert_eq!((settings.port, settings.sessions_max.get()), (8088, 30));
         assert_eq!(settings.redis.to_string(), "localhost:6379");

@@ -247,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_is_written_as_existing_readers_expect_it() {
+    fn a_session_has_the_form_existing_readers_expect() {
         let stored = Stored { user: "u".into(), session: "s".into(), host: "10.0.0.1".into() };
         let text = serde_json::to_string(&stored).unwrap();
         assert_eq!(text, r#"{"userId":"u","sessionId":"s","hostId":"10.0.0.1"}"#);

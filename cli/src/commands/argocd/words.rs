@@ -1,4 +1,4 @@
-//! The results for people.
+//! The results as text.
 
 use cluster::argocd::{
     ApplicationStatus, Difference, Differences, Follow, Outcome, Put, Registered, Removed, Status, Step,
@@ -10,14 +10,14 @@ use similar::TextDiff;
 
 use crate::table::wrapped;
 
-/// Lines of one value's change that are shown.
+/// Maximum number of lines to show for the change of one value.
 const LINES_MAX: usize = 40;
-/// Of a list, so many are named.
+/// Maximum number of named items of a list.
 const NAMED_MAX: usize = 10;
-/// A value is cut after this many characters.
+/// Values are truncated to this many characters.
 const VALUE_MAX: usize = 120;
 
-/// What happened, if it is worth a line.
+/// The event, if it is worth a line.
 pub(super) fn step_in_words(step: &Step) -> Option<String> {
     match step {
         Step::Waiting | Step::Doing { .. } | Step::Put(Put { outcome: Outcome::Unchanged, .. }) => None,
@@ -66,7 +66,7 @@ pub(crate) fn synced(synced: &Synced) -> Vec<String> {
     lines
 }
 
-/// Why a sync is none that was asked for.
+/// Why a sync is not the requested one.
 pub(crate) fn failure(synced: &Synced, follow: Follow) -> Option<String> {
     let Synced { application, phase, message, failed, health, unhealthy, .. } = synced;
     if !matches!(phase.as_str(), "Succeeded" | "Running") {
@@ -140,7 +140,7 @@ fn unhealthy_lines(unhealthy: &[Verdict]) -> Vec<String> {
     listed(unhealthy.iter().map(|one| format!("  {}: {}: {}", one.resource, one.health, one.message)))
 }
 
-/// The first of them, and how many more there are.
+/// The first ones, and how many more there are.
 fn listed(all: impl Iterator<Item = String>) -> Vec<String> {
     let mut lines: Vec<String> = all.collect();
     let more = lines.len().saturating_sub(NAMED_MAX);

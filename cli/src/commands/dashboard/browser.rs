@@ -1,4 +1,4 @@
-//! Opening the page.
+//! Opens the page.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -6,8 +6,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-/// Opens an address in the browser of this terminal's user, if there is a screen. The address has the token in
-/// it, and arguments can be read by everybody on this machine: the browser is given a file that leads there.
+/// Opens an address in the browser of this terminal's user, if there is a screen. The address contains the token, and
+/// everybody on this machine can read arguments, so the browser gets a file that redirects to it.
 pub(super) fn open(url: &str, opener: Option<&Path>) {
     let has_screen = ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
     if !has_screen || !std::io::stdout().is_terminal() {
@@ -20,7 +20,7 @@ pub(super) fn open(url: &str, opener: Option<&Path>) {
             None => return,
         },
     };
-    // Without such a program the address is there to be copied.
+    // Without such a program, the user can copy the address.
     let _ = Command::new("xdg-open")
         .arg(file)
         .stdin(Stdio::null())
@@ -29,7 +29,8 @@ pub(super) fn open(url: &str, opener: Option<&Path>) {
         .spawn();
 }
 
-/// Readable by this user alone. It stays: nobody says when the browser has read it, and the token dies with its server.
+/// Readable only by this user. It is not removed: it is unknown when the browser has read it, and the token expires with
+/// its server.
 fn made(url: &str) -> Option<std::path::PathBuf> {
     let mut file = tempfile::Builder::new().prefix("playctl-").suffix(".html").tempfile().ok()?;
     file.write_all(local::opener(url).as_bytes()).ok()?;

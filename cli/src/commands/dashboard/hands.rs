@@ -1,4 +1,4 @@
-//! What the page does, as the commands of the same names do it.
+//! The page's actions, which work like the commands of the same names.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -18,13 +18,13 @@ use crate::{
     hint,
 };
 
-/// How long a server has to answer.
+/// Time limit for a server's answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The most users of one server that are told.
+/// Maximum number of users to list per server.
 const USERS_TOLD_MAX: usize = 5_000;
-/// The most names of users in one sentence.
+/// Maximum number of user names in one sentence.
 const NAMES_TOLD_MAX: usize = 5;
-/// The longest time that a load may be asked to hold its connections.
+/// Maximum time that a load may be asked to hold its connections.
 const HOLD_S_MAX: u32 = 24 * 3600;
 
 const WS: &str = "ws";
@@ -32,7 +32,7 @@ const WS_CLIENT: &str = "ws-client";
 
 pub(super) struct OwnHands {
     target: Arc<dyn Target>,
-    /// The options that name the platform.
+    /// The options that select the platform.
     selection: String,
     load: StartedLoad,
     present: Present,
@@ -78,7 +78,7 @@ impl OwnHands {
         }
     }
 
-    /// What a command takes beside a name (`fullest`) is not for a page, whose question names one.
+    /// Pages must send a replica's name, not a selector such as `fullest`, because their question names the replica.
     fn is_replica(&self, service: &str, replica: &str) -> Result<(), String> {
         let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
         let Some(known) = snapshot.services.into_iter().find(|known| known.name == service) else {
@@ -97,7 +97,7 @@ impl OwnHands {
         if !(1..=USERS_MAX).contains(&count) {
             return Err(format!("connect {users} users: expected 1 to {USERS_MAX}"));
         }
-        // By chance, so that those of another page are others.
+        // Random, so that they differ from another page's.
         let names: Vec<String> =
             (0..count).map(|_| format!("user-{}", &Uuid::new_v4().simple().to_string()[..8])).collect();
         self.tell_clients("connect", &names)?;
@@ -108,8 +108,8 @@ impl OwnHands {
         if !(1..=USERS_MAX).contains(&users.len()) {
             return Err(format!("disconnect {} users: expected 1 to {USERS_MAX}", users.len()));
         }
-        // Listed before they are told, or they would be gone. All are told: one who was moved a moment ago is about to come
-        // back, and is on no list meanwhile.
+        // List them first, or they would be gone. All of them get the order: a user who was just moved is about to
+        // come back, and is on no list meanwhile.
         let sessions = self.sessions();
         let told = self.tell_clients("disconnect", users);
         let Ok(sessions) = sessions else {
@@ -131,7 +131,7 @@ impl OwnHands {
         Ok(if others.is_empty() { done } else { format!("{done}; {}", nobody()) })
     }
 
-    /// All that any ready server tells of.
+    /// All users that any ready server lists.
     fn sessions(&self) -> Result<Vec<Session>, String> {
         let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
         let servers = snapshot.services.iter().filter(|service| service.name == WS);
@@ -141,7 +141,7 @@ impl OwnHands {
         sessions_at(address.ok_or_else(|| format!("no replica of {WS} is ready to report who is connected"))?)
     }
 
-    /// Tells the client of this platform that simulates users.
+    /// Sends a request to this platform's ws-client, which simulates users.
     fn tell_clients(&self, what: &str, users: &[String]) -> Result<(), String> {
         let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
         let address = clients(&snapshot).ok_or_else(|| {
@@ -218,7 +218,7 @@ fn subject(service: &str, replica: String) -> Subject {
     Subject { name: service.to_owned(), replica: Pick::Named(replica) }
 }
 
-/// Where users are made to connect.
+/// The address of the service that connects users.
 fn clients(snapshot: &Snapshot) -> Option<HostPort> {
     let service = snapshot.services.iter().find(|service| service.name == WS_CLIENT)?;
     let ready = service.replicas.iter().find(|replica| replica.phase == ReplicaPhase::Ready);
@@ -229,7 +229,7 @@ fn in_words(users: usize) -> String {
     if users == 1 { "1 user is".to_owned() } else { format!("{users} users are") }
 }
 
-/// Called on a thread that may wait, within the server's runtime.
+/// Call this on a thread that may block, within the server's runtime.
 fn wait(answer: impl Future<Output = Result<http::Answer, http::Error>>) -> Result<http::Answer, String> {
     tokio::runtime::Handle::current().block_on(answer).map_err(|error| error.to_string())
 }

@@ -1,4 +1,4 @@
-//! What pages are told: events of the platform and of loads, and what there is at present.
+//! The data for pages: events of the platform and of loads, and the current state.
 
 use std::{
     sync::{Arc, mpsc},
@@ -18,17 +18,17 @@ use serde::Serialize;
 use super::started::{StartedLoad, Told};
 use crate::{failure::Failure, hint, platform_source::spawn};
 
-/// How often it is looked what there is while a page is open, and whether one is.
+/// How often to update the current state while a page is open, and to check whether one is.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 const IS_WATCHED_EVERY: Duration = Duration::from_millis(200);
-/// So many in a row of what loads say not being understood means that nothing will be.
+/// After this many consecutive unreadable events of loads, the rest will not be readable either.
 const NONSENSE_MAX: u32 = 1_000;
 
-/// Keeps the stage's present up to date. Clones share it.
+/// Keeps the stage's current state up to date. Clones share it.
 #[derive(Clone)]
 pub(super) struct Present(mpsc::SyncSender<()>);
 
-/// What pages have of it.
+/// The part for pages.
 #[derive(Serialize)]
 struct Seen<'a> {
     /// Whether a page with the token may act.
@@ -37,9 +37,9 @@ struct Seen<'a> {
     scenarios: &'a [Known],
     load: Option<Told>,
     platform: Option<Snapshot>,
-    /// Why the platform is not seen.
+    /// Why the platform cannot be seen.
     trouble: Option<String>,
-    /// What prints the page's address with the token.
+    /// The command that prints the page's address with the token.
     printed_by: String,
 }
 
@@ -50,7 +50,7 @@ struct Known {
 }
 
 impl Present {
-    /// Looks whenever a page is open, until the process ends.
+    /// Updates whenever a page is open, until the process ends.
     pub(super) fn keep(
         stage: &Stage,
         target: Arc<dyn Target>,
@@ -82,7 +82,7 @@ impl Present {
                 let now_ms = clock::wall().as_millisecond();
                 let load = load.told();
                 let seen = Seen { acts, now_ms, scenarios: &scenarios, load, platform, trouble, printed_by };
-                // It is made of maps with text as keys, and of numbers.
+                // It consists of maps with text keys, and numbers.
                 let _ = stage.set_present(&seen);
             }
         })?;
@@ -91,15 +91,15 @@ impl Present {
 
     /// Something may have changed.
     pub(super) fn look(&self) {
-        // One that is asked for already will see it.
+        // An update that is already requested will include it.
         let _ = self.0.try_send(());
     }
 }
 
-/// Has the stage told of everything, by threads of their own. `selection`: by what loads of this platform go.
+/// Feeds all events to the stage, on separate threads. `selection`: the options by which loads select this platform.
 pub(super) fn tell(stage: &Stage, selection: &str, events: EventStream) -> Result<(), Failure> {
     let began: Arc<Mutex<Option<Timestamp>>> = Arc::default();
-    // Without it there are pages, which know no loads.
+    // Without it, pages work but show no loads.
     match Ear::open(&hearsay_key(selection)) {
         Ok(ear) => {
             let (stage, began) = (stage.clone(), Arc::clone(&began));
@@ -132,7 +132,7 @@ pub(super) fn printed_by(selection: &str) -> String {
     hint::complete("playctl dashboard", selection)
 }
 
-/// Commands in what is said of the platform, completed so that they can be copied as they are.
+/// Completes commands in the platform's texts, so that they can be copied unchanged.
 fn complete(mut snapshot: Snapshot, selection: &str) -> Snapshot {
     let remarks = snapshot.services.iter_mut().filter_map(|service| service.remark.as_mut());
     for text in remarks.chain(&mut snapshot.problems) {
@@ -157,13 +157,13 @@ fn hear(ear: &Ear, stage: &Stage, began: &Mutex<Option<Timestamp>>) {
     }
 }
 
-/// By the wall clock, which both are dated by.
+/// By the wall clock, because both are dated by it.
 fn dated(event: Event, began: Timestamp) -> Event {
     let t_ms = u64::try_from(event.wall.duration_since(began).as_millis()).unwrap_or(0);
     Event { t_ms, ..event }
 }
 
-/// What a load says of the platform, the platform says itself.
+/// Skips a load's events about the platform, which reports them itself.
 fn is_of_load(kind: &EventKind) -> bool {
     matches!(
         kind,
@@ -178,7 +178,7 @@ fn is_of_load(kind: &EventKind) -> bool {
     )
 }
 
-/// By what loads and pages of the same platform find each other: a file's name, whatever the options are.
+/// The key by which loads and pages of the same platform find each other, valid as a file name with any options.
 pub(crate) fn hearsay_key(selection: &str) -> String {
     use std::hash::{DefaultHasher, Hasher as _};
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_load_says_is_dated_by_the_platforms_beginning() {
+    fn events_of_a_load_are_dated_from_the_platforms_start() {
         let hour = SignedDuration::from_hours(1);
         let mut platform = Stamper::new(Uuid::nil(), Source::Local, Timestamp::UNIX_EPOCH);
         let mut load = Stamper::new(Uuid::max(), Source::Load, Timestamp::UNIX_EPOCH + hour);
@@ -203,7 +203,7 @@ mod tests {
         let began = platform.stamp(90_000, warning()).run_began();
         assert_eq!(began, Timestamp::UNIX_EPOCH);
         assert_eq!(dated(load.stamp(7, warning()), began).t_ms, 3_600_007);
-        // A clock that was set back.
+        // The clock was set back.
         assert_eq!(dated(load.stamp(0, warning()), began + hour + hour).t_ms, 0);
     }
 

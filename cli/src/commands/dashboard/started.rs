@@ -1,4 +1,4 @@
-//! A load that was started from the page: `playctl load` as a process of its own, which tells its events to all pages.
+//! A load started from the page: `playctl load` as a separate process, which sends its events to all pages.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -13,16 +13,16 @@ use platform::exit;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 
-/// What cannot be started says so within this.
+/// A load that cannot start fails within this time.
 const EARLY: Duration = Duration::from_secs(2);
-/// How much is read of what a load writes to stderr, and how many of its lines are kept.
+/// How much of a load's stderr to read, and how many of its lines to keep.
 const WORDS_BYTES_MAX: u64 = 64 * 1024;
 const WORDS_LINES: usize = 6;
 
-/// The one load that pages of this server may start at a time. Clones share it.
+/// The single load that pages of this server may start at a time. Clones share it.
 #[derive(Clone)]
 pub(super) struct StartedLoad {
-    /// Which platform, as options.
+    /// The platform, as options.
     selection: Arc<[String]>,
     state: Arc<Mutex<Option<State>>>,
 }
@@ -34,12 +34,12 @@ struct State {
     outcome: String,
 }
 
-/// The latest load, as pages have it.
+/// The latest load, in the format for pages.
 #[derive(Debug, Serialize)]
 pub(super) struct Told {
     scenario: String,
     running: bool,
-    /// What became of it, in words.
+    /// Its outcome, in words.
     outcome: String,
 }
 
@@ -58,7 +58,7 @@ impl StartedLoad {
         self.told().is_some_and(|told| told.running)
     }
 
-    /// Starts a built-in scenario. Returns once it has been running for a moment, or has ended. `ended` is called at its
+    /// Starts a built-in scenario. Returns once it has been running for a moment, or has ended. Calls `ended` at its
     /// end.
     pub(super) fn start(
         &self,
@@ -67,7 +67,7 @@ impl StartedLoad {
         hold_s: Option<u32>,
         ended: impl Fn() + Send + 'static,
     ) -> Result<String, String> {
-        // Pages name no files.
+        // Pages must not name files.
         if !scenario::names().any(|(name, _)| name == scenario) {
             let known: Vec<&str> = scenario::names().map(|(name, _)| name).collect();
             return Err(format!("there is no scenario {scenario}; there are: {}", known.join(", ")));
@@ -83,7 +83,7 @@ impl StartedLoad {
             }
             let (told_start, start) = mpsc::channel();
             let load = self.clone();
-            // The load dies with the thread that started it, which therefore waits for it.
+            // The load dies with the thread that started it, so that thread waits for it.
             let begun = std::thread::Builder::new().name("load".into()).spawn(move || {
                 let child = load.spawn(&words);
                 let mut child = match child {
@@ -101,7 +101,7 @@ impl StartedLoad {
                     state.process = None;
                     state.outcome = outcome.clone().unwrap_or_else(|error| error);
                 }
-                // Nobody waits any more if it ran for long.
+                // The caller no longer waits if it ran for long.
                 let _ = told_end.send(outcome);
                 ended();
             });
@@ -119,7 +119,7 @@ impl StartedLoad {
         }
     }
 
-    /// Tells it to end, as Ctrl-C does.
+    /// Tells it to end, like Ctrl-C.
     pub(super) fn stop(&self) -> Result<String, String> {
         match &*self.state.lock() {
             Some(State { scenario, process: Some(process), .. }) => {
@@ -134,7 +134,7 @@ impl StartedLoad {
     }
 
     fn spawn(&self, words: &[String]) -> std::io::Result<(Child, OwnedFd)> {
-        // This very program, even if its file was replaced since.
+        // This same program, even if its file has been replaced.
         let mut child = Command::new("/proc/self/exe")
             .args(&*self.selection)
             .args(words)
@@ -154,7 +154,7 @@ impl StartedLoad {
     }
 }
 
-/// What became of it, in words; `Err`: it failed.
+/// Its outcome, in words; `Err`: it failed.
 fn wait(child: &mut Child) -> Result<String, String> {
     let mut last = std::collections::VecDeque::new();
     if let Some(mut stderr) = child.stderr.take() {
@@ -164,7 +164,7 @@ fn wait(child: &mut Child) -> Result<String, String> {
             }
             last.push_back(line);
         }
-        // The rest is read and dropped: it must not wait for room.
+        // The rest is read and discarded, so that the load never waits for room.
         let _ = std::io::copy(&mut stderr, &mut std::io::sink());
     }
     let status = child.wait().map_err(|error| error.to_string())?;

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn agreement_is_said_and_each_difference_named() {
+    fn agreement_is_reported_and_each_difference_is_named() {
         let agrees = Comparison::of(&explanation(), reported(2, "DesiredWithinRange"));
         assert_eq!(agrees.differences, Vec::<String>::new());
         let agrees = agrees.lines().join("\n");

@@ -36,7 +36,7 @@ impl Files {
         from_files(&self.hpa, &self.state, name, &|note| self.notes.borrow_mut().push(note.to_owned()))
     }
 
-    /// What is said against it, as a mistake of usage.
+    /// The message of the usage error.
     fn refused(&self, name: Option<&str>) -> String {
         let failure = self.explain(name).expect_err("to be refused");
         assert_eq!(failure.code, exit::USAGE);
@@ -50,7 +50,7 @@ fn named_as(metadata: &str) -> String {
 }
 
 #[test]
-fn what_this_account_cannot_read_is_said_before_what_follows_from_it() {
+fn unreadable_metrics_are_reported_before_their_consequences() {
     let explained = Files::new(HPA, STATE).explain(None).expect("both files are valid");
     let unread = "tcp_state_established: pods.custom.metrics.k8s.io is forbidden";
     let reported = platform::target::Reported {
@@ -70,7 +70,7 @@ fn what_this_account_cannot_read_is_said_before_what_follows_from_it() {
 }
 
 #[test]
-fn one_that_cannot_be_explained_hides_no_other() {
+fn an_autoscaler_that_cannot_be_explained_hides_no_other() {
     let fine = || {
         let explained = Files::new(HPA, STATE).explain(None).expect("both files are valid");
         Ok(Running::Autoscaled { explained: Box::new(explained), balancer: None })
@@ -80,7 +80,7 @@ fn one_that_cannot_be_explained_hides_no_other() {
     assert!(matches!(all[0], Running::Autoscaled { .. }));
     let json = serde_json::to_value(&all[1]).expect("serialisable");
     assert_eq!(json, serde_json::json!({"name": "orphan", "problem": "it scales nothing"}));
-    // With nothing beside it, it is the command that failed.
+    // If it is the only one, the command fails.
     assert_eq!(each([("orphan", failed())].into_iter()).expect_err("nothing").message, "it scales nothing");
     let interrupted = [("tcp", fine()), ("ws", Err(Failure::interrupted()))];
     assert_eq!(each(interrupted.into_iter()).expect_err("interrupted").code, exit::INTERRUPTED);
@@ -107,7 +107,7 @@ fn mistakes_name_the_file() {
 }
 
 #[test]
-fn of_several_autoscalers_one_must_be_chosen() {
+fn one_of_several_autoscalers_must_be_chosen() {
     let files = Files::new(&format!("{HPA}---{}", named_as("{name: udp}")), STATE);
     let message = files.refused(None);
     assert!(message.contains("choose one by --name: tcp, udp"), "{message}");
@@ -137,7 +137,7 @@ fn the_same_name_in_two_namespaces_needs_the_namespace() {
 }
 
 #[test]
-fn an_invalid_one_does_not_stand_in_the_way_of_others() {
+fn an_invalid_autoscaler_does_not_hide_the_others() {
     let wrong = named_as("{name: udp}").replace("maxReplicas: 5", "maxReplicas: 0");
     let files = Files::new(&format!("{wrong}---{HPA}"), STATE);
     assert_eq!(files.explain(Some("tcp")).expect("valid").name, "tcp");
@@ -153,7 +153,7 @@ fn an_invalid_one_does_not_stand_in_the_way_of_others() {
 }
 
 #[test]
-fn zero_replicas_are_refused_with_what_allows_them() {
+fn zero_replicas_are_refused_with_the_setting_that_allows_them() {
     let zero = HPA.replace("maxReplicas: 5", "maxReplicas: 5\n  minReplicas: 0");
     let message = Files::new(&zero, STATE).refused(None);
     for part in [

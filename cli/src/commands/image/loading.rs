@@ -1,4 +1,4 @@
-//! Runs the programs that take an image: finds the one to use, has it load the image, and checks that it did.
+//! Runs the programs that load an image: finds the one to use, lets it load the image, and checks the result.
 
 use std::{io, path::Path, process::ExitStatus, time::Duration};
 
@@ -14,9 +14,9 @@ use tokio::{
 
 use crate::{context::Context, failure::Failure, results};
 
-/// A program that has not answered by then does not.
+/// A program without an answer by then counts as not answering.
 const PROBE_TIME: Duration = Duration::from_secs(20);
-/// As much of a program's output as is kept; a message is short, and a list of a thousand images is too.
+/// How much of a program's output to keep: enough for messages, and for a list of a thousand images.
 const MAX_OUTPUT_BYTES: u64 = 1 << 20;
 
 pub(super) struct Loader<'a> {
@@ -31,7 +31,7 @@ struct Ended {
     stderr: String,
 }
 
-/// Why a program did not end well.
+/// Why a program failed.
 enum Trouble {
     NotOnPath,
     Silent,
@@ -50,7 +50,7 @@ impl<'a> Loader<'a> {
         self.context.global.minikube_profile()
     }
 
-    /// The engine that was asked for, or the first that answers.
+    /// The requested engine, or the first that answers.
     pub(super) fn choose(&self, wanted: Option<Engine>) -> Result<Engine, Failure> {
         if let Some(engine) = wanted {
             return self.probe(engine)?.map_or(Ok(engine), |why| Err(Failure::failed(why)));
@@ -65,7 +65,7 @@ impl<'a> Loader<'a> {
         Err(Failure::failed(format!("there is nothing to load the image into:\n{}", reasons.join("\n"))))
     }
 
-    /// `None` if the engine answers, else why it does not and what to do.
+    /// `None` if the engine answers, otherwise why not and what to do.
     fn probe(&self, engine: Engine) -> Result<Option<String>, Failure> {
         self.context.printer.progress().show("engine", &format!("asking {engine}"));
         let ended = self.run(&engine.probe(self.profile()), Some(PROBE_TIME));
@@ -107,7 +107,7 @@ impl<'a> Loader<'a> {
         Ok(results::ImageLoaded { references, into: engine.to_string(), built })
     }
 
-    /// Runs a program of an engine that answered; gives its output.
+    /// Runs a program of an engine that answers; returns its output.
     fn ok(&self, call: &Call) -> Result<String, Failure> {
         match self.run(call, None) {
             Ok(ended) if ended.status.success() => Ok(ended.stdout),
@@ -121,11 +121,11 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// Runs a program to its end, which comes early when this invocation is interrupted.
+    /// Runs a program to its end, which is early if this invocation is interrupted.
     fn run(&self, call: &Call, limit: Option<Duration>) -> Result<Ended, Trouble> {
         let (interrupted, interruption) = tokio::sync::oneshot::channel();
         self.context.interrupt.on_interrupt(move || {
-            // Nobody waits for it any more if the program has ended.
+            // The receiver is gone if the program has ended.
             let _ = interrupted.send(());
         });
         let ended = async {
@@ -156,14 +156,14 @@ impl<'a> Loader<'a> {
 }
 
 impl Ended {
-    /// The last line that it said, on stderr if it said anything there.
+    /// The last line of its output: of stderr, if there is any.
     fn last_words(&self) -> &str {
         let said = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
         said.trim().lines().next_back().unwrap_or("it said nothing")
     }
 }
 
-/// What comes out of a pipe: the beginning is kept, the rest is read and dropped, so that its writer does not wait.
+/// Reads a pipe: keeps the beginning and discards the rest, so that the writer does not block.
 async fn kept(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<String> {
     let Some(mut pipe) = pipe else { return Ok(String::new()) };
     let mut bytes = Vec::new();

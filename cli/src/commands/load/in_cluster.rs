@@ -1,5 +1,5 @@
-//! A load of a cluster: directly where it can be reached, through the API server where few connections are wanted, and
-//! from inside otherwise or when asked for.
+//! A load of a cluster: directly if it can be reached, through the API server for few connections, and from inside
+//! otherwise or on request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +15,14 @@ use crate::{
     platform_source,
 };
 
-/// Pods, unless told otherwise.
+/// Default number of pods.
 const WORKERS: u32 = 4;
-/// A pod has one address, and so some 28,000 ports towards one target.
+/// A pod has one address, and so some 28,000 ports for one target.
 const CONNECTIONS_OF_ONE: u32 = 20_000;
-/// What a load may take beyond its own length: the start together, outstanding answers, the results.
+/// Time that a load may take in addition to its own length: the joint start, outstanding answers, the results.
 const BEYOND: Duration = Duration::from_mins(3);
 
-/// How clients get to what they load.
+/// How clients reach their target.
 enum Way {
     Direct,
     Forwarded(PortForward),
@@ -46,7 +46,7 @@ pub(super) fn run(
         check_fit(&scenario, &*target)?;
     }
     if !addresses.is_empty() && options.identify == Identify::Auto {
-        // A server that is not known to be ours gets the payload and nothing else, unless somebody says so.
+        // A server that may not be ours gets only the payload, unless requested otherwise.
         options.identify = Identify::Never;
     }
     let way = if inside.in_cluster { Way::Inside } else { way(context, &cluster, &scenario, &mut options)? };
@@ -124,7 +124,7 @@ fn from_inside(
     let connections = u32::try_from(scenario.users()).unwrap_or(u32::MAX);
     let enough = WORKERS.max(connections.div_ceil(CONNECTIONS_OF_ONE));
     let request = LoadRequest {
-        // One without a connection would measure nothing.
+        // A worker without connections would measure nothing.
         workers: options.workers.unwrap_or(enough).min(connections).max(1),
         image: inside.image.clone(),
         at_most: scenario.length().saturating_add(BEYOND),
@@ -137,7 +137,7 @@ fn from_inside(
     let target: Arc<dyn Target> = cluster.clone();
     let outcome =
         watched(&target).and_then(|platform| carry_out(context, scenario, options, Some(platform), outputs));
-    // Threads of the run may still have it, so this does not wait for the last one.
+    // Threads of the run may still use it, so this does not wait for the last one.
     if let Err(error) = pods.0.delete() {
         context.printer.error(&format!("playctl: {error}"));
     }

@@ -1,4 +1,4 @@
-//! The users and profiles that a load over SSE asks for.
+//! The users and profiles that a load over SSE requests.
 
 use platform::target::{Endpoint, Target};
 use scenario::{Protocol, Scenario};
@@ -6,10 +6,10 @@ use scenario::{Protocol, Scenario};
 use super::resolve;
 use crate::failure::Failure;
 
-/// Who keeps them.
+/// The service that stores them.
 const KEEPER: &str = "profiles";
 
-/// Makes them on a platform of ours, unless the load says itself where its streams are.
+/// Creates them on one of our platforms, unless the load itself says where its streams are.
 pub(super) fn make(target: &dyn Target, scenario: &Scenario) -> Result<(), Failure> {
     if scenario.protocol != Protocol::Sse || scenario.path.is_some() {
         return Ok(());

@@ -1,4 +1,4 @@
-//! The lines that the logger wrote to Elasticsearch.
+//! Lines that the logger wrote to Elasticsearch.
 
 use logger::index::{self, Pods, Question};
 use platform::{
@@ -10,7 +10,7 @@ use service::settings::{Env, Reader};
 use super::kept::Kept;
 use crate::failure::Failure;
 
-/// Why there may be none.
+/// Why there may be no lines.
 pub(super) const MISSING: &str =
     "there is no index: the platform has no logger; switch it on with: playctl up --set logger.enabled=true";
 
@@ -32,7 +32,7 @@ impl Index {
         index::Reader::new(&settings).map(|reader| Some(Self(reader))).map_err(Failure::failed)
     }
 
-    /// Documents that could not be read; it counts on while the index is followed.
+    /// The number of unreadable documents; it keeps growing while the index is followed.
     pub(super) fn unreadable(&self) -> Unreadable {
         self.0.unreadable()
     }
@@ -44,7 +44,7 @@ impl Index {
 
     /// The last lines, and then new ones as they are written.
     pub(super) fn follow(self, query: &LogQuery, last: Vec<LogLine>) -> LogStream {
-        // Those that were just printed are not given again.
+        // Lines that were just printed are not returned again.
         let from = last.last().map_or_else(clock::wall, |line| line.time);
         let known: Vec<LogLine> = last.iter().filter(|line| line.time == from).cloned().collect();
         let question = Question { since: Some(from), ..question(query) };
@@ -53,8 +53,7 @@ impl Index {
         Box::new(last.into_iter().map(Ok).chain(new))
     }
 
-    /// The last `count` lines from before the first one that the supervisor keeps. Those that it keeps are in the index
-    /// as well.
+    /// The last `count` lines from before the first one that the supervisor keeps. The kept lines are also in the index.
     pub(super) fn earlier(
         &self,
         target: &dyn Target,
@@ -81,7 +80,7 @@ impl Index {
     }
 }
 
-/// The same, asked of the index.
+/// The query for the index.
 fn question(query: &LogQuery) -> Question {
     let pods = match (&query.replica, &query.service) {
         (Some(replica), _) => Pods::Pod(replica.clone()),

@@ -1,8 +1,8 @@
-//! Where what the supervisor keeps of the log begins.
+//! Where the supervisor's part of the log begins.
 //!
-//! The same lines are in the index, some time apart: the index has the time at which a service wrote a line, the
-//! supervisor that at which it came. What a service prints has its own time in it, a moment before the index's, so
-//! that the first kept line of a replica tells which of the index's lines are kept too.
+//! The index has the same lines with slightly different times: the index has the time at which a service wrote a line,
+//! the supervisor the time at which it arrived. A service's printed line contains its own time, slightly before the
+//! index's, so the first kept line of a replica shows which of the index's lines are kept too.
 
 use std::collections::HashMap;
 
@@ -13,15 +13,15 @@ use serde::Deserialize;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    /// When the first line came to it.
+    /// When its first line arrived.
     pub(super) from: Option<Timestamp>,
-    /// When the first line of each replica was written: some time before it came.
+    /// When the first line of each replica was written, which is some time before it arrived.
     written: HashMap<String, Timestamp>,
     pub(super) lines_at_the_beginning: usize,
 }
 
 impl Kept {
-    /// How long a line can be on its way to the supervisor.
+    /// Maximum time from a line's writing to its arrival at the supervisor.
     const ON_ITS_WAY: SignedDuration = SignedDuration::from_secs(5);
 
     pub(super) fn of(lines: impl Iterator<Item = Result<LogLine, TargetError>>) -> Result<Self, TargetError> {
@@ -40,15 +40,15 @@ impl Kept {
         Ok(kept)
     }
 
-    /// Whether a line of the index, from before the first line came, is kept too.
+    /// Whether the supervisor also has a line of the index that is older than the first arrival.
     pub(super) fn has(&self, line: &LogLine) -> bool {
-        // The index has whole milliseconds.
+        // Times in the index are whole milliseconds.
         let written = self.written.get(&line.replica);
         written.is_some_and(|written| line.time.as_millisecond() >= written.as_millisecond())
     }
 }
 
-/// When a service wrote a line of its log; `None` if it is something else that it printed.
+/// When a service wrote a line of its log; `None` for any other output.
 fn written(text: &str) -> Option<Timestamp> {
     #[derive(Deserialize)]
     struct Event {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_supervisor_keeps_is_told_from_what_came_before_it() {
+    fn lines_the_supervisor_keeps_are_told_from_earlier_ones() {
         let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
         let line = |time: Timestamp, replica: &str, text: String| LogLine {
             time,

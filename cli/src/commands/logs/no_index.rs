@@ -1,4 +1,4 @@
-//! A build that cannot read Elasticsearch: what it prints is what replicas printed.
+//! A build that cannot read Elasticsearch: it shows only the replicas' own output.
 
 use platform::{
     Target,

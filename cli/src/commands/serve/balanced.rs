@@ -1,4 +1,4 @@
-//! What `playctl serve balancer` acts on, and whose turn it is.
+//! The platform that `playctl serve balancer` acts on, and the turn to act.
 
 use std::{env, sync::Arc};
 
@@ -51,7 +51,7 @@ fn in_cluster(settings: &Settings) -> Result<Platform, Failure> {
     // A container that is started again has the same name.
     let identity = format!("{name}_{}", uuid::Uuid::new_v4());
     let election = Election::begin(&target, &own.lease, &identity, Terms::default());
-    // Its threads may only be ended where nothing waits on them; they end with this process.
+    // Its threads must not be ended where something waits on them, so they end with this process.
     std::mem::forget(Arc::clone(&target));
     Ok(Platform::Target(target, Arc::new(OfCluster(election))))
 }

@@ -14,7 +14,7 @@ use crate::{
     platform_source, results,
 };
 
-/// How long the registration may take, and how long the sync.
+/// Time limits for the registration and the sync.
 const TIMEOUT: Duration = Duration::from_mins(10);
 
 /// How Argo CD gets the platform.
@@ -38,7 +38,7 @@ pub(crate) struct ArgoUp {
     argocd_manifest: Option<String>,
 }
 
-/// Registers the platform with Argo CD, and has it synced until it is healthy.
+/// Registers the platform with Argo CD, and syncs it until it is healthy.
 pub(super) fn run(
     context: &Context,
     options: &::cluster::Options,
@@ -84,7 +84,7 @@ pub(super) fn run(
     Ok(exit::DONE)
 }
 
-/// What the command line asks for, before anything is done.
+/// Interprets the command line, before anything is done.
 pub(super) fn check(
     context: &Context,
     args: &ArgoUp,
@@ -109,7 +109,7 @@ fn not_up(error: TargetError) -> TargetError {
     }
 }
 
-/// What the command line says, as parameters of applications: Argo CD takes everything else from the repository.
+/// The command line as parameters of applications: Argo CD takes everything else from the repository.
 fn wanted(args: &ArgoUp, bring_up: &BringUp, cluster: &ClusterUp) -> Result<Register, Failure> {
     for (given, flag, instead) in [
         (bring_up.nodes.is_some(), "--nodes", "a cluster has its own nodes"),
@@ -152,7 +152,7 @@ fn wanted(args: &ArgoUp, bring_up: &BringUp, cluster: &ClusterUp) -> Result<Regi
     })
 }
 
-/// `minikube` is `values-minikube.yaml` of the repository.
+/// `minikube` stands for `values-minikube.yaml` in the repository.
 fn preset(file: &std::path::Path) -> Result<String, Failure> {
     let is_name = |name: &&str| name.chars().all(|one| one.is_ascii_alphanumeric() || one == '-');
     match file.to_str().filter(is_name) {
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_command_line_says_becomes_parameters() {
+    fn options_become_parameters() {
         let wanted =
             register(&["-f", "minikube", "-f", "drain", "--set", "tcp.replicas=2", "--image", "playctl:7"]);
         let wanted = wanted.unwrap();
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_argo_cd_cannot_take_is_refused_with_what_to_do_instead() {
+    fn options_that_argo_cd_cannot_take_are_refused_with_an_alternative() {
         for (words, said) in [
             (&["-f", "mine.yaml"][..], "argocd register --presets"),
             (&["-f", "charts/minikube"], "argocd register --presets"),

@@ -15,9 +15,9 @@ use crate::{
     results,
 };
 
-/// Fields of one object that are shown; `--output json` has all.
+/// Maximum number of fields to show per object; `--output json` has all.
 const FIELDS_SHOWN: usize = 12;
-/// Longest value that is shown.
+/// Maximum length of a shown value.
 const LONGEST: usize = 60;
 
 /// What only a platform in a cluster has.
@@ -44,7 +44,7 @@ pub(crate) struct ClusterUp {
 const TIMEOUT: Duration = Duration::from_mins(5);
 
 impl ClusterUp {
-    /// On this machine they mean nothing.
+    /// They have no meaning on this machine.
     pub(super) fn refuse(&self) -> Result<(), Failure> {
         let Self { dry_run, image, timeout, take_ownership, ignore_capacity } = self;
         let given = [
@@ -61,7 +61,7 @@ impl ClusterUp {
     }
 }
 
-/// What the command line wants to run.
+/// The requested installation.
 pub(crate) fn wanted(bring_up: &BringUp, args: &ClusterUp) -> Result<Wanted, Failure> {
     if bring_up.nodes.is_some() {
         return Err(Failure::usage("--nodes: a cluster has its own nodes"));
@@ -135,7 +135,7 @@ pub(super) fn install(context: &Context, wanted: &Wanted, dry_run: bool) -> Outc
     Ok(exit::DONE)
 }
 
-/// The options that name the platform, with the namespace where none says it.
+/// The options that select the platform, including the namespace if none was given.
 fn selection(context: &Context, namespace: &str) -> String {
     let selection = context.global.selection();
     match context.global.cluster.namespace {
@@ -144,7 +144,7 @@ fn selection(context: &Context, namespace: &str) -> String {
     }
 }
 
-/// What shows the page of a platform that is not on this machine: nothing serves it before somebody looks.
+/// The command that shows the page of a platform elsewhere: nothing serves the page until then.
 fn page_command(selection: &str) -> Option<String> {
     cfg!(feature = "local").then(|| hint::complete("playctl dashboard", selection))
 }
@@ -171,7 +171,7 @@ fn outcome(installed: &Installed) -> Vec<String> {
 
 fn in_words(plan: &Plan) -> Vec<String> {
     let action = match plan.action {
-        // Why, comes as the failure. What is below is what can be told nevertheless.
+        // The failure gives the reason. The rest is shown nevertheless.
         _ if !plan.problems.is_empty() => "cannot be changed as requested",
         Action::Install => "would be installed",
         Action::Upgrade => "would be changed",
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plan_that_cannot_be_carried_out_is_not_called_as_it_should_be() {
+    fn a_blocked_plan_is_not_reported_as_up_to_date() {
         let text = |text: &str| text.to_owned();
         let mut plan = Plan {
             release: text("blue"),
@@ -264,7 +264,7 @@ mod tests {
 
     #[cfg(feature = "local")]
     #[test]
-    fn the_page_of_a_cluster_is_a_command_that_is_complete() {
+    fn the_command_for_a_clusters_page_is_complete() {
         assert_eq!(
             page("--target cluster --context lab -n chat ").unwrap(),
             "  page       playctl --target cluster --context lab -n chat dashboard"

@@ -7,9 +7,9 @@ use platform::{ServiceKind, exit};
 use super::{argocd, cluster};
 use crate::{commands::minikube, context::Context, failure::Outcome, minikube_profile, platform_source};
 
-/// The chart's preset for it; other files are laid over it.
+/// The chart's preset for it; other files override it.
 const PRESET: &str = "minikube";
-/// Everything is fetched by every node the first time.
+/// The first time, every node downloads everything.
 const TIMEOUT: Duration = Duration::from_mins(15);
 
 pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
     let nodes = what.nodes.take();
     what.files.insert(0, PathBuf::from(PRESET));
     how.timeout.get_or_insert(TIMEOUT);
-    // Wrong values are found before minutes of work.
+    // Find wrong values before minutes of work.
     let values = cluster::wanted(&what, &how)?.values;
     let by_argocd = args.argocd.argocd;
     if by_argocd {
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
         how.image = Some(loaded);
     }
     let wanted = cluster::wanted(&what, &how)?;
-    // A LoadBalancer is not ready before it has an address, and the tunnel gives it one.
+    // A LoadBalancer is only ready once it has an address, which the tunnel provides.
     let opened = minikube::open(context, &profile, &args.profile)?;
     let outcome = if by_argocd {
         let options = platform_source::minikube_options(&context.global, profile.profile());

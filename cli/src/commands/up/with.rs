@@ -3,20 +3,20 @@
 use platform::PartKind;
 use serde_json::{Value, json};
 
-/// A part that can be real, and where it is if somebody has it already.
+/// A part that can be real, and its address if it is already running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct With {
     part: PartKind,
     address: Option<String>,
 }
 
-/// The members of the platform's own etcd are not chosen one by one.
+/// The members of the platform's own etcd cannot be chosen individually.
 fn choices() -> impl Iterator<Item = PartKind> {
     PartKind::ALL.into_iter().filter(|kind| !PartKind::ETCD_MEMBERS.contains(kind))
 }
 
-/// The parts of one `--with`. A word that names no part continues the address before it: a Kafka has several brokers, an etcd several
-/// members, a Cassandra several nodes.
+/// The parts of one `--with`. A word that is not a part continues the address before it: a Kafka has several brokers, an
+/// etcd several members, a Cassandra several nodes.
 pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
     let mut parsed: Vec<With> = Vec::new();
     for word in text.split(',') {
@@ -51,7 +51,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<With>, String> {
 }
 
 impl With {
-    /// What can be said of an address without asking for it.
+    /// Checks an address without connecting to it.
     fn check(&self) -> Result<(), String> {
         let Some(address) = &self.address else { return Ok(()) };
         if address.contains('@') {
@@ -85,7 +85,7 @@ impl With {
         }
     }
 
-    /// As `--set-json` takes it.
+    /// In the form for `--set-json`.
     pub(super) fn settings(&self) -> Vec<String> {
         let mut all = Vec::new();
         let mut set = |key: &str, value: Value| all.push(format!("{key}={value}"));
@@ -109,7 +109,7 @@ impl With {
                 set("elasticsearch.enabled", json!(true));
                 set("elasticsearch.real", json!(true));
                 set("elasticsearch.url", json!(address.map(as_url).unwrap_or_default()));
-                // It is the logger that writes there.
+                // The logger writes to it.
                 set("logger.enabled", json!(true));
             }
             PartKind::Redis => {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_does_not_belong_into_a_command_line() {
+    fn a_password_on_the_command_line_is_refused() {
         let error = parse("elasticsearch=http://me:secret@there:9200").unwrap_err();
         assert!(error.contains("ELASTICSEARCH_PASSWORD"), "{error}");
     }

@@ -30,7 +30,7 @@ impl Sums {
     }
 }
 
-/// What the rest of the computation needs: a ratio, and how the sums are turned into one.
+/// The inputs of the rest of the computation: a ratio, and how the sums become one.
 trait Measure {
     /// The ratio of current to target; an error where there is nothing to divide by.
     fn ratio(&self, sums: &Sums) -> Result<f64, MetricError>;
@@ -179,7 +179,7 @@ struct Fill {
     unready_requests: i64,
 }
 
-/// The part that both targets share.
+/// The part that both kinds of targets share.
 fn decide(
     measure: &impl Measure,
     context: &Context,

@@ -1,4 +1,4 @@
-//! How much of a resource a pod requests (`calculateRequests`): 100 % of a utilization.
+//! A pod's request of a resource (`calculateRequests`): 100 % of a utilization.
 
 use super::{MetricError, Source};
 use crate::observation::{Container, ContainerKind, Pod};
@@ -38,7 +38,7 @@ fn has_pod_level_requests(pod: &Pod) -> bool {
     pod.requests.names().any(is_supported)
 }
 
-/// `PodRequests`: the pod's own request, else what its containers need together at any one time.
+/// `PodRequests`: the pod's own request, or else the maximum that its containers need at the same time.
 fn pod_level(pod: &Pod, resource: &str) -> Option<i64> {
     match pod.requests.get(resource) {
         Some(milli) if is_supported(resource) => Some(milli),
@@ -46,8 +46,8 @@ fn pod_level(pod: &Pod, resource: &str) -> Option<i64> {
     }
 }
 
-/// `AggregateContainerRequests`: all containers that run together, but at least what any init container needs next to
-/// the sidecars started before it. `None`: no container requests the resource.
+/// `AggregateContainerRequests`: all containers that run together, but at least the need of any init container plus the
+/// sidecars started before it. `None`: no container requests the resource.
 fn aggregate(containers: &[Container], resource: &str) -> Option<i64> {
     let request = |container: &Container| container.requests.get(resource);
     let add = |sum: Option<i64>, request: Option<i64>| match (sum, request) {

@@ -44,7 +44,7 @@ pub(super) fn external_average(context: &Context, series: &[i64], target_milli: 
     for value in series {
         usage = usage.wrapping_add(*value);
         if usage < 0 {
-            // Upstream takes every negative sum for an overflow.
+            // Upstream treats every negative sum as an overflow.
             usage = i64::MAX;
             break;
         }

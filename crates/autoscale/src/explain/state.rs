@@ -21,7 +21,7 @@ use crate::{
     status::Status,
 };
 
-/// From here on (September 2001) instants are milliseconds since 1970; smaller numbers may count from anywhere.
+/// From here on (September 2001) instants are milliseconds since 1970; smaller numbers may count from any origin.
 pub const CALENDAR_FROM_MS: i64 = 1_000_000_000_000;
 
 /// The file as written.
@@ -113,7 +113,7 @@ fn yes() -> bool {
     true
 }
 
-/// A count of replicas, from 0 on.
+/// A number of replicas, at least 0.
 #[derive(Debug, Clone, Copy)]
 struct Replicas(i32);
 

@@ -17,7 +17,7 @@ use crate::{
     spec::{InvalidSpec, MetricSpec},
 };
 
-/// More pods than this are not written out.
+/// Maximum number of pods in the text.
 const PODS_MAX: i64 = 10_000;
 /// The placeholder for an unknown request: one core, or 1 GiB.
 const CORE_MILLI: i64 = 1_000;
@@ -94,8 +94,8 @@ pub fn template(manifest: &Manifest) -> Result<String, InvalidSpec> {
     Ok(text)
 }
 
-/// The case that a manifest's own status tells of: every pod has the reported average. A metric that the status does not
-/// report has no value. `None`: there is no status.
+/// The case that a manifest's own status describes: every pod has the reported average. A metric that the status does
+/// not report has no value. `None`: there is no status.
 pub fn of_status(manifest: &Manifest, now_ms: i64) -> Result<Option<Case>, StateError> {
     let Some(status) = &manifest.status else { return Ok(None) };
     let mut case = state::read(&template(manifest)?, &manifest.spec, now_ms)?;
@@ -111,14 +111,14 @@ pub fn of_status(manifest: &Manifest, now_ms: i64) -> Result<Option<Case>, State
     Ok(Some(case))
 }
 
-/// A name in quotes, if YAML would take it for something else, such as a pod called `1e3`.
+/// A name, in quotes if YAML would misread it, such as a pod called `1e3`.
 fn quoted(name: &str) -> String {
     let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte))
         && yaml::read("", name).is_ok_and(|document| document.value == name);
     if is_plain { name.to_owned() } else { Value::from(name).to_string() }
 }
 
-/// A name in a comment, which a line end would end.
+/// A name for a comment, which must not contain line ends.
 fn in_comment(name: &str) -> String {
     let ends = |character: char| character.is_control() || matches!(character, '\u{2028}' | '\u{2029}');
     name.chars()
@@ -138,7 +138,7 @@ fn containers(requests: &Requests) -> String {
     if containers.is_empty() { containers } else { format!(", containers: [{containers}]") }
 }
 
-/// What `status.currentMetrics` says about a metric.
+/// A metric in `status.currentMetrics`.
 #[derive(Debug, Clone, Copy, Default)]
 struct Reported {
     value: Option<i64>,

@@ -69,7 +69,7 @@ fn names_the_instant_at_which_it_may_scale_down_and_the_engine_agrees() {
     let recommended_ms = case.now_ms - 15_000;
     assert_eq!((at_ms, to), (case.now_ms + 30_000, 1));
     assert_eq!(because, Because::RecommendationLeaves { replicas: 2, recommended_ms });
-    // With a reconciliation every second on the way, it happens then and not before.
+    // With a reconciliation every second until then, it happens exactly then.
     let mut autoscaler = engine(&case);
     for now_ms in (case.now_ms..at_ms).step_by(1000) {
         assert_eq!(autoscaler.reconcile(now_ms, &case.observed).scaled_to, None);
@@ -79,7 +79,7 @@ fn names_the_instant_at_which_it_may_scale_down_and_the_engine_agrees() {
 }
 
 #[test]
-fn names_the_instant_at_which_a_policy_lets_it_go_on() {
+fn names_the_instant_at_which_a_policy_allows_the_next_step() {
     let case = case(
         "
 now: 100000
@@ -102,7 +102,7 @@ history: {scaleUps: [{at: 85000, by: 1}]}
 }
 
 #[test]
-fn while_a_policy_holds_it_the_edge_says_what_is_asked_for() {
+fn while_a_policy_holds_it_the_edge_says_what_the_metrics_ask_for() {
     let case = case(
         "
 now: 100000
@@ -158,7 +158,7 @@ metrics: [{pods: {a: 700m, b: 400m}}]
 }
 
 #[test]
-fn the_text_says_it_in_words() {
+fn the_text_explains_the_decision() {
     struct Clock;
     impl Instants for Clock {
         fn instant(&self, at_ms: i64) -> String {
@@ -199,7 +199,7 @@ fn failed_metrics_and_empty_pods_are_explained_too() {
 }
 
 #[test]
-fn state_files_with_mistakes_are_refused_in_words() {
+fn mistakes_in_state_files_are_explained() {
     let spec: crate::HpaSpec = yaml::from_str(SPEC).unwrap();
     let error = |text: &str| {
         let state = state::State::parse("s.yaml", text).and_then(|state| state.case(&spec, 0));
@@ -254,7 +254,7 @@ fn state_files_with_mistakes_are_refused_in_words() {
 }
 
 #[test]
-fn the_present_is_the_callers_where_the_file_has_none() {
+fn a_file_without_a_time_uses_the_callers() {
     let at = |text: &str| {
         let spec = yaml::from_str(SPEC).unwrap();
         state::read(text, &spec, 1_800_000_000_000).map(|case| case.now_ms).map_err(|error| error.to_string())
@@ -264,7 +264,7 @@ fn the_present_is_the_callers_where_the_file_has_none() {
     assert_eq!(at(&format!("{{now: 5, {rest}}}")), Ok(5));
     let dated = "history: {recommendations: [{at: 2026-11-21T14:02:20Z, replicas: 2}]}";
     assert_eq!(at(&format!("{{{rest}, {dated}}}")), Ok(1_800_000_000_000));
-    // Instants that count from anywhere say nothing about the present.
+    // Instants with an arbitrary origin do not tell the present time.
     for counted in ["history: {scaleUps: [{at: 1, by: 1}]}", "history: {lastScale: 7}"] {
         let error = at(&format!("{{{rest}, {counted}}}")).unwrap_err();
         assert!(
@@ -280,13 +280,13 @@ fn a_byte_order_mark_is_passed_over() {
 }
 
 #[test]
-fn no_metric_asks_for_less_than_the_minimum() {
-    // One replica is the minimum: no value of the metric scales down, though the metric alone would ask for 0.
+fn metrics_never_ask_for_less_than_the_minimum() {
+    // One replica is the minimum: no value of the metric scales down, although the metric alone would ask for 0.
     let explanation = explain(&case(STEADY)).unwrap();
     let down =
         |change: &&Counterfactual| matches!(change, Counterfactual::Value { direction: Direction::Down, .. });
     assert_eq!(explanation.what_would_change.iter().find(down), None);
-    // Two replicas: to the minimum, not to the 0 that no connections ask for.
+    // Two replicas scale down to the minimum, not to the 0 that a metric of 0 asks for.
     let two = STEADY
         .replace("replicas: 1", "replicas: 2")
         .replace("[{name: tcp-0}]", "[{name: tcp-0}, {name: tcp-1}]");

@@ -140,7 +140,7 @@ impl Text<'_> {
                 };
                 let verb = if *at_once { "scales" } else { "asks to scale" };
                 let (stays, comes) = (value(*edge), value(edge.saturating_sub(1)));
-                // The shorter of the two numbers at the edge: below 900, but at most 2,500.
+                // The shorter of the two numbers at the edge: "below 900", but "at most 2,500".
                 let is_open = stays.len() < comes.len();
                 match (direction, beyond) {
                     (Direction::Up, false) => format!("{verb} up to {to} when {label} passes {stays}"),
@@ -186,7 +186,7 @@ impl Text<'_> {
     }
 }
 
-/// A heading below a blank line.
+/// A heading after a blank line.
 fn heading(words: &str) -> [String; 2] {
     [String::new(), words.to_owned()]
 }

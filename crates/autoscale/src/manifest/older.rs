@@ -87,7 +87,7 @@ fn modernise_v1(object: &mut Value) -> Result<(), TypeError> {
     Ok(())
 }
 
-/// The behaviour is written with Go's names of the fields (`ScaleUp`).
+/// The behaviour uses Go's names of the fields (`ScaleUp`).
 fn with_small_initials(value: Value) -> Value {
     let small = |key: String| key[..1].to_ascii_lowercase() + &key[1..];
     match value {

@@ -136,7 +136,7 @@ impl Number {
             mantissa *= 10;
             exponent -= 1;
         }
-        // A binary number that is no whole number is written in decimal.
+        // A binary number that is not a whole number is written in decimal.
         let format = if self.format == Format::Binary { Format::Decimal } else { self.format };
         match (format, exponent) {
             (_, 0) => mantissa.to_string(),

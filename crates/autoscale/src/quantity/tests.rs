@@ -30,7 +30,7 @@ fn texts_without_digits_are_zero_as_upstream() {
 }
 
 #[test]
-fn refuses_what_is_no_quantity() {
+fn refuses_texts_that_are_not_quantities() {
     for text in
         ["", " 1", "1 ", "5K", "1kk", "0x10", "1,5", "1.2.3", "1e", "e", "NaN", "inf", "1e3k", "é", "1é"]
     {

@@ -1,4 +1,4 @@
-//! Taking a quantity's text apart: sign, digits, suffix. No arithmetic here.
+//! Splits a quantity's text into sign, digits and suffix. No arithmetic here.
 
 /// Why a text is not a quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,7 +15,7 @@ pub enum ParseQuantityError {
     TooLong,
 }
 
-/// No sensible quantity comes near; it bounds the work of the exact arithmetic.
+/// Far above any sensible quantity; it bounds the work of the exact arithmetic.
 const MAX_LENGTH: usize = 256;
 
 /// How a quantity was written, which decides how it is written back.
@@ -68,7 +68,7 @@ impl<'a> Pieces<'a> {
         Ok(Self { negative, whole, fraction, exponent, format })
     }
 
-    /// How many digits there are, the leading zeros of the whole part not counted.
+    /// The number of digits, without the leading zeros of the whole part.
     pub(super) fn digits(&self) -> usize {
         self.whole.len() + self.fraction.len()
     }

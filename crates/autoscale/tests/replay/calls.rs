@@ -74,7 +74,7 @@ pub(super) fn check(line: &Line) -> Result<Vec<String>, String> {
         cpu_init_ms: config.cpu_init_ms,
         initial_readiness_delay_ms: config.initial_readiness_delay_ms,
         pod_level_resources: config.pod_level_resources,
-        // Each function reads the field that its `current` means.
+        // Each function compares the field that corresponds to its `current`.
         spec_replicas: call.current,
         status_replicas: call.current,
     };

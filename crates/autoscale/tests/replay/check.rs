@@ -25,7 +25,7 @@ pub(crate) struct Outcome {
     pub(crate) differences: Vec<String>,
 }
 
-/// Collects what differs within one line.
+/// Collects the differences within one line.
 #[derive(Default)]
 pub(crate) struct Differences {
     pub(crate) found: Vec<String>,
@@ -100,7 +100,7 @@ fn unreadable(id: String, error: &str) -> Outcome {
     Outcome { category: "unreadable".to_owned(), id, differences: vec![format!("unreadable: {error}")] }
 }
 
-/// How many lines of each category agree, of how many.
+/// The number of agreeing lines and of all lines, by category.
 pub(crate) fn tally(outcomes: &[Outcome]) -> BTreeMap<&str, (usize, usize)> {
     let mut tally: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for outcome in outcomes {

@@ -1,4 +1,4 @@
-//! Pods and metrics as the vectors write them.
+//! Pods and metrics in the format of the vectors.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -111,7 +111,7 @@ impl RawMetric {
         }
         match kind {
             "Object" => self.object.map(MetricReading::Object).ok_or_else(|| "no `object` value".to_owned()),
-            // No series at all is an answer, too.
+            // An empty list of series is also a valid answer.
             "External" => Ok(MetricReading::External(self.external.clone().unwrap_or_default())),
             _ => {
                 let samples = self.pods.iter().map(|(name, sample)| {

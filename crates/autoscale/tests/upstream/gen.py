@@ -87,7 +87,7 @@ for new in [
 ]:
     base("{name: web, namespace: store, labels: {app: web}}", new)
 
-# What is scaled.
+# The scale target.
 for new in [
     "{kind: Deployment, name: web}", "{apiVersion: v1, kind: ReplicationController, name: web}", "{apiVersion: apps/v1, name: web}",
     "{apiVersion: apps/v1, kind: Deployment}", "{apiVersion: a/b/c, kind: Deployment, name: web}",

@@ -1,5 +1,5 @@
-// Records what becomes of each manifest of cases.json: decoded as kubectl and the API server (strict field validation) do,
-// defaulted and validated.
+// Records the outcome for each manifest of cases.json: decoded as kubectl and the API server (strict field validation)
+// do, defaulted and validated.
 //
 //	python3 gen.py && go run . < cases.json > golden.json
 package main
@@ -54,7 +54,7 @@ func check(text []byte, zero bool) result {
 	if hpa.Namespace == "" {
 		hpa.Namespace = metav1.NamespaceDefault
 	}
-	// What the registry does before it validates.
+	// The registry does this before it validates.
 	if hpa.Name == "" && hpa.GenerateName != "" {
 		hpa.Name = hpa.GenerateName + "abcde"
 	}

@@ -18,7 +18,7 @@ fn fleet(connections: &[u64]) -> Fleet {
     Fleet { servers: servers.collect(), replicas: connections.len() as u32, ..Fleet::default() }
 }
 
-/// Carries orders out on the fleet; connections stay as they are.
+/// Carries out orders on the fleet; connections stay the same.
 fn obey(fleet: &mut Fleet, decisions: &[Decision]) {
     for order in decisions.iter().flat_map(|decision| &decision.orders) {
         for server in &mut fleet.servers {
@@ -93,10 +93,10 @@ fn a_scale_event_stops_it_and_the_resting_take_connections_again() {
 }
 
 #[test]
-fn nobody_rests_without_a_reason() {
+fn no_replica_rests_without_a_reason() {
     let mut policy = Excess::new(ExcessRules::default());
     let mut fleet = fleet(&[100, 100]);
-    // A balancer before this one left them so.
+    // An earlier balancer left them like this.
     fleet.servers[0].traffic = Traffic::Inactive;
     fleet.servers[1].deletion_cost = GOES_FIRST;
     let decisions = policy.look(0, &fleet);
@@ -107,7 +107,7 @@ fn nobody_rests_without_a_reason() {
 }
 
 #[test]
-fn without_room_at_the_others_it_sheds_what_they_take_and_takes_new_ones_itself() {
+fn shedding_is_limited_by_the_room_of_the_others_and_the_shedder_stays_active() {
     let rules = ExcessRules { capacity: Some(2_500), ..ExcessRules::default() };
     let mut policy = Excess::new(rules);
     let mut fleet = fleet(&[8_000, 2_000]);
@@ -150,10 +150,10 @@ fn all_victims_are_out_before_the_first_sheds_and_each_costs_two_writes() {
     obey(&mut fleet, &decisions);
     let decisions = policy.look(40_000, &fleet);
     assert_eq!(sheds(&decisions), 950);
-    // The choice stands, even if another is emptier by now.
+    // The choice remains, even if another server is emptier by now.
     fleet.servers[0].connections = 0;
     assert!(orders(&policy.look(41_000, &fleet)).is_empty());
-    // It does not come: all are as they were, and nothing more is written.
+    // The scale-down does not come: all servers are as before, and nothing more is written.
     fleet.servers.iter_mut().for_each(|server| server.connections = 500);
     fleet.foreseen = None;
     let decisions = policy.look(50_000, &fleet);
@@ -164,7 +164,7 @@ fn all_victims_are_out_before_the_first_sheds_and_each_costs_two_writes() {
 }
 
 #[test]
-fn victims_that_shed_are_kept_while_what_they_shed_counts_twice() {
+fn victims_stay_while_their_shed_connections_count_twice() {
     let mut policy = Excess::new(ExcessRules::default());
     let mut fleet = fleet(&[900, 100, 800, 50, 850]);
     policy.look(0, &fleet);
@@ -174,18 +174,18 @@ fn victims_that_shed_are_kept_while_what_they_shed_counts_twice() {
         obey(fleet, &decisions);
         (orders(&decisions).len(), sheds(&decisions))
     };
-    // Two writes for each of three, before anybody sheds.
+    // Two writes for each of three servers, before any of them sheds.
     assert_eq!(look(&mut fleet, 20_000), (6, 0));
     assert_eq!(look(&mut fleet, 30_000), (3, 950));
     for (server, connections) in fleet.servers.iter_mut().zip([1_375, 0, 0, 0, 1_325]) {
         server.connections = connections;
     }
     fleet.foreseen = Some(3);
-    // They shed for 12 s, and a metric of a minute, looked at every 15 s, forgets that 75 s later.
+    // They shed for 12 s, and a metric over a minute, read every 15 s, forgets that 75 s later.
     for now_ms in [40_000, 60_000, 110_000] {
         assert_eq!(look(&mut fleet, now_ms), (0, 0), "at {now_ms}");
     }
-    // It was no matter of counting twice.
+    // Double counting was not the reason.
     assert_eq!(look(&mut fleet, 120_000).0, 2, "one is released");
     fleet.foreseen = None;
     look(&mut fleet, 121_000);
@@ -246,8 +246,8 @@ fn one_replica_sheds_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the start: in the end nobody is far above the share, and little more was moved than had to be. Between two
-    /// servers it is a tenth at most; among several a few move twice.
+    /// From any start, no server ends far above its share, and little more than necessary was moved: at most a tenth
+    /// more between two servers; among several, a few connections move twice.
     #[test]
     fn any_fleet_evens_out_and_then_rests(
         loads in proptest::collection::vec(0..8_000_u64, 2..6),
@@ -267,7 +267,7 @@ proptest! {
         prop_assert!(run.all_active_at_end, "{run:?}");
     }
 
-    /// Single looks at anything: never below the share, never all out, never more than rate and room allow.
+    /// Single looks at any fleet: never below the share, never all servers out, never more than rate and room allow.
     #[test]
     fn no_order_starves_a_server(
         looks in proptest::collection::vec(

@@ -1,4 +1,4 @@
-//! Servers that will go, because the autoscaler will want fewer.
+//! Servers that will be removed because the autoscaler will want fewer.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ impl Excess {
         // The last one never goes.
         let goal = fleet.foreseen.map_or(servers, |goal| u64::from(goal).max(1));
         let mut count = servers.saturating_sub(goal) as usize;
-        // What they shed counts twice for the autoscaler for a while, so that it asks for more than it will.
+        // Shed connections count twice for the autoscaler for a while, so at first it asks for more replicas than later.
         let sheds =
             self.victims_shed_ms.is_some_and(|at_ms| now_ms < at_ms.saturating_add(self.rules.twice_ms));
         if sheds && count > 0 {
@@ -31,7 +31,7 @@ impl Excess {
             .servers
             .iter()
             .filter(|server| !self.victims.contains(&server.name))
-            // One that a balancer before this one chose has the cost.
+            // A victim of an earlier balancer has the cost.
             .filter(|server| before.contains(&server.name) || server.deletion_cost == GOES_FIRST)
             .map(|server| Decision {
                 orders: activate(server),
@@ -55,7 +55,7 @@ impl Excess {
         decisions
     }
 
-    /// The emptiest; those that were chosen before first, so that nobody moves without need.
+    /// The emptiest ones; earlier choices come first, so that no connection moves needlessly.
     fn chosen(&self, fleet: &Fleet, count: usize) -> BTreeSet<String> {
         let mut servers: Vec<&Server> = fleet.servers.iter().collect();
         servers.sort_by_key(|server| {

@@ -73,7 +73,7 @@ fn rule_1_sessions_of_unknown_servers_and_of_those_turned_away_count() {
 }
 
 #[test]
-fn rule_2_above_the_fence_and_not_at_it() {
+fn rule_2_scales_up_above_the_threshold_and_not_at_it() {
     let mut more_allowed = active(&[7; 10]);
     more_allowed.servers[0].connections = 30;
     check(&[
@@ -126,14 +126,14 @@ fn rule_2_inactive_servers_come_back_first() {
 }
 
 #[test]
-fn rule_2_replicas_that_are_on_their_way_are_not_asked_for_twice() {
+fn rule_2_starting_replicas_are_not_requested_twice() {
     let mut fleet = active(&[9]);
     fleet.replicas = 2;
     check(&[(fleet, "", "9 of 20 sessions = 45 %, from 40 to 80 %: nothing to do")]);
 }
 
 #[test]
-fn rule_3_the_least_used_take_no_new_ones() {
+fn rule_3_the_least_used_servers_take_no_new_sessions() {
     check(&[
         // 13 users on two servers, and 6 of the server with 7 left.
         (
@@ -166,7 +166,7 @@ fn rule_3_a_server_that_is_not_ready_goes_before_its_equals() {
 }
 
 #[test]
-fn rule_4_empty_inactive_servers_go() {
+fn rule_4_empty_inactive_servers_are_removed() {
     let mut going = fleet(&[(7, true), (0, false)]);
     going.servers[1].deletion_cost = -100;
     going.replicas = 1;
@@ -187,7 +187,7 @@ fn rule_4_empty_inactive_servers_go() {
             "ws-1 cost -100, 2 → 1",
             "3 of 10 sessions = 30 % < 40 %, but no active server can be spared; ws-1 is inactive and without sessions, and so goes",
         ),
-        // It was marked before, and its end has not come yet.
+        // It was marked before, and has not ended yet.
         (
             going,
             "",
@@ -197,13 +197,13 @@ fn rule_4_empty_inactive_servers_go() {
 }
 
 #[test]
-fn rule_4_not_in_a_tick_that_grew_or_shrank() {
+fn rule_4_no_removal_in_a_tick_that_activates_or_deactivates() {
     assert_eq!(utilize(&fleet(&[(6, true), (1, true), (0, false)])).0, "ws-1 inactive");
     assert_eq!(utilize(&fleet(&[(9, true), (0, false)])).0, "ws-1 active");
 }
 
 #[test]
-fn rule_5_in_whole_per_cents() {
+fn rule_5_compares_whole_per_cents() {
     let spread = |mut fleet: Fleet| {
         fleet.replicas = fleet.servers.len() as u32;
         balance(&fleet)
@@ -227,7 +227,7 @@ fn rule_5_in_whole_per_cents() {
 }
 
 #[test]
-fn rule_5_nobody_sheds_without_somebody_to_take_it() {
+fn rule_5_no_server_sheds_unless_another_can_take_it() {
     assert_eq!(balance(&active(&[30])).0, "");
     let mut fleet = active(&[9, 0]);
     fleet.servers[1].ready = false;
@@ -270,13 +270,13 @@ fn rule_7_no_server_goes_while_sessions_move() {
     let ordered = policy.balance(0, &active(&[9, 0]));
     assert_eq!(words(&ordered[0].orders), "ws-0 sheds 4");
     policy.shed(0, 4);
-    // The four are on their way: 5 of 20 would be 25 %.
+    // The four are still moving: 5 of 20 would be 25 %.
     assert_eq!(words(&policy.utilize(5_000, &active(&[5, 0])).orders), "");
     assert_eq!(words(&policy.utilize(10_000, &active(&[5, 3])).orders), "");
     assert_eq!(words(&policy.utilize(14_999, &active(&[5, 3])).orders), "");
     // One never came back: 8 of 20 are 40 %, which is not below.
     assert_eq!(words(&policy.utilize(15_000, &active(&[5, 3])).orders), "");
-    // Had none come back, they would be forgotten after 15 s.
+    // If none had come back, they would be forgotten after 15 s.
     let mut policy = Utilization::new(Rules::default());
     policy.balance(0, &active(&[9, 0]));
     policy.shed(0, 4);
@@ -285,13 +285,13 @@ fn rule_7_no_server_goes_while_sessions_move() {
 }
 
 #[test]
-fn rule_7_who_was_turned_away_and_gets_in_is_none_of_those_that_were_shed() {
+fn rule_7_a_refused_client_that_gets_in_is_not_a_shed_one() {
     let mut policy = Utilization::new(Rules::default());
     let mut full = active(&[30, 1, 1, 1, 1, 1]);
     full.waiting = 5;
     assert_eq!(words(&policy.balance(0, &full)[0].orders), "ws-0 sheds 23");
     policy.shed(0, 23);
-    // The five are in, and of the 23 nobody is back yet.
+    // The five are in, and none of the 23 is back yet.
     let overall = policy.balance(2_000, &active(&[7, 2, 2, 2, 2, 2]));
     assert_eq!(overall[0].reason, Reason::Even { overall: 66, tolerance: 10 });
 }

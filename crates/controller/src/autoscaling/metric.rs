@@ -1,4 +1,4 @@
-//! What a metric of a spec is called and aims at, and what it asks for, as events carry it.
+//! A metric's name, target and proposal, as in events.
 
 use autoscale::{
     Decision,
@@ -11,13 +11,13 @@ pub fn pods_metric(metric: &MetricSpec) -> Option<&str> {
     metric.pods.as_ref().map(|pods| pods.metric.name.as_str())
 }
 
-/// The resource that a metric is about, such as `cpu`.
+/// A metric's resource, such as `cpu`.
 pub fn resource(metric: &MetricSpec) -> Option<&str> {
     let resource = metric.resource.as_ref().map(|resource| resource.name.as_str());
     resource.or(metric.container_resource.as_ref().map(|resource| resource.name.as_str()))
 }
 
-/// What a metric is called in events.
+/// A metric's name in events.
 pub fn label(metric: &MetricSpec) -> &str {
     let object = || metric.object.as_ref().map(|object| object.metric.name.as_str());
     let external = || metric.external.as_ref().map(|external| external.metric.name.as_str());
@@ -52,7 +52,7 @@ pub fn target_milli(metric: &MetricSpec) -> Option<i64> {
         .or_else(|| target.average_value.as_ref().or(target.value.as_ref()).map(autoscale::Quantity::milli))
 }
 
-/// What each metric of `spec` asked for in a decision by it.
+/// Each metric's proposal in a decision based on `spec`.
 pub fn proposals(spec: &HpaSpec, decision: &Decision) -> Vec<MetricProposal> {
     let proposal = |(index, (outcome, spec)): (usize, (&autoscale::MetricOutcome, &MetricSpec))| {
         let proposal = outcome.result.ok();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_can_be_above_an_average_of_nothing() {
+    fn an_average_target_of_zero_cannot_be_crossed() {
         assert_eq!(average_target(&pods("5k")), Some(5_000_000));
         assert_eq!(average_target(&pods("1m")), Some(1));
         // No such spec is valid, but a cluster may hold one.

@@ -1,4 +1,4 @@
-//! What the autoscaler is shown: pods, and samples as the metrics pipeline has them.
+//! The autoscaler's view: pods, and the metrics pipeline's samples.
 
 use std::sync::Arc;
 
@@ -29,17 +29,17 @@ impl Clock {
     }
 }
 
-/// What the autoscaler sees of its service.
+/// The autoscaler's view of its service.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     pub(crate) replicas: Vec<&'a mut Instance>,
     pub(crate) desired: u32,
     pub(crate) resources: &'a Resources,
-    /// Prometheus', if custom metrics come from there.
+    /// Prometheus' answers, if custom metrics come from there.
     pub(crate) answers: Option<&'a [MetricAnswer]>,
 }
 
-/// Everything one sync reads: all replicas, those that drain included, since the selector of a Deployment matches
+/// Everything that one sync reads: all replicas, including draining ones, since a Deployment's selector matches
 /// terminating pods too.
 pub(super) fn observation(
     service: &str,
@@ -86,7 +86,7 @@ fn pod(replica: &Instance, containers: &Arc<[Container]>, clock: Clock) -> Pod {
     }
 }
 
-/// A custom metric as Prometheus has it: a pod without a value is a missing sample, an error a failed metric.
+/// A custom metric from Prometheus: a pod without a value is a missing sample, an error a failed metric.
 fn answered(
     service: &str,
     metric: &str,

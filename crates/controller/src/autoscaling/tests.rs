@@ -45,7 +45,7 @@ impl Bench {
         self.hpa.crossings("tcp", self.replicas.iter_mut(), at(seconds), 0)
     }
 
-    /// Scrapes how many packets the first replica has counted so far.
+    /// Scrapes the first replica's packet count.
     fn scrape_packets(&mut self, seconds: u64, counted: u64) -> Vec<EventKind> {
         take(&mut self.replicas[0], seconds, None, Some((at(seconds), counted)));
         self.hpa.crossings("udp", self.replicas.iter_mut(), at(seconds), 0)
@@ -55,7 +55,7 @@ impl Bench {
         self.sync_with(seconds, desired, None)
     }
 
-    /// `answers`: what Prometheus says of `tcp_state_established`.
+    /// `answers`: Prometheus' values of `tcp_state_established`.
     fn sync_with(
         &mut self,
         seconds: u64,
@@ -118,7 +118,7 @@ fn replica(ordinal: u16) -> Instance {
 }
 
 #[test]
-fn a_crossing_is_told_once_in_each_direction() {
+fn a_crossing_is_reported_once_in_each_direction() {
     let mut bench = Bench::new();
     assert!(bench.scrape(7, &[5_500]).is_empty(), "5,500 is within the tolerance");
     let crossed = bench.scrape(14, &[5_501]);
@@ -130,7 +130,7 @@ fn a_crossing_is_told_once_in_each_direction() {
         "{crossed:?}"
     );
     assert!(bench.scrape(21, &[7_000]).is_empty());
-    // The window's maximum counts, not the last scrape.
+    // The maximum of the window counts, not the last scrape.
     assert!(bench.scrape(28, &[0]).is_empty());
     let back = bench.scrape(81, &[0]);
     assert!(
@@ -176,7 +176,7 @@ fn more_connections_than_the_target_add_a_replica_and_the_event_says_why() {
 }
 
 #[test]
-fn a_scale_down_that_is_held_is_told_with_its_end() {
+fn a_held_scale_down_is_reported_with_its_end() {
     let mut bench = Bench::new();
     bench.replicas.push(replica(1));
     bench.scrape(0, &[4_000, 4_000]);
@@ -286,7 +286,7 @@ fn connections(events: &[EventKind]) -> MetricProposal {
 }
 
 #[test]
-fn prometheus_decides_and_not_what_the_kernel_counts() {
+fn values_from_prometheus_override_the_kernels_counts() {
     let mut bench = Bench::new();
     bench.scrape(0, &[9_000]);
     bench.scrape(7, &[9_000]);
@@ -312,16 +312,16 @@ fn a_pod_without_a_value_holds_back_and_an_error_makes_the_metric_unavailable() 
     bench.replicas.extend([replica(1), replica(2)]);
     bench.scrape(0, &[0, 0, 0]);
     bench.scrape(7, &[0, 0, 0]);
-    // Of two the value is missing: that is no reason to take one away…
+    // Two pods have no value: that is no reason to remove one…
     let some = answers(Ok(&[("tcp-0", 7_000_000)]));
     assert_eq!(bench.sync_with(15, 3, Some(&some)).1, None);
     assert_eq!(bench.sync_with(200, 3, Some(&some)).1, None);
-    // …nor is an error, or no answer at all…
+    // …and neither is an error, or no answer at all…
     let (events, desired) = bench.sync_with(300, 3, Some(&answers(Err("connection refused"))));
     assert_eq!((desired, connections(&events).value_milli), (None, None));
     let (events, desired) = bench.sync_with(400, 3, Some(&[]));
     assert_eq!((desired, connections(&events).value_milli), (None, None));
-    // …but nothing to do is.
+    // …but an idle service is.
     let all = answers(Ok(&[("tcp-0", 7_000_000), ("tcp-1", 0), ("tcp-2", 0)]));
     assert_eq!(bench.sync_with(500, 3, Some(&all)).1, Some(2));
 }

@@ -20,7 +20,7 @@ fn view(uid: u64, current: bool, ready: bool, now: Time) -> View {
 }
 
 #[test]
-fn scaling_starts_what_is_missing_and_drains_what_is_too_much() {
+fn scaling_starts_missing_replicas_and_drains_surplus_ones() {
     let now = Time::ZERO;
     assert_eq!(plan(3, &[view(0, true, true, now)], now), Plan { start: 2, drain: vec![] });
     let three = [view(0, true, true, now), view(1, true, false, now), view(2, true, true, now)];
@@ -40,21 +40,21 @@ fn a_replacement_is_started_before_the_old_one_goes() {
 }
 
 #[test]
-fn an_old_one_that_is_not_ready_gives_way_at_once() {
+fn an_unready_old_replica_is_drained_at_once() {
     let now = Time::ZERO;
     let replicas = [view(0, false, false, now), view(1, true, false, now)];
     assert_eq!(plan(1, &replicas, now), Plan { start: 0, drain: vec![0] });
 }
 
 #[test]
-fn an_old_one_that_is_not_ready_stays_while_there_are_no_more_than_desired() {
+fn an_unready_old_replica_stays_unless_there_are_more_than_desired() {
     let now = Time::ZERO;
     let replicas = [view(0, false, false, now), view(1, false, true, now)];
     assert_eq!(plan(2, &replicas, now), Plan { start: 1, drain: vec![] });
 }
 
 #[test]
-fn scaled_down_in_the_middle_of_a_rollout_there_is_still_one_too_many_at_most() {
+fn a_scale_down_during_a_rollout_still_allows_a_surplus_of_one() {
     let now = Time::ZERO;
     let old = |uid| view(uid, false, true, now);
     let starting = |uid| view(uid, true, false, now);
@@ -68,7 +68,7 @@ fn scaled_down_in_the_middle_of_a_rollout_there_is_still_one_too_many_at_most() 
 
 proptest! {
     /// Carrying out plan after plan, with every new replica becoming ready, ends with the desired number of current
-    /// ones; on the way there are never more than one too many, nor fewer ready ones than before or desired.
+    /// replicas. On the way there is never more than one too many, and never fewer ready ones than before or desired.
     #[test]
     fn rollouts_converge_and_stay_within_their_bounds(
         desired in 0_u32..6,

@@ -1,4 +1,4 @@
-//! What must hold in every history, checked from outside: by inputs, effects and snapshots alone.
+//! The invariants of every history, checked from outside: only by inputs, effects and snapshots.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +13,7 @@ use platform::{
 
 type Verdict = Result<(), String>;
 
-/// Deadlines are met with this much delay: ticks come late.
+/// Allowed delay after a deadline, because ticks come late.
 const LATENESS: Duration = Duration::from_secs(1);
 const GATEWAY_GRACE: Duration = Duration::from_secs(90);
 const PART_GRACE: Duration = Duration::from_secs(10);
@@ -21,7 +21,7 @@ const PART_GRACE: Duration = Duration::from_secs(10);
 const TEARDOWN_WITHIN: Duration = Duration::from_secs(45 + 2 + 10 + 5);
 /// A change that takes longer has failed.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60 + 1);
-/// More inputs than that within one second are a loop that gets nowhere.
+/// More inputs than this within one second are an endless loop.
 const STEPS_PER_SECOND: u32 = 3_000;
 
 #[expect(clippy::struct_excessive_bools, reason = "each notes something of its own")]
@@ -29,7 +29,7 @@ pub(crate) struct Checks {
     capacity: Capacity,
     /// By run; the first is 1.
     runs: Vec<Run>,
-    /// Replicas by name, and whether each one's process is there.
+    /// Replicas by name, and whether each one's process exists.
     replicas: BTreeMap<String, bool>,
     version: u64,
     writing: bool,
@@ -38,11 +38,11 @@ pub(crate) struct Checks {
     asking: bool,
     /// Requests without a reply, and since when.
     outstanding: Vec<(RequestId, Time)>,
-    /// What the autoscaler of a service may ask for.
+    /// The bounds of a service's autoscaler.
     bounds: BTreeMap<String, [u32; 2]>,
-    /// What is being set of replicas, by name.
+    /// Settings of replicas that are being applied, by name.
     marking: BTreeMap<RequestId, (String, Mark)>,
-    /// What was set of replicas that are there.
+    /// Settings of existing replicas.
     marks: BTreeMap<String, (Traffic, Option<i32>)>,
     stopping: Option<Time>,
     pub(crate) finished: bool,
@@ -50,7 +50,7 @@ pub(crate) struct Checks {
     second: (u64, u32),
 }
 
-/// One start, as far as the controller has been told.
+/// One start, as far as the controller knows.
 #[expect(clippy::struct_excessive_bools, reason = "each notes something of its own")]
 struct Run {
     name: String,
@@ -106,7 +106,7 @@ impl Checks {
         self.stopping.is_some()
     }
 
-    /// Notes what the controller is about to be told.
+    /// Records the next input of the controller.
     pub(crate) fn note(&mut self, now: Time, input: &Input) {
         match input {
             Input::Started { run, result } => {
@@ -153,7 +153,7 @@ impl Checks {
         self.bounds = services.filter_map(|one| Some((one.name.clone(), one.autoscaled()?))).collect();
     }
 
-    /// Looks at what the controller wants done.
+    /// Checks the controller's effects.
     pub(crate) fn look(&mut self, now: Time, effects: &[Effect], controller: &Controller) -> Verdict {
         let mut endpoints = Vec::new();
         for effect in effects {
@@ -295,7 +295,7 @@ impl Checks {
         }
     }
 
-    /// Exactly those that are inactive or were told to end get no new connections.
+    /// Exactly the replicas that are inactive or were told to end get no new connections.
     fn endpoints_fit(&mut self, endpoints: &[Endpoint]) -> Verdict {
         for Endpoint { run, replica, draining } in endpoints {
             let inactive = self.marks.get(replica).is_some_and(|(traffic, _)| !traffic.is_active());
@@ -308,7 +308,7 @@ impl Checks {
         Ok(())
     }
 
-    /// What was set of a replica stays set until it is gone, whatever happens to its process.
+    /// Settings of a replica remain until it is gone, whatever happens to its process.
     fn marks_stick(&self, snapshot: &Snapshot) -> Verdict {
         for one in snapshot.services.iter().flat_map(|service| &service.replicas) {
             let (traffic, cost) = self.marks.get(&one.name).copied().unwrap_or_default();
@@ -338,7 +338,7 @@ impl Checks {
         ensure(!late, || "the teardown does not end".to_owned())
     }
 
-    /// Where nothing goes wrong any more, everything is up to date after a while.
+    /// When nothing fails any more, everything is up to date after a while.
     pub(crate) fn converged(&self, controller: &Controller) -> Verdict {
         ensure(self.outstanding.is_empty(), || format!("not answered: {:?}", self.outstanding))?;
         let Some(snapshot) = controller.snapshot(&Nowhere) else { return Ok(()) };
@@ -360,7 +360,7 @@ impl Checks {
         Ok(())
     }
 
-    /// The history is over.
+    /// Checks the end of the history.
     pub(crate) fn end(&self) -> Verdict {
         ensure(self.finished, || "the teardown does not end".to_owned())?;
         ensure(self.outstanding.is_empty(), || format!("never answered: {:?}", self.outstanding))
@@ -422,7 +422,7 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-/// Things are nowhere.
+/// Places without any locations.
 struct Nowhere;
 
 impl Places for Nowhere {

@@ -1,5 +1,5 @@
-//! Seeded random histories of a platform: a client that asks for everything at any time, a world in which things go
-//! wrong, and what must hold whatever happens. A seed gives the same history again.
+//! Seeded random histories of a platform: a client that sends any request at any time, a world with failures, and the
+//! invariants. The same seed gives the same history.
 
 mod checks;
 mod plans;
@@ -16,14 +16,14 @@ use checks::Checks;
 pub(crate) use plans::Plans;
 use world::World;
 
-/// No history is shorter.
+/// Minimum length of a history.
 const INPUTS: u64 = 200;
-/// A history in which nothing has gone wrong for this long has come to rest: back-off ends after 5 min.
+/// A history without failures for this long has settled: back-off ends after 5 min.
 const CALM: Duration = Duration::from_mins(7);
-/// One in so many histories comes to rest before its end.
+/// One in this many histories settles before its end.
 const RESTS: u64 = 128;
 
-/// Sees every step of a history, and the beginning of every platform in it.
+/// Receives every step of a history, and the start of every platform in it.
 pub(crate) trait Observer {
     fn begins(&mut self, header: &Header) {
         let _ = header;
@@ -32,7 +32,7 @@ pub(crate) trait Observer {
     fn steps(&mut self, now: Time, input: &Input, effects: &[Effect]);
 }
 
-/// Something that must hold did not.
+/// A violated invariant.
 #[derive(Debug)]
 pub(crate) struct Fault {
     seed: u64,
@@ -57,9 +57,9 @@ impl fmt::Display for Fault {
 pub(crate) fn play(seed: u64, plans: &Plans, mut observer: Option<&mut dyn Observer>) -> Result<u64, Fault> {
     let mut random = Pcg64Mcg::seed_from_u64(seed);
     let mut inputs = 0;
-    // A platform that does not come up is over soon; then another one is brought up.
+    // A platform that does not come up ends soon; then another one is brought up.
     while inputs < INPUTS {
-        // `as_deref_mut` would borrow it for longer than one turn.
+        // `as_deref_mut` would borrow it for longer than one iteration.
         let observer = observer.as_mut().map(|observer| &mut **observer as &mut dyn Observer);
         let mut life = Life::new(&mut random, plans, inputs, observer);
         let wanted = INPUTS + life.random.random_range(0..50);
@@ -71,7 +71,7 @@ pub(crate) fn play(seed: u64, plans: &Plans, mut observer: Option<&mut dyn Obser
     Ok(inputs)
 }
 
-/// One platform from its bring-up to its end.
+/// Plays one platform from its bring-up to its end.
 struct Life<'a> {
     random: Pcg64Mcg,
     plans: &'a Plans,
@@ -81,7 +81,7 @@ struct Life<'a> {
     checks: Checks,
     inputs: u64,
     next_request: u64,
-    /// The mean time between two things that a client asks for.
+    /// The mean time between two requests of a client.
     pace: Duration,
     observer: Option<&'a mut dyn Observer>,
 }
@@ -151,7 +151,7 @@ impl<'a> Life<'a> {
                 }
                 continue;
             }
-            // Nobody wakes up on time.
+            // Wake-ups are late.
             let late = Duration::from_micros(self.random.random_range(0..2_000));
             let world = self.world.next_at().unwrap_or(next + late);
             self.now = (next + late).min(world).max(self.now);
@@ -268,7 +268,7 @@ impl<'a> Life<'a> {
         ["kafka", "memcached", "elasticsearch", "prometheus"][self.random.random_range(0..4)]
     }
 
-    /// Takes it down in one of several ways, and keeps asking and telling after its end.
+    /// Takes it down in one of several ways, and continues with requests and inputs after its end.
     fn end(&mut self) -> Result<(), String> {
         match self.random.random_range(0..4) {
             0 => self.step(Input::Interrupted)?,
@@ -283,7 +283,7 @@ impl<'a> Life<'a> {
         }
         self.pass(self.now + Duration::from_secs(100))?;
         self.act()?;
-        // Messages that come too late change nothing.
+        // Late messages change nothing.
         while let Some(at) = self.world.next_at() {
             self.now = self.now.max(at);
             if let Some(input) = self.world.next() {

@@ -1,15 +1,15 @@
-//! What histories apply: a few values, read once.
+//! The values that histories apply, read once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use platform::values::{Values, ValuesSource};
 
-/// Values that differ in everything that an `apply` can change.
+/// Values that differ in every setting that an `apply` can change.
 pub(crate) struct Plans {
     values: Vec<Arc<Values>>,
 }
 
-/// Short periods, so that a history sees many scrapes, syncs and ends of grace periods.
+/// Short periods, so that a history has many scrapes, syncs and ends of grace periods.
 const COMMON: &[&str] = &[
     "metrics.scrapeInterval=2s,metrics.window=6s,metrics.syncPeriod=3s",
     "udp.enabled=true,udp.autoscaling=null,udp.replicas=2",
@@ -57,7 +57,7 @@ impl Plans {
     }
 }
 
-/// The programs that were found, in one of two versions.
+/// The found programs, in one of two versions.
 pub(crate) fn programs(version: u32) -> BTreeMap<String, String> {
     let names = ["kafka", "memcached", "elasticsearch", "prometheus", "envoy", "haproxy"];
     names.map(|name| (name.to_owned(), format!("/usr/bin/{name}, version {version}"))).into()

@@ -1,5 +1,5 @@
-//! A small model of what effects act on: processes that start, answer, crash and hang, endpoints that are written or
-//! not, and messages that come late or twice.
+//! A small model of the world that effects act on: processes that start, answer, crash and hang, endpoints whose writes
+//! may fail, and messages that are late or repeated.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -14,7 +14,7 @@ use platform::{ServiceKind, services::PodsMetric, values::Protocol};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 
-/// How much goes wrong in one history, in thousandths.
+/// The frequency of failures in one history, in thousandths.
 #[derive(Debug, Clone, Copy)]
 struct Temper {
     fails_to_start: u32,
@@ -44,11 +44,11 @@ pub(crate) struct World {
     processes: BTreeMap<RunId, Process>,
     /// The last version of the endpoints that was written.
     written: u64,
-    /// How loaded replicas are.
+    /// The replicas' loads.
     load: u64,
 }
 
-/// Ordered by time, then by chance.
+/// Ordered by time, then randomly.
 struct Scheduled {
     at: (Time, u64, u64),
     message: Message,
@@ -76,7 +76,7 @@ impl Ord for Scheduled {
 
 enum Message {
     Input(Input),
-    /// A process ends, if it has not yet.
+    /// A process ends, if it has not ended yet.
     Death(RunId, Exit),
     /// A gateway reads the endpoints.
     Read(RunId),
@@ -85,7 +85,7 @@ enum Message {
 struct Process {
     kind: Kind,
     ready_at: Time,
-    /// From then to then it answers nothing.
+    /// It answers nothing from the first of these times to the second.
     sick: (Time, Time),
     /// How long it takes to end; `None`: it ignores SIGTERM.
     ends_within: Option<Duration>,
@@ -127,7 +127,7 @@ impl World {
         world
     }
 
-    /// From now on nothing goes wrong any more.
+    /// From now on, nothing fails.
     pub(crate) fn calm_down(&mut self, now: Time) {
         self.temper = CALM;
         for process in self.processes.values_mut() {
@@ -144,12 +144,12 @@ impl World {
         self.random.random_range(0..1000) < thousandths
     }
 
-    /// When something happens by itself.
+    /// The time of the next event.
     pub(crate) fn next_at(&self) -> Option<Time> {
         self.queue.peek().map(|Reverse(next)| next.at.0)
     }
 
-    /// What happens then; `None`: nothing that the controller is told.
+    /// The next event; `None`: one that the controller does not see.
     pub(crate) fn next(&mut self) -> Option<Input> {
         let Reverse(Scheduled { at: (now, ..), message }) = self.queue.pop()?;
         match message {
@@ -171,7 +171,7 @@ impl World {
         }
     }
 
-    /// Something happens by itself, whatever the controller does.
+    /// A random event, independent of the controller.
     pub(crate) fn send(&mut self, at: Time, input: Input) {
         self.push(at, Message::Input(input));
     }
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// What runs at this moment.
+    /// The current runs.
     pub(crate) fn loads(&mut self) -> Vec<(RunId, u64)> {
         let runs: Vec<RunId> = self.processes.keys().copied().collect();
         runs.into_iter().map(|run| (run, self.random.random_range(0..100))).collect()
@@ -245,7 +245,7 @@ impl World {
             self.push(started + later, Message::Read(run));
         }
         if self.chance(self.temper.crashes) {
-            // Some die before anybody hears that they run.
+            // Some die before their start is reported.
             let after = if self.chance(300) { self.within(20) } else { self.within(15_000) };
             let exit = if self.chance(500) { Exit::Code(1) } else { Exit::Signal(11) };
             self.push(now + after, Message::Death(run, exit));
@@ -323,18 +323,18 @@ impl World {
 
     fn push(&mut self, at: Time, message: Message) {
         self.pushed += 1;
-        // What happens at the same moment happens in any order.
+        // Simultaneous events happen in any order.
         let at = (at, self.random.random(), self.pushed);
         self.queue.push(Reverse(Scheduled { at, message }));
     }
 
     fn within(&mut self, milliseconds: u64) -> Duration {
-        // Whole milliseconds, so that things do happen at the same moment.
+        // Whole milliseconds, so that some events are simultaneous.
         Duration::from_millis(self.random.random_range(0..=milliseconds))
     }
 }
 
-/// What somebody may hear twice. A scrape and the answers of Prometheus are not told apart by number.
+/// Inputs that may be repeated. Scrapes and answers of Prometheus have no number that distinguishes them.
 fn is_repeatable(input: &Input) -> bool {
     matches!(
         input,

@@ -1,4 +1,4 @@
-//! A platform with an obedient world: everything starts, answers and ends at once, unless a test says otherwise.
+//! A platform in a perfect world: everything starts, answers and ends at once, unless a test says otherwise.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -19,17 +19,17 @@ use platform::{
     values::{Values, ValuesSource},
 };
 
-/// Two fixed replicas of `tcp`, nothing that it leans on, and one gateway.
+/// Two fixed replicas of `tcp`, no parts, and one gateway.
 pub(crate) const SMALL: &[&str] =
     &["tcp.autoscaling=null,tcp.replicas=2,kafka.enabled=false,memcached.enabled=false"];
 
 pub(crate) struct Bench {
     pub(crate) controller: Controller,
     pub(crate) now: Time,
-    /// What happened since it was last taken, one line each.
+    /// The effects since the last call of `lines`, one line each.
     lines: Vec<String>,
     runs: BTreeMap<RunId, String>,
-    /// What replicas were last started from, by name.
+    /// The replicas' templates at their last start, by name.
     pub(crate) templates: BTreeMap<String, Arc<ServiceTemplate>>,
     latest: BTreeMap<String, RunId>,
     replies: BTreeMap<RequestId, Result<Reply, Failure>>,
@@ -38,18 +38,18 @@ pub(crate) struct Bench {
     pub(crate) sick: BTreeSet<String>,
     /// Names whose start fails.
     pub(crate) broken: BTreeSet<String>,
-    /// Names that stay silent after they are told to start.
+    /// Names whose start is never answered.
     pub(crate) silent: BTreeSet<String>,
-    /// Names that do not end when they are told to.
+    /// Names that ignore the request to end.
     pub(crate) stubborn: BTreeSet<String>,
-    /// Gateways that do not take endpoints over.
+    /// Gateways that do not apply endpoints.
     pub(crate) behind: BTreeSet<String>,
     pub(crate) writes: Writes,
-    /// Writes that are not answered yet.
+    /// Writes without an answer yet.
     pub(crate) writing: Option<u64>,
-    /// What a scrape finds, by name.
+    /// The results of a scrape, by name.
     pub(crate) samples: BTreeMap<String, Sample>,
-    /// What Prometheus says; `None`: nothing comes back.
+    /// Prometheus' answers; `None`: it does not answer.
     pub(crate) answers: Option<Vec<MetricAnswer>>,
     pub(crate) programs: BTreeMap<String, String>,
 }
@@ -58,7 +58,7 @@ pub(crate) struct Bench {
 pub(crate) enum Writes {
     Work,
     Fail,
-    /// Nobody answers.
+    /// Writes are never answered.
     Hang,
 }
 
@@ -100,7 +100,7 @@ impl Bench {
         bench
     }
 
-    // === what is asked for ===
+    // === requests ===
 
     /// Applies values and returns the reply, which must come at once.
     pub(crate) fn apply(&mut self, set: &[&str], nodes: u32) -> Result<Vec<String>, String> {
@@ -134,7 +134,7 @@ impl Bench {
         self.replies.remove(&id)
     }
 
-    /// Asks for something that is answered at once.
+    /// Sends a request that is answered at once.
     pub(crate) fn ask(&mut self, request: Request) -> Result<Reply, String> {
         let id = self.begin(request);
         self.reply(id).expect("a reply").map_err(|failure| failure.error.to_string())
@@ -160,7 +160,7 @@ impl Bench {
         self.ask(Request::Start { what: subject(what) })
     }
 
-    // === what happens ===
+    // === inputs ===
 
     /// Lets time pass.
     pub(crate) fn pass(&mut self, duration: Duration) {
@@ -184,12 +184,12 @@ impl Bench {
         self.tell(Input::Ended { run, exit: Exit::Code(1) });
     }
 
-    /// Its last start.
+    /// The run of its last start.
     pub(crate) fn run(&self, name: &str) -> RunId {
         *self.latest.get(name).unwrap_or_else(|| panic!("{name} was never started: {:?}", self.latest))
     }
 
-    /// Tells the controller something, and carries out what it wants.
+    /// Passes an input to the controller, and carries out its effects.
     pub(crate) fn tell(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -201,7 +201,7 @@ impl Bench {
         }
     }
 
-    /// A write of the endpoints comes to its end.
+    /// A write of the endpoints ends.
     pub(crate) fn written(&mut self, result: Result<(), &str>) {
         let version = self.writing.take().expect("a write");
         self.tell(Input::EndpointsWritten { version, result: result.map_err(str::to_owned) });
@@ -271,9 +271,9 @@ impl Bench {
         }
     }
 
-    // === what is seen ===
+    // === observations ===
 
-    /// What happened since the last call.
+    /// The effects since the last call.
     pub(crate) fn lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.lines)
     }
@@ -359,7 +359,7 @@ fn name(launch: &Launch) -> String {
     }
 }
 
-/// `tcp: tcp-1 (tcp-0)`; those that drain in brackets.
+/// `tcp: tcp-1 (tcp-0)`, with draining ones in brackets.
 fn cluster(cluster: &Cluster) -> String {
     let words = cluster
         .endpoints
@@ -401,7 +401,7 @@ fn told(fact: &Fact) -> Option<String> {
     Some(line)
 }
 
-/// Things are at made-up places.
+/// Made-up locations.
 pub(crate) struct Nowhere;
 
 impl Places for Nowhere {

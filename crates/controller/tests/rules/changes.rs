@@ -1,4 +1,4 @@
-//! Bring-up, what an `apply` changes, and what goes wrong with either.
+//! Bring-up, the changes of an `apply`, and failures of both.
 
 use controller::{Apply, Exit, Input, Reply, Request};
 use platform::target::{Balanced, ReplicaPhase};
@@ -15,7 +15,7 @@ fn obstructed(set: &[&str]) -> Request {
 }
 
 #[test]
-fn the_first_apply_brings_up_and_the_same_again_changes_nothing() {
+fn the_first_apply_brings_up_and_repeating_it_changes_nothing() {
     for (nodes, words) in [(1, "playground brought up on 1 node"), (2, "playground brought up on 2 nodes")] {
         let mut bench = Bench::new();
         assert_eq!(bench.controller.wanted(), None);
@@ -28,7 +28,7 @@ fn the_first_apply_brings_up_and_the_same_again_changes_nothing() {
 }
 
 #[test]
-fn every_change_is_said_in_words() {
+fn every_change_is_described() {
     let fixed = "tcp.autoscaling=null,tcp.replicas=2,kafka.enabled=false,memcached.enabled=false";
     let scaled = "kafka.enabled=false,memcached.enabled=false";
     let udp = "udp.enabled=true,udp.autoscaling=null,udp.replicas=1";
@@ -87,7 +87,7 @@ fn a_number_that_was_set_by_hand_stays_until_the_values_change_it() {
     assert_eq!((bench.service("tcp").desired, bench.service("tcp").set_by_hand), (4, true));
     assert!(bench.apply(&[SMALL[0], "tcp.env.BUFF_SIZE=7,tcp.replicas=3"], 1).is_ok());
     assert_eq!((bench.service("tcp").desired, bench.service("tcp").set_by_hand), (3, false));
-    // The number is the same: nobody has set it.
+    // The number is the same, so it does not count as set.
     bench.scale("tcp", 3).unwrap();
     assert!(!bench.service("tcp").set_by_hand);
 }
@@ -125,7 +125,7 @@ fn a_service_that_was_switched_off_goes_with_its_last_replica() {
     bench.stubborn.insert("udp-0".to_owned());
     bench.apply(SMALL, 1).unwrap();
     assert_eq!(bench.replicas("udp"), [("udp-0".to_owned(), ReplicaPhase::Draining)]);
-    // Switched on again meanwhile, it has all its replicas, and the old one keeps ending.
+    // Switched on again meanwhile, it gets all its replicas, and the old one still ends.
     let changes = bench.apply(&udp, 1).unwrap();
     assert_eq!(changes, ["udp: switched on", "gateway: listeners changed"]);
     assert_eq!(bench.names("udp"), ["udp-0", "udp-2", "udp-3"]);
@@ -135,7 +135,7 @@ fn a_service_that_was_switched_off_goes_with_its_last_replica() {
 }
 
 #[test]
-fn what_this_target_cannot_do_is_said_before_anything_is_touched() {
+fn unsupported_settings_are_refused_before_any_change() {
     let mut bench = Bench::up(SMALL);
     assert_eq!(bench.apply(SMALL, 0), Err("0 nodes: expected 1 to 5".to_owned()));
     assert_eq!(bench.apply(SMALL, 6), Err("6 nodes: expected 1 to 5".to_owned()));
@@ -154,7 +154,7 @@ fn a_bring_up_with_an_obstacle_ends_and_says_why() {
 
 #[test]
 fn an_apply_with_an_obstacle_fails_alone() {
-    // While the platform comes up for somebody else…
+    // While the platform comes up for another client…
     let mut bench = Bench::new();
     bench.silent.insert("tcp-0".to_owned());
     let up = bench.begin_apply(SMALL, 1);
@@ -209,7 +209,7 @@ fn a_gateway_or_part_that_does_not_start_ends_the_bring_up() {
 }
 
 #[test]
-fn a_new_replica_that_dies_fails_the_change_and_what_runs_goes_on() {
+fn a_new_replica_that_dies_fails_the_change_and_the_old_ones_keep_running() {
     let mut bench = Bench::up(SMALL);
     bench.broken.insert("tcp-2".to_owned());
     let error = bench.apply(&[SMALL[0], "tcp.env.BUFF_SIZE=7"], 1).unwrap_err();
@@ -222,14 +222,14 @@ fn a_new_replica_that_dies_fails_the_change_and_what_runs_goes_on() {
         "tcp-2 crashed: no such file, again in 10000 ms",
     ];
     assert_eq!(said, expected);
-    // It keeps trying.
+    // It keeps retrying.
     bench.broken.clear();
     bench.seconds(10);
     assert_eq!(bench.names("tcp"), ["tcp-2", "tcp-3"]);
 }
 
 #[test]
-fn the_death_of_what_ran_already_fails_no_change() {
+fn the_death_of_an_older_replica_fails_no_change() {
     let mut bench = Bench::up(SMALL);
     bench.silent.insert("tcp-2".to_owned());
     let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=3"], 1);
@@ -240,7 +240,7 @@ fn the_death_of_what_ran_already_fails_no_change() {
 }
 
 #[test]
-fn a_change_that_takes_too_long_names_what_it_waits_for() {
+fn a_change_that_times_out_names_what_it_waits_for() {
     let mut bench = Bench::up(SMALL);
     bench.sick.extend(["tcp-2".to_owned(), "tcp-3".to_owned()]);
     let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=4"], 1);
@@ -251,7 +251,7 @@ fn a_change_that_takes_too_long_names_what_it_waits_for() {
     assert_eq!(failure.error.to_string(), "not ready within 60 s: tcp-2, tcp-3");
     assert_eq!(failure.output_of.as_deref(), Some("tcp-2"));
     assert_eq!(bench.lines_with(&["!"]), ["! not ready within 60 s: tcp-2, tcp-3"]);
-    // What runs keeps running, and so do the late ones.
+    // Existing replicas keep running, and so do the late ones.
     bench.sick.clear();
     bench.seconds(1);
     assert_eq!(bench.names("tcp").len(), 4);
@@ -283,7 +283,7 @@ fn a_later_change_has_its_own_time() {
 }
 
 #[test]
-fn late_because_of_endpoints_gateways_or_replicas_that_cannot_be_replaced_is_said_too() {
+fn a_timeout_names_endpoints_gateways_and_irreplaceable_replicas_too() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Fail;
     let id = bench.begin_apply(&[SMALL[0], "tcp.replicas=3"], 1);

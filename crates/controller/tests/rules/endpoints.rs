@@ -1,4 +1,4 @@
-//! What the gateways are told, in versions.
+//! The endpoints for the gateways, in versions.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use controller::{Effect, Input};
 use crate::bench::{Bench, SMALL, Writes, strings};
 
 #[test]
-fn a_write_that_failed_is_tried_again_after_a_second_and_said_once() {
+fn a_failed_write_is_retried_after_a_second_and_reported_once() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Fail;
     bench.scale("tcp", 3).unwrap();
@@ -31,14 +31,14 @@ fn a_write_that_failed_is_tried_again_after_a_second_and_said_once() {
 }
 
 #[test]
-fn there_is_one_write_at_a_time_and_the_next_one_has_everything() {
+fn writes_do_not_overlap_and_the_next_one_has_all_changes() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Hang;
     bench.scale("tcp", 3).unwrap();
     bench.scale("tcp", 5).unwrap();
     assert_eq!(bench.lines_with(&["endpoints"]), ["endpoints tcp: tcp-0 tcp-1 tcp-2"]);
     let version = bench.writing.unwrap();
-    // Others than the one that is under way are not meant.
+    // Answers about other versions are ignored.
     for other in [0, version - 1, version + 1] {
         bench.tell(Input::EndpointsWritten { version: other, result: Ok(()) });
     }
@@ -62,7 +62,7 @@ fn a_change_is_written_at_once_even_after_a_failure() {
 }
 
 #[test]
-fn events_tell_what_was_written_and_not_what_should_have_been() {
+fn events_report_the_endpoints_that_were_written() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Hang;
     bench.scale("tcp", 3).unwrap();
@@ -87,7 +87,7 @@ fn only_services_whose_endpoints_changed_are_told() {
     assert!(format!("{fact:?}").contains(r#"service: "tcp""#), "{fact:?}");
 }
 
-/// The events of one write that has come to an end.
+/// The events after the end of a write.
 fn told(bench: &mut Bench) -> Vec<String> {
     let version = bench.writing.expect("a write is under way");
     let effects = bench.controller.step(bench.now, Input::EndpointsWritten { version, result: Ok(()) });
@@ -99,7 +99,7 @@ fn told(bench: &mut Bench) -> Vec<String> {
 }
 
 #[test]
-fn a_service_that_loses_its_last_replica_is_told_and_a_new_one_without_any_is_not() {
+fn a_service_that_loses_its_last_replica_is_reported_and_a_new_empty_one_is_not() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Hang;
     bench.scale("tcp", 0).unwrap();
@@ -121,7 +121,7 @@ fn a_service_that_loses_its_last_replica_is_told_and_a_new_one_without_any_is_no
 }
 
 #[test]
-fn services_without_replicas_are_written_and_not_told() {
+fn services_without_replicas_are_written_but_not_reported() {
     let mut bench = Bench::new();
     bench.writes = Writes::Hang;
     bench.begin_apply(&[SMALL[0], "udp.enabled=true,udp.autoscaling=null,udp.replicas=0"], 1);

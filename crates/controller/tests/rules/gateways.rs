@@ -14,7 +14,7 @@ fn gateways(bench: &Bench) -> Vec<String> {
 }
 
 #[test]
-fn every_node_has_one_for_each_listener_whose_service_runs() {
+fn every_node_has_a_gateway_for_each_listener_of_a_running_service() {
     let mut bench = Bench::up(SMALL);
     assert_eq!(gateways(&bench), ["gateway-node-0"]);
     assert_eq!(bench.apply(SMALL, 3), Ok(strings(&["nodes 1 → 3"])));
@@ -29,7 +29,7 @@ fn every_node_has_one_for_each_listener_whose_service_runs() {
 }
 
 #[test]
-fn with_other_settings_the_successor_takes_over_when_it_is_ready_and_has_caught_up() {
+fn with_new_settings_a_successor_takes_over_when_it_is_ready_and_up_to_date() {
     let mut bench = Bench::up(SMALL);
     bench.sick.insert("gateway-node-0".to_owned());
     bench.behind.insert("gateway-node-0".to_owned());
@@ -63,7 +63,7 @@ fn with_other_settings_the_successor_takes_over_when_it_is_ready_and_has_caught_
 }
 
 #[test]
-fn while_endpoints_cannot_be_written_a_successor_needs_only_those_that_were() {
+fn while_writes_fail_a_successor_needs_only_the_last_written_endpoints() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Fail;
     bench.scale("tcp", 3).unwrap();
@@ -73,7 +73,7 @@ fn while_endpoints_cannot_be_written_a_successor_needs_only_those_that_were() {
 }
 
 #[test]
-fn one_that_never_served_gives_way_at_once_and_does_not_fail_the_change_that_mends_it() {
+fn a_gateway_that_never_served_is_replaced_at_once_without_failing_the_repair() {
     let mut bench = Bench::up(SMALL);
     bench.broken.insert("gateway-node-0".to_owned());
     let error = bench.apply(POLICY, 1).unwrap_err();
@@ -87,7 +87,7 @@ fn one_that_never_served_gives_way_at_once_and_does_not_fail_the_change_that_men
 }
 
 #[test]
-fn the_death_of_an_old_one_does_not_fail_the_change_that_replaces_it() {
+fn the_death_of_an_old_gateway_does_not_fail_its_replacement() {
     let mut bench = Bench::up(SMALL);
     let old = bench.run("gateway-node-0");
     bench.sick.insert("gateway-node-0".to_owned());
@@ -135,7 +135,7 @@ fn a_gateway_that_dies_is_started_again_soon() {
 }
 
 #[test]
-fn one_that_cannot_be_started_is_tried_every_second_at_most() {
+fn a_gateway_that_cannot_start_is_retried_once_a_second_at_most() {
     let mut bench = Bench::up(SMALL);
     bench.broken.insert("gateway-node-0".to_owned());
     bench.dies("gateway-node-0");
@@ -149,7 +149,7 @@ fn one_that_cannot_be_started_is_tried_every_second_at_most() {
 }
 
 #[test]
-fn a_gateway_that_fails_its_probe_is_told_of_and_stays() {
+fn a_gateway_that_fails_its_probe_is_reported_and_stays() {
     let mut bench = Bench::up(SMALL);
     bench.sick.insert("gateway-node-0".to_owned());
     bench.seconds(15);
@@ -161,7 +161,7 @@ fn a_gateway_that_fails_its_probe_is_told_of_and_stays() {
 }
 
 #[test]
-fn without_an_address_one_more_gateway_waits_and_it_is_said_once() {
+fn a_gateway_without_an_address_waits_and_is_reported_once() {
     let mut bench = Bench::with(Capacity { ordinals: 2, replicas: 200, nodes: 3 });
     let changes = bench.apply(SMALL, 3);
     assert!(changes.is_ok());
@@ -174,7 +174,7 @@ fn without_an_address_one_more_gateway_waits_and_it_is_said_once() {
 }
 
 #[test]
-fn a_change_is_not_done_while_gateways_that_it_replaces_have_no_place_for_their_successors() {
+fn a_change_times_out_while_successors_of_its_gateways_have_no_place() {
     let mut bench = Bench::with(Capacity { ordinals: 2, replicas: 200, nodes: 2 });
     bench.apply(SMALL, 2).unwrap();
     let id = bench.begin_apply(POLICY, 2);

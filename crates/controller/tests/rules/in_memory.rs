@@ -7,7 +7,7 @@ const REFUSED: &str = "more than one replica of profiles is not possible here: t
                        have its own; expected 1, got 2";
 
 #[test]
-fn a_second_replica_is_refused_whoever_wants_it() {
+fn a_second_replica_is_refused_from_every_source() {
     for two in ["profiles.replicas=2", "profiles.replicas=null,profiles.autoscaling.maxReplicas=2"] {
         assert_eq!(Bench::new().apply(&[PROFILES, two], 1), Err(REFUSED.to_owned()), "{two}");
     }
@@ -20,7 +20,7 @@ fn a_second_replica_is_refused_whoever_wants_it() {
 }
 
 #[test]
-fn with_a_database_there_may_be_several_and_only_one_stays_without_it() {
+fn a_database_allows_several_replicas_and_only_one_stays_without_it() {
     let database = "profiles.env.CASSANDRA_CONTACT_POINTS=c";
     let mut bench = Bench::up(&[PROFILES, database, "profiles.replicas=2"]);
     assert_eq!(bench.service("profiles").remark, None);

@@ -14,7 +14,7 @@ fn milliseconds(milliseconds: u64) -> Duration {
 }
 
 #[test]
-fn three_failures_in_a_row_take_a_replica_out_and_one_success_takes_it_in_again() {
+fn three_failures_in_a_row_remove_a_replica_and_one_success_brings_it_back() {
     let mut bench = Bench::up(&[ONE]);
     bench.sick.insert("tcp-0".to_owned());
     bench.pass(milliseconds(2_900));
@@ -28,7 +28,7 @@ fn three_failures_in_a_row_take_a_replica_out_and_one_success_takes_it_in_again(
 }
 
 #[test]
-fn thresholds_are_those_of_the_values() {
+fn thresholds_come_from_the_values() {
     let probe = "tcp.probes.readiness.failureThreshold=2,tcp.probes.readiness.successThreshold=3";
     let mut bench = Bench::new();
     let id = bench.begin_apply(&[ONE, probe, "tcp.probes.readiness.periodSeconds=7"], 1);
@@ -46,7 +46,7 @@ fn thresholds_are_those_of_the_values() {
 }
 
 #[test]
-fn answers_of_a_run_that_is_over_count_for_nothing() {
+fn answers_of_an_earlier_run_are_ignored() {
     let mut bench = Bench::up(&[ONE]);
     let old = bench.run("tcp-0");
     bench.sick.insert("tcp-0".to_owned());
@@ -68,7 +68,7 @@ fn answers_of_a_run_that_is_over_count_for_nothing() {
 }
 
 #[test]
-fn dead_before_it_is_known_to_run_it_is_started_once() {
+fn a_replica_that_dies_before_its_start_is_confirmed_starts_once() {
     let mut bench = Bench::up(&[ONE]);
     bench.silent.insert("tcp-0".to_owned());
     bench.dies("tcp-0");
@@ -99,7 +99,7 @@ fn a_crashing_replica_waits_twice_as_long_each_time() {
     }
     assert_eq!(delays, [0, 10, 20, 40, 80, 160, 300, 300]);
     assert_eq!(bench.service("tcp").replicas[0].restarts, 8);
-    // Nothing is forgotten after a shorter run, everything after 10 min.
+    // A run of 10 min resets the back-off, a shorter one does not.
     bench.seconds(599);
     bench.dies("tcp-0");
     bench.seconds(299);
@@ -123,7 +123,7 @@ fn a_start_that_fails_waits_as_a_crash_does() {
     let lines = bench.lines_with(&["crashed"]);
     let again = |delay: u64| format!("tcp-0 crashed: no such file, again in {delay} ms");
     assert_eq!(lines, ["tcp-0 crashed: exit code 1, again in 0 ms".to_owned(), again(10_000), again(20_000)]);
-    // A new replica has a back-off of its own.
+    // A new replica has its own back-off.
     bench.broken.clear();
     bench.drain("tcp/tcp-0").unwrap();
     bench.dies("tcp-1");
@@ -144,7 +144,7 @@ fn a_replica_that_died_comes_back_from_the_present_template() {
 }
 
 #[test]
-fn a_replica_is_out_of_the_endpoints_before_it_is_told_to_end() {
+fn a_replica_leaves_the_endpoints_before_it_is_told_to_end() {
     let mut bench = Bench::up(SMALL);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -153,7 +153,7 @@ fn a_replica_is_out_of_the_endpoints_before_it_is_told_to_end() {
 }
 
 #[test]
-fn while_older_endpoints_are_written_nobody_is_told_to_end() {
+fn no_replica_is_told_to_end_while_older_endpoints_are_written() {
     let mut bench = Bench::up(SMALL);
     bench.writes = crate::bench::Writes::Hang;
     bench.scale("tcp", 3).unwrap();
@@ -161,7 +161,7 @@ fn while_older_endpoints_are_written_nobody_is_told_to_end() {
     bench.drain("tcp/tcp-0").unwrap();
     bench.drain("tcp/tcp-1").unwrap();
     assert_eq!(bench.lines_with(&["endpoints", "terminate"]), Vec::<String>::new());
-    // One of them dies meanwhile: it need not be told any more.
+    // One of them dies meanwhile, so it is not told to end.
     bench.dies("tcp-1");
     bench.written(Ok(()));
     let lines = bench.lines_with(&["endpoints", "terminate"]);
@@ -174,7 +174,7 @@ fn while_older_endpoints_are_written_nobody_is_told_to_end() {
 }
 
 #[test]
-fn what_does_not_end_within_its_grace_period_is_killed() {
+fn a_replica_that_outlives_its_grace_period_is_killed() {
     let mut bench = Bench::up(&[SMALL[0], "tcp.terminationGracePeriodSeconds=7"]);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -183,13 +183,13 @@ fn what_does_not_end_within_its_grace_period_is_killed() {
     assert_eq!(bench.lines_with(&["kill", "gone"]), Vec::<String>::new());
     bench.pass(milliseconds(1));
     assert_eq!(bench.lines_with(&["kill", "gone"]), ["kill tcp-0", "tcp-0 gone after 7000 ms, forced"]);
-    // One that ends in time was not forced to.
+    // A replica that ends in time is not killed.
     bench.drain("tcp/tcp-1").unwrap();
     assert_eq!(bench.lines_with(&["gone"]), ["tcp-1 gone after 0 ms"]);
 }
 
 #[test]
-fn what_drains_is_killed_once_and_then_left_alone() {
+fn a_draining_replica_is_killed_once() {
     let mut bench = Bench::up(&[SMALL[0], "tcp.terminationGracePeriodSeconds=7"]);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();

@@ -1,4 +1,4 @@
-//! A table of tests for each rule, through the crate's public surface alone.
+//! A set of tests for each rule, which use only the crate's public API.
 
 mod bench;
 mod changes;

@@ -76,7 +76,7 @@ fn too_many_connections_add_a_replica_at_the_next_sync_and_never_beyond_the_maxi
 }
 
 #[test]
-fn fewer_connections_take_replicas_away_when_nothing_holds_them_down_to_the_minimum() {
+fn fewer_connections_remove_replicas_down_to_the_minimum_once_nothing_holds_them() {
     let mut bench = Bench::up(&[SCALED]);
     bench.scale("tcp", 3).unwrap();
     load(&mut bench, &[0, 0, 0]);
@@ -107,7 +107,7 @@ fn the_window_remembers_the_most_connections_of_a_minute() {
 }
 
 #[test]
-fn what_is_scraped_is_told_for_each_replica_that_there_is_a_value_of() {
+fn a_scrape_is_reported_for_each_replica_with_a_value() {
     let mut bench = Bench::up(&[SCALED, "tcp.autoscaling=null,tcp.replicas=2"]);
     load(&mut bench, &[3]);
     bench.seconds(7);
@@ -120,20 +120,20 @@ fn what_is_scraped_is_told_for_each_replica_that_there_is_a_value_of() {
     assert_eq!(told, [line("tcp_state_established", 3_000), line("memory", 1_000_000_000)]);
     assert_eq!(bench.service("tcp").replicas[0].connections, Some(3));
     assert_eq!(bench.service("tcp").replicas[1].connections, None);
-    // CPU is a rate, so the second scrape has it.
+    // CPU is a rate, so only the second scrape has it.
     let used = Usage { cpu: Duration::from_millis(2_800), memory_bytes: 1_000_000 };
     bench.samples.insert("tcp-0".to_owned(), Sample { usage: Some(used), ..sample(3) });
     bench.seconds(7);
     assert!(bench.lines_with(&["MetricScraped"]).contains(&line("cpu", 400)));
     assert_eq!(bench.service("tcp").replicas[0].cpu_cores, Some(0.4));
-    // A replica that died has no values, until its next run is scraped.
+    // A dead replica has no values until its next run is scraped.
     bench.samples.clear();
     bench.dies("tcp-0");
     assert_eq!(bench.service("tcp").replicas[0].memory_bytes, None);
 }
 
 #[test]
-fn a_scrape_that_is_heard_twice_counts_once_and_one_that_is_late_is_not_made_up_for() {
+fn a_repeated_scrape_counts_once_and_a_late_one_is_not_made_up_for() {
     let mut bench = Bench::up(&[SCALED]);
     bench.seconds(7);
     assert_eq!(bench.controller.counts().scrapes, 1);
@@ -172,7 +172,7 @@ fn packets_are_a_rate_over_the_window() {
 }
 
 #[test]
-fn sessions_are_what_the_last_scrape_saw_and_not_the_most_of_the_window() {
+fn sessions_come_from_the_last_scrape_and_not_from_the_windows_maximum() {
     let mut bench = Bench::up(&[
         "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,ws.enabled=true",
         "ws.autoscaling.maxReplicas=2",
@@ -182,7 +182,7 @@ fn sessions_are_what_the_last_scrape_saw_and_not_the_most_of_the_window() {
         bench.samples.insert("ws-0".to_owned(), sample);
         bench.seconds(7);
     };
-    // One scrape before the sync there were many; at the sync there are few.
+    // There are many at the scrape before the sync, and few at the sync.
     scrape(&mut bench, Some(90));
     scrape(&mut bench, Some(5));
     let scraped = bench.lines_with(&["MetricScraped"]);
@@ -193,13 +193,13 @@ fn sessions_are_what_the_last_scrape_saw_and_not_the_most_of_the_window() {
     scrape(&mut bench, Some(8));
     bench.seconds(1);
     assert_eq!(bench.lines_with(&["desired"]), ["ws desired 1 → 2"]);
-    // One that does not answer any more has no sessions that anybody knows of.
+    // A replica that no longer answers has no known sessions.
     scrape(&mut bench, None);
     assert!(!bench.lines_with(&["MetricScraped"]).iter().any(|line| line.contains("ws_sessions")));
 }
 
 #[test]
-fn prometheus_is_asked_for_every_replica_and_decides_when_it_has_answered() {
+fn prometheus_is_asked_about_every_replica_and_its_answer_decides() {
     let mut bench = Bench::up(&[SCALED, PROMETHEUS]);
     bench.answers = None;
     bench.stubborn.insert("tcp-0".to_owned());
@@ -218,14 +218,14 @@ fn prometheus_is_asked_for_every_replica_and_decides_when_it_has_answered() {
     bench.answers = Some(vec![answer(6_000_000)]);
     bench.tell(Input::MetricsAnswered { answers: vec![answer(7_000_000)] });
     assert_eq!(bench.lines_with(&["desired"]), ["tcp desired 1 → 2"]);
-    // What nobody asked for changes nothing.
+    // An answer without a query changes nothing.
     let syncs = bench.controller.counts().syncs;
     bench.tell(Input::MetricsAnswered { answers: Vec::new() });
     assert_eq!(bench.controller.counts().syncs, syncs);
 }
 
 #[test]
-fn what_prometheus_cannot_say_is_told_once_and_so_is_that_it_can_again() {
+fn a_missing_value_of_prometheus_and_its_return_are_reported_once_each() {
     let mut bench = Bench::up(&[SCALED, PROMETHEUS]);
     let answer = |values| MetricAnswer {
         service: "tcp".to_owned(),
@@ -243,7 +243,7 @@ fn what_prometheus_cannot_say_is_told_once_and_so_is_that_it_can_again() {
 }
 
 #[test]
-fn a_failure_of_one_source_says_nothing_of_another() {
+fn a_failure_of_one_source_says_nothing_about_another() {
     let mut bench = Bench::up(&[SCALED, PROMETHEUS]);
     let answer = |values| MetricAnswer {
         service: "tcp".to_owned(),
@@ -255,18 +255,18 @@ fn a_failure_of_one_source_says_nothing_of_another() {
     bench.answers = refused();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // The kernel is asked meanwhile; what comes back then is a failure of its own.
+    // The kernel is the source meanwhile; a failure after the return of Prometheus counts as a new one.
     bench.apply(&[SCALED], 1).unwrap();
     bench.seconds(45);
     bench.apply(&[SCALED, PROMETHEUS], 1).unwrap();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // Another Prometheus has failures of its own, too.
+    // Another Prometheus also has its own failures.
     let other = PROMETHEUS.replace("//p:", "//q:");
     bench.apply(&[SCALED, &other], 1).unwrap();
     bench.seconds(45);
     assert_eq!(bench.lines_with(&["!"]), [warning]);
-    // One that could not be asked before has not come back.
+    // A metric that could not be queried before has not come back.
     bench.apply(&[SCALED], 1).unwrap();
     bench.seconds(45);
     bench.answers = Some(vec![answer(Ok([("tcp-0".to_owned(), 1_000)].into()))]);
@@ -287,7 +287,7 @@ fn a_stopped_service_is_left_alone_by_its_autoscaler() {
 }
 
 #[test]
-fn other_intervals_count_from_now_on() {
+fn new_intervals_apply_at_once() {
     let mut bench = Bench::up(&[SCALED, "metrics.syncPeriod=1h,metrics.scrapeInterval=60s"]);
     bench.seconds(1);
     bench.apply(&[SCALED, "metrics.syncPeriod=5s,metrics.scrapeInterval=2s"], 1).unwrap();
@@ -300,7 +300,7 @@ fn other_intervals_count_from_now_on() {
 }
 
 #[test]
-fn the_autoscaler_can_be_looked_into() {
+fn the_autoscalers_state_can_be_inspected() {
     let mut bench = Bench::up(&[SCALED]);
     load(&mut bench, &[10]);
     let error = bench.controller.autoscaler("tcp").unwrap_err().to_string();

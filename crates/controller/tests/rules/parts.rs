@@ -1,4 +1,4 @@
-//! What services lean on: embedded, servers, or given.
+//! The parts that services depend on: embedded, servers, or given.
 
 use controller::{Input, PartKind, Started};
 use platform::target::PartOrigin;
@@ -32,14 +32,14 @@ fn services_wait_for_their_parts_once() {
     wanted.sort();
     assert_eq!(found, wanted);
     assert!(bench.changes(id).is_ok());
-    // What dies later holds nothing up.
+    // A part that dies later delays nothing.
     bench.dies("kafka");
     bench.scale("tcp", 2).unwrap();
     assert_eq!(bench.names("tcp").len(), 2);
 }
 
 #[test]
-fn a_part_that_dies_is_told_of_and_starts_again_as_a_replica_does() {
+fn a_part_that_dies_is_reported_and_restarts_like_a_replica() {
     let mut bench = Bench::up(&[TCP]);
     let part = bench.part("kafka");
     assert_eq!((part.address.as_deref(), part.detail.as_str()), (Some("kafka:1"), "made here"));
@@ -107,7 +107,7 @@ fn a_given_part_is_named_and_never_started() {
 }
 
 #[test]
-fn every_way_to_change_a_part_is_said_in_words() {
+fn every_change_of_a_part_is_described() {
     for (before, after, words) in [
         ("kafka.enabled=true", "kafka.enabled=false", "kafka: off"),
         ("kafka.enabled=false", "kafka.enabled=true", "kafka: embedded"),
@@ -136,7 +136,7 @@ fn every_way_to_change_a_part_is_said_in_words() {
 }
 
 #[test]
-fn another_version_of_its_program_is_another_part() {
+fn another_version_of_its_program_replaces_a_part() {
     let mut bench = Bench::new();
     bench.programs = [("kafka".to_owned(), "/bin/kafka 1".to_owned())].into();
     bench.apply(&[TCP, "kafka.real=true"], 1).unwrap();
@@ -179,7 +179,7 @@ fn replicas_find_all_members_of_etcd_or_none() {
 #[test]
 fn an_old_part_that_does_not_work_is_not_kept() {
     let mut bench = Bench::up(&[TCP]);
-    // It starts again, and is not heard of.
+    // It starts again, and nothing is reported.
     bench.silent.insert("kafka".to_owned());
     bench.dies("kafka");
     bench.seconds(10);
@@ -191,7 +191,7 @@ fn an_old_part_that_does_not_work_is_not_kept() {
 }
 
 #[test]
-fn if_the_new_part_fails_the_old_one_stays_and_the_next_apply_tries_again() {
+fn when_a_new_part_fails_the_old_one_stays_and_the_next_apply_retries() {
     let mut bench = Bench::up(&[TCP]);
     bench.silent.insert("kafka".to_owned());
     let id = bench.begin_apply(&[TCP, "kafka.real=true"], 1);
@@ -220,7 +220,7 @@ fn a_given_part_serves_until_our_own_is_ready() {
         run,
         result: Ok(Started { address: Some("here:1".into()), detail: String::new() }),
     });
-    // The address changed, so everything that leans on it is replaced.
+    // The address changed, so everything that depends on it is replaced.
     let changes = bench.changes(id).unwrap();
     let expected = [
         "kafka: embedded",
@@ -232,7 +232,7 @@ fn a_given_part_serves_until_our_own_is_ready() {
 }
 
 #[test]
-fn stopped_and_started_it_comes_back_at_its_address_and_nothing_is_replaced() {
+fn a_part_restarted_by_hand_keeps_its_address_and_replaces_nothing() {
     let mut bench = Bench::up(&[TCP]);
     bench.stop("kafka").unwrap();
     assert_eq!((bench.part("kafka").detail.as_str(), bench.part("kafka").healthy), ("stopped", false));
@@ -244,7 +244,7 @@ fn stopped_and_started_it_comes_back_at_its_address_and_nothing_is_replaced() {
 }
 
 #[test]
-fn started_while_it_still_ends_it_waits_for_the_end() {
+fn a_part_started_while_it_still_ends_waits_for_the_end() {
     let mut bench = Bench::up(&[TCP]);
     bench.stubborn.insert("kafka".to_owned());
     bench.stop("kafka").unwrap();
@@ -258,7 +258,7 @@ fn started_while_it_still_ends_it_waits_for_the_end() {
 }
 
 #[test]
-fn stopped_during_the_bring_up_nothing_waits_for_it() {
+fn a_bring_up_does_not_wait_for_a_part_that_was_stopped() {
     let mut bench = Bench::new();
     bench.silent.insert("kafka".to_owned());
     let id = bench.begin_apply(&[TCP], 1);
@@ -269,7 +269,7 @@ fn stopped_during_the_bring_up_nothing_waits_for_it() {
 }
 
 #[test]
-fn an_apply_starts_what_was_stopped() {
+fn an_apply_starts_stopped_parts_and_services() {
     let mut bench = Bench::up(&[TCP]);
     bench.stop("kafka").unwrap();
     bench.stop("tcp").unwrap();
@@ -279,7 +279,7 @@ fn an_apply_starts_what_was_stopped() {
 }
 
 #[test]
-fn another_gateway_port_of_ws_replaces_its_clients_and_nobody_else() {
+fn a_new_gateway_port_of_ws_replaces_only_ws_client() {
     const SOCKETS: &str = "tcp.enabled=false,kafka.enabled=false,memcached.enabled=false,ws.enabled=true,ws-client.enabled=true";
     let listeners = |port: u16| {
         let port = format!("gateway.listeners[0].port={port}");

@@ -1,4 +1,4 @@
-//! What clients ask for: every error names the thing and the next step.
+//! Clients' requests: every error names the subject and the next step.
 
 use std::time::Duration;
 
@@ -116,7 +116,7 @@ fn before_the_first_apply_nothing_runs() {
 }
 
 #[test]
-fn scale_says_from_what_to_what_and_who_else_decides() {
+fn scale_reports_both_counts_and_who_else_decides() {
     let mut bench = Bench::up(&["kafka.enabled=false,memcached.enabled=false"]);
     let Ok(Reply::Scaled(scaled)) = bench.scale("tcp", 3) else { panic!() };
     assert_eq!((scaled.from, scaled.to, scaled.autoscaled), (1, 3, Some((1, 5))));
@@ -126,7 +126,7 @@ fn scale_says_from_what_to_what_and_who_else_decides() {
 }
 
 #[test]
-fn fullest_and_emptiest_are_by_what_is_known_of_their_load() {
+fn fullest_and_emptiest_use_the_known_loads() {
     let mut bench = Bench::up(PLATFORM);
     let killed = |bench: &mut Bench, what: &str, loads: &[(RunId, u64)]| {
         let request = Request::Kill { what: subject(what), restart: true, loads: loads.to_vec() };
@@ -136,7 +136,7 @@ fn fullest_and_emptiest_are_by_what_is_known_of_their_load() {
         }
     };
     let run = |bench: &Bench, name: &str| bench.run(name);
-    // As it was last scraped…
+    // By the last scrape…
     bench.samples.extend([
         ("tcp-0".to_owned(), sample(5)),
         ("tcp-1".to_owned(), sample(9)),
@@ -148,18 +148,18 @@ fn fullest_and_emptiest_are_by_what_is_known_of_their_load() {
     bench.seconds(7);
     assert_eq!(killed(&mut bench, "tcp/emptiest", &[]).0, "tcp-0");
     bench.seconds(20);
-    // …unless it is known for this moment.
+    // …unless the current load is known.
     let loads = [(run(&bench, "tcp-2"), 100)];
     assert_eq!(killed(&mut bench, "tcp/fullest", &loads).0, "tcp-2");
     bench.seconds(600);
     bench.seconds(7);
     bench.samples.clear();
     bench.seconds(7);
-    // Of equals the oldest.
+    // The oldest of equals.
     assert_eq!(killed(&mut bench, "tcp/fullest", &[]).0, "tcp-0");
     bench.seconds(300);
     assert_eq!(killed(&mut bench, "tcp/emptiest", &[]).0, "tcp-0");
-    // Without a choice the lowest ordinal that runs.
+    // Without a selection, the lowest running ordinal.
     assert_eq!(bench.phase("tcp-0"), ReplicaPhase::BackOff);
     assert_eq!(killed(&mut bench, "tcp", &[]).0, "tcp-1");
 }
@@ -181,7 +181,7 @@ fn a_drain_says_how_much_it_holds_and_for_how_long() {
 }
 
 #[test]
-fn a_service_that_was_switched_off_is_known_only_to_hurry_its_end() {
+fn a_disabled_service_accepts_only_requests_that_hurry_its_end() {
     let mut bench = Bench::up(PLATFORM);
     bench.stubborn.insert("udp-0".to_owned());
     bench.apply(&PLATFORM[..2], 1).unwrap();
@@ -194,7 +194,7 @@ fn a_service_that_was_switched_off_is_known_only_to_hurry_its_end() {
 }
 
 #[test]
-fn killing_what_drains_says_so_and_starts_nothing_again() {
+fn killing_a_draining_replica_says_so_and_restarts_nothing() {
     let mut bench = Bench::up(PLATFORM);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -231,7 +231,7 @@ fn etcd_is_stopped_member_by_member() {
 }
 
 #[test]
-fn where_no_gateway_runs_none_can_be_killed() {
+fn without_a_gateway_none_can_be_killed() {
     let mut bench = Bench::up(&["tcp.enabled=false,memcached.enabled=false,logger.enabled=true"]);
     let none = "no gateway runs; see what there is with: playctl status";
     assert_eq!(bench.kill("gateway/node-0", true).unwrap_err(), none);

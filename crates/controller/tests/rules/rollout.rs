@@ -1,4 +1,4 @@
-//! How many replicas there are, which come and which go.
+//! The number of replicas, which ones start and which ones end.
 
 use controller::{Capacity, Reply};
 use platform::target::ReplicaPhase::{Draining, Ready, Starting, Stopped};
@@ -8,7 +8,7 @@ use crate::bench::{Bench, SMALL, strings};
 const CHANGED: &[&str] = &[SMALL[0], "tcp.env.BUFF_SIZE=1024"];
 
 #[test]
-fn a_template_that_changed_replaces_one_replica_after_the_other() {
+fn a_changed_template_replaces_replicas_one_by_one() {
     let mut bench = Bench::up(SMALL);
     let changes = bench.apply(CHANGED, 1);
     assert_eq!(changes, Ok(strings(&["tcp: template changed, its replicas are replaced one by one"])));
@@ -31,7 +31,7 @@ fn a_template_that_changed_replaces_one_replica_after_the_other() {
 }
 
 #[test]
-fn no_old_one_goes_before_a_new_one_is_ready() {
+fn no_old_replica_ends_before_a_new_one_is_ready() {
     let mut bench = Bench::up(SMALL);
     bench.sick.insert("tcp-2".to_owned());
     let id = bench.begin_apply(CHANGED, 1);
@@ -46,13 +46,13 @@ fn no_old_one_goes_before_a_new_one_is_ready() {
 }
 
 #[test]
-fn what_was_changed_back_in_the_middle_keeps_the_old_replicas() {
+fn a_change_reverted_midway_keeps_the_old_replicas() {
     let mut bench = Bench::up(SMALL);
     bench.silent.insert("tcp-2".to_owned());
     bench.stubborn.insert("tcp-2".to_owned());
     let changed = bench.begin_apply(CHANGED, 1);
     let back = bench.begin_apply(SMALL, 1);
-    // The new one goes at once, although it is still starting; nothing else was touched.
+    // The new one goes at once, although it is still starting; nothing else changes.
     assert_eq!(bench.phase("tcp-2"), Draining);
     assert!(bench.changes(changed).is_ok());
     assert_eq!(bench.changes(back).unwrap().len(), 1);
@@ -60,7 +60,7 @@ fn what_was_changed_back_in_the_middle_keeps_the_old_replicas() {
 }
 
 #[test]
-fn two_applies_at_the_same_moment_are_both_answered_and_the_second_counts() {
+fn two_simultaneous_applies_are_both_answered_and_the_second_wins() {
     let mut bench = Bench::up(SMALL);
     bench.silent.insert("tcp-2".to_owned());
     let first = bench.begin_apply(&[SMALL[0], "tcp.replicas=3"], 1);
@@ -71,7 +71,7 @@ fn two_applies_at_the_same_moment_are_both_answered_and_the_second_counts() {
 }
 
 #[test]
-fn replicas_go_in_the_order_of_a_replica_set() {
+fn replicas_are_removed_in_the_order_of_a_replica_set() {
     // Not ready before ready; more on the same node before fewer; then the newer one.
     let mut bench = Bench::new();
     bench.apply(&[SMALL[0], "tcp.replicas=3"], 2).unwrap();
@@ -88,7 +88,7 @@ fn replicas_go_in_the_order_of_a_replica_set() {
 }
 
 #[test]
-fn a_restarted_replica_goes_before_one_that_never_was() {
+fn a_restarted_replica_is_removed_before_one_that_never_restarted() {
     let mut bench = Bench::up(SMALL);
     bench.seconds(100);
     bench.dies("tcp-0");
@@ -102,7 +102,7 @@ fn a_restarted_replica_goes_before_one_that_never_was() {
 }
 
 #[test]
-fn a_lower_deletion_cost_or_a_newer_replica_goes_first() {
+fn a_lower_deletion_cost_or_a_newer_replica_is_removed_first() {
     let mut bench = Bench::up(SMALL);
     bench.seconds(1);
     bench.scale("tcp", 3).unwrap();
@@ -112,7 +112,7 @@ fn a_lower_deletion_cost_or_a_newer_replica_goes_first() {
 }
 
 #[test]
-fn scaled_to_zero_and_back_within_a_grace_period_new_ones_come_beside_the_old_ones() {
+fn scaling_to_zero_and_back_within_the_grace_period_adds_new_replicas_beside_the_old() {
     let mut bench = Bench::up(SMALL);
     bench.stubborn.extend(["tcp-0".to_owned(), "tcp-1".to_owned()]);
     bench.scale("tcp", 0).unwrap();
@@ -126,14 +126,14 @@ fn scaled_to_zero_and_back_within_a_grace_period_new_ones_come_beside_the_old_on
 }
 
 #[test]
-fn replicas_without_a_place_are_pending_and_nobody_waits_for_them() {
+fn replicas_without_a_place_are_pending_and_block_no_change() {
     let mut bench = Bench::with(Capacity { ordinals: 3, replicas: 200, nodes: 1 });
     assert!(bench.apply(&[SMALL[0], "tcp.replicas=5"], 1).is_ok());
     assert_eq!((bench.service("tcp").pending, bench.names("tcp").len()), (2, 3));
     let said = bench.lines_with(&["no place"]);
     let words = "! tcp: 2 replicas have no place on this platform yet; they start when others are gone";
     assert_eq!(said, [words]);
-    // Nothing is said twice, and what has a place again starts.
+    // Nothing is reported twice, and replicas that get a place start.
     bench.scale("tcp", 4).unwrap();
     assert_eq!((bench.service("tcp").pending, bench.lines_with(&["place"])), (1, Vec::new()));
     bench.stubborn.insert("tcp-0".to_owned());
@@ -151,7 +151,7 @@ fn replicas_without_a_place_are_pending_and_nobody_waits_for_them() {
 }
 
 #[test]
-fn no_more_run_than_the_capacity_says_even_with_those_that_drain() {
+fn running_and_draining_replicas_stay_within_the_capacity() {
     let mut bench = Bench::with(Capacity { ordinals: 254, replicas: 3, nodes: 1 });
     bench.apply(&[SMALL[0], "tcp.replicas=3"], 1).unwrap();
     bench.stubborn.extend((0..3).map(|ordinal| format!("tcp-{ordinal}")));
@@ -187,7 +187,7 @@ fn ordinals_rest_while_their_service_is_switched_off_too() {
 }
 
 #[test]
-fn killed_for_good_a_replica_stays_dead_and_counts_until_it_is_started() {
+fn a_replica_killed_for_good_stays_dead_and_counts_until_it_is_started() {
     let mut bench = Bench::up(SMALL);
     let killed = bench.kill("tcp/tcp-0", false).unwrap();
     assert!(matches!(killed, Reply::Killed { killed, .. } if killed.restart_in.is_none()));
@@ -202,7 +202,7 @@ fn killed_for_good_a_replica_stays_dead_and_counts_until_it_is_started() {
 }
 
 #[test]
-fn started_before_its_death_is_heard_a_killed_replica_is_started_again() {
+fn a_killed_replica_starts_again_if_started_before_its_death_is_known() {
     for apply in [false, true] {
         let mut bench = Bench::up(SMALL);
         let run = bench.run("tcp-0");
@@ -255,7 +255,7 @@ fn a_stopped_service_has_no_replicas_until_it_is_started() {
 }
 
 #[test]
-fn a_part_that_comes_up_holds_up_nothing_that_runs_already() {
+fn a_part_that_is_starting_blocks_no_running_service() {
     let mut bench = Bench::up(SMALL);
     bench.silent.insert("kafka".to_owned());
     let on = [SMALL[0], "kafka.enabled=true,tcp.env.BUFF_SIZE=1024"];

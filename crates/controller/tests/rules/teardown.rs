@@ -11,7 +11,7 @@ fn steps(bench: &mut Bench) -> Vec<String> {
 }
 
 #[test]
-fn with_grace_replicas_go_first_then_gateways_then_parts_and_then_it_is_said() {
+fn a_graceful_teardown_ends_replicas_then_gateways_then_parts_and_then_answers() {
     let mut bench = Bench::up(WITH_PARTS);
     let down = bench.ask(Request::Teardown { grace: true });
     assert_eq!(down, Ok(Reply::Down));
@@ -36,7 +36,7 @@ fn with_grace_replicas_go_first_then_gateways_then_parts_and_then_it_is_said() {
 }
 
 #[test]
-fn what_does_not_end_is_killed_after_its_grace_period() {
+fn a_process_that_does_not_end_is_killed_after_its_grace_period() {
     let mut bench = Bench::up(WITH_PARTS);
     bench.stubborn.extend(["tcp-1", "gateway-node-0", "kafka"].map(str::to_owned));
     assert!(!bench.controller.is_stopping());
@@ -52,7 +52,7 @@ fn what_does_not_end_is_killed_after_its_grace_period() {
 }
 
 #[test]
-fn at_once_everything_is_killed_and_nothing_starts_again() {
+fn an_immediate_teardown_kills_everything_and_restarts_nothing() {
     for input in [None, Some(Input::Interrupted)] {
         let mut bench = Bench::up(WITH_PARTS);
         bench.dies("tcp-0");
@@ -71,7 +71,7 @@ fn at_once_everything_is_killed_and_nothing_starts_again() {
 }
 
 #[test]
-fn the_second_time_it_is_at_once_and_both_are_answered() {
+fn a_second_teardown_is_immediate_and_both_are_answered() {
     let mut bench = Bench::up(SMALL);
     bench.stubborn.insert("tcp-0".to_owned());
     let first = bench.begin(Request::Teardown { grace: true });
@@ -84,7 +84,7 @@ fn the_second_time_it_is_at_once_and_both_are_answered() {
 }
 
 #[test]
-fn grace_that_is_asked_for_later_does_not_hold_up_what_is_at_once() {
+fn a_later_graceful_teardown_does_not_delay_an_immediate_one() {
     let mut bench = Bench::up(SMALL);
     let runs = ["tcp-0", "tcp-1", "gateway-node-0"].map(|name| bench.run(name));
     bench.controller.step(bench.now, Input::Interrupted);
@@ -94,7 +94,7 @@ fn grace_that_is_asked_for_later_does_not_hold_up_what_is_at_once() {
 }
 
 #[test]
-fn a_platform_that_was_never_there_is_down_at_once() {
+fn a_platform_that_never_started_is_down_at_once() {
     let mut bench = Bench::new();
     assert_eq!(bench.ask(Request::Teardown { grace: true }), Ok(Reply::Down));
     assert!(bench.controller.is_finished());
@@ -102,7 +102,7 @@ fn a_platform_that_was_never_there_is_down_at_once() {
 }
 
 #[test]
-fn while_a_part_starts_it_is_told_to_end_and_waited_for() {
+fn a_teardown_ends_a_starting_part_and_waits_for_it() {
     let mut bench = Bench::new();
     bench.silent.insert("kafka".to_owned());
     bench.stubborn.insert("kafka".to_owned());
@@ -120,7 +120,7 @@ fn while_a_part_starts_it_is_told_to_end_and_waited_for() {
 }
 
 #[test]
-fn what_is_ready_too_late_is_not_ready_any_more() {
+fn a_part_that_becomes_ready_during_a_teardown_does_not_count() {
     let mut bench = Bench::new();
     bench.silent.extend(["kafka", "memcached"].map(str::to_owned));
     bench.begin_apply(WITH_PARTS, 1);
@@ -133,7 +133,7 @@ fn what_is_ready_too_late_is_not_ready_any_more() {
 }
 
 #[test]
-fn abandoned_before_it_is_up_it_goes_again_and_later_it_stays() {
+fn a_platform_abandoned_during_its_bring_up_goes_down_and_later_stays_up() {
     let mut bench = Bench::up(WITH_PARTS);
     bench.tell(Input::Abandoned);
     assert_eq!(bench.lines(), Vec::<String>::new());
@@ -151,7 +151,7 @@ fn abandoned_before_it_is_up_it_goes_again_and_later_it_stays() {
 }
 
 #[test]
-fn after_the_end_there_are_replies_and_nothing_else() {
+fn after_the_end_the_controller_only_replies() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Hang;
     bench.scale("tcp", 3).unwrap();
@@ -173,7 +173,7 @@ fn after_the_end_there_are_replies_and_nothing_else() {
 }
 
 #[test]
-fn during_a_teardown_nothing_else_is_done() {
+fn a_teardown_refuses_all_other_requests() {
     let mut bench = Bench::up(WITH_PARTS);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.begin(Request::Teardown { grace: true });

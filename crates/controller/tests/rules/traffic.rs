@@ -1,4 +1,4 @@
-//! What a balancer asks for: who takes new connections, and who goes first.
+//! A balancer's requests: which replicas take new connections, and which go first.
 
 use controller::{Reply, Request};
 use platform::target::{Balanced, ReplicaPhase, Traffic};
@@ -21,7 +21,7 @@ fn marked(reply: Result<Reply, String>) -> Result<(), String> {
     reply.map(|reply| assert_eq!(reply, Reply::Marked))
 }
 
-/// What the gateways were told, of all lines.
+/// The lines about endpoints.
 fn endpoints(bench: &mut Bench) -> Vec<String> {
     let mut lines = bench.lines();
     lines.retain(|line| line.contains("tcp:"));
@@ -40,7 +40,7 @@ fn an_inactive_replica_leaves_the_endpoints_and_stays_ready() {
     assert_eq!(bench.service("tcp").replicas[1].traffic, Traffic::Inactive);
     endpoints(&mut bench);
 
-    // A second time changes nothing.
+    // Repeating it changes nothing.
     set_traffic(&mut bench, "tcp-1", Traffic::Inactive).unwrap();
     let lines = bench.lines();
     assert!(!lines.iter().any(|line| line.contains("tcp:") || line.contains("TrafficChanged")), "{lines:?}");
@@ -75,7 +75,7 @@ fn the_lowest_deletion_cost_goes_first() {
     bench.seconds(120);
     assert_eq!(bench.names("tcp"), ["tcp-1", "tcp-2"]);
 
-    // What the values say holds for those that nothing else was said of.
+    // The values apply to replicas without a setting of their own.
     let cost = r"tcp.podAnnotations.controller\.kubernetes\.io/pod-deletion-cost=5";
     let mut bench = Bench::up(&["tcp.autoscaling=null,tcp.replicas=3", cost]);
     set_cost(&mut bench, "tcp-1", 4).unwrap();
@@ -85,7 +85,7 @@ fn the_lowest_deletion_cost_goes_first() {
 }
 
 #[test]
-fn a_replica_that_goes_anyway_is_not_marked() {
+fn a_replica_that_is_leaving_is_not_marked() {
     let mut bench = Bench::up(THREE);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
@@ -97,7 +97,7 @@ fn a_replica_that_goes_anyway_is_not_marked() {
 }
 
 #[test]
-fn a_decision_is_told_unless_it_is_too_long() {
+fn a_decision_is_reported_unless_it_is_too_long() {
     let mut bench = Bench::up(THREE);
     let mut tell = |orders: Vec<String>, reason: String| {
         let balanced = Balanced { orders, reason };

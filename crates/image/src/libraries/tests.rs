@@ -44,7 +44,7 @@ impl System {
 }
 
 #[test]
-fn this_machines_own_programs_are_resolved_as_its_loader_does() {
+fn programs_of_this_machine_are_resolved_as_its_loader_does() {
     let path = std::env::current_exe().unwrap();
     let program = Elf::parse(&fs::read(&path).unwrap(), &path).unwrap();
     let linked = resolve(&program, &path, Path::new("/")).unwrap();
@@ -92,7 +92,7 @@ fn libraries_are_searched_where_the_loader_searches_and_land_in_its_own_folder()
 }
 
 #[test]
-fn a_library_that_is_missing_is_named_with_who_needs_it_and_where_it_was_not() {
+fn a_missing_library_is_named_with_its_user_and_the_searched_folders() {
     let system = System::new();
     let error = system.resolve(&["libnowhere.so.9"], &["/opt/own"]).unwrap_err().to_string();
     for part in
@@ -104,7 +104,7 @@ fn a_library_that_is_missing_is_named_with_who_needs_it_and_where_it_was_not() {
 }
 
 #[test]
-fn libraries_of_another_machine_are_passed_over() {
+fn libraries_for_another_architecture_are_skipped() {
     let system = System::new();
     let mut foreign = system.libc();
     // e_machine: the architecture that this machine is not.
@@ -119,7 +119,7 @@ fn libraries_of_another_machine_are_passed_over() {
 }
 
 #[test]
-fn a_root_of_its_own_is_never_left() {
+fn links_never_lead_out_of_the_given_root() {
     let system = System::new();
     fs::create_dir_all(system.root.path().join("opt/linked")).unwrap();
     symlink("/etc/passwd", system.root.path().join("opt/linked/libout.so.1")).unwrap();

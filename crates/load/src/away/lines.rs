@@ -190,7 +190,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn messages_come_whole_and_once_however_a_log_is_read(
+        fn messages_arrive_whole_and_once_even_if_a_log_is_read_again(
             all in prop::collection::vec(text(), 1..6),
             noise in prop::collection::vec((any::<prop::sample::Index>(), ".{0,40}"), 0..5),
             again in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 0..4),
@@ -239,7 +239,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_stands_in_a_log_is_too_much(text in "(playctl-load )?[0-9 a-f]{0,60}") {
+        fn any_log_text_is_handled(text in "(playctl-load )?[0-9 a-f]{0,60}") {
             let mut decoder = Decoder::default();
             prop_assert!(!matches!(decoder.take::<String>(&text), Taken::Message(_)));
         }

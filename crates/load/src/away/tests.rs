@@ -11,7 +11,7 @@ use scenario::{Every, Hold, Scenario};
 use super::*;
 use crate::{Options, run};
 
-/// Answers every line with the part after its first colon, as `msg:` is answered.
+/// Answers every line with the part after its first colon, as our protocol answers `msg:`.
 fn server() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -124,7 +124,7 @@ fn whole(summary: &LoadSummary) {
 }
 
 #[test]
-fn workers_elsewhere_share_one_load() {
+fn remote_workers_share_one_load() {
     let pods = Pods::new(3, &[], None);
     let (result, events) = load(&pods, vec![format!("localhost:{}", server().port())], &Control::new());
     whole(&result.unwrap());
@@ -134,7 +134,7 @@ fn workers_elsewhere_share_one_load() {
 }
 
 #[test]
-fn reports_that_a_log_lost_are_missing_nowhere_in_the_result() {
+fn reports_lost_in_a_log_leave_no_gap_in_the_result() {
     // The end of the ramp and a report, of all workers; the load must end all the same.
     let pods = Pods::new(2, &[2, 3], None);
     let (result, events) = load(&pods, vec![server().to_string()], &Control::new());
@@ -148,7 +148,7 @@ fn reports_that_a_log_lost_are_missing_nowhere_in_the_result() {
 }
 
 #[test]
-fn a_worker_that_ends_is_named_and_what_the_others_measured_is_kept() {
+fn a_worker_that_ends_is_named_and_the_others_results_are_kept() {
     let pods = Pods::new(2, &[], Some((1, 4)));
     let (result, events) = load(&pods, vec![server().to_string()], &Control::new());
     let summary = result.unwrap();
@@ -160,7 +160,7 @@ fn a_worker_that_ends_is_named_and_what_the_others_measured_is_kept() {
 }
 
 #[test]
-fn a_worker_that_its_platform_ends_tells_its_result_and_is_missed_all_the_same() {
+fn a_worker_ended_by_its_platform_reports_its_result_and_counts_as_gone() {
     let pods = Pods::new(2, &[], None);
     let mut scenario = Scenario::default();
     scenario.phases.ramp.connections = 10;
@@ -193,7 +193,7 @@ fn reasons_why_a_worker_cannot_start_are_reported() {
 }
 
 #[test]
-fn a_load_elsewhere_is_stopped_like_any_other() {
+fn a_remote_load_is_stopped_like_any_other() {
     let pods = Pods::new(2, &[], None);
     let control = Control::new();
     let (stop, address) = (control.clone(), server());

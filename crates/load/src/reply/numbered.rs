@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_but_the_answer_is_wrong() {
+    fn any_other_bytes_are_wrong() {
         for stream in [&b"error: no"[..], b"deadbeef0000001fho", b"DEADBEEF", b"reconfigure"] {
             let (tags, seen, wrong) = feed(b"msg:hi", &[stream]);
             assert!(tags.is_empty() && wrong && !seen.notice, "{stream:?}");
@@ -195,7 +195,7 @@ mod tests {
     proptest! {
         /// However a stream is cut, all answers and the notice are found in it, and nothing else.
         #[test]
-        fn cuts_change_nothing(
+        fn numbered_answers_are_found_however_the_stream_is_cut(
             tags in prop::collection::vec(any::<(u32, u32)>(), 1..5),
             notice_at in any::<prop::sample::Index>(),
             line_mode: bool,

@@ -36,7 +36,7 @@ fn a_reply_and_a_notice_in_one_packet_are_told_apart() {
 }
 
 #[test]
-fn a_greeting_is_no_answer_however_late_it_comes() {
+fn a_late_greeting_is_not_an_answer() {
     assert_eq!(protocol::Dialect::Socketz.greeting(), Some(&[GREETING, b"\n"].concat()[..]));
     let greeting = [GREETING, b"\n"].concat();
     let both = [&greeting[..], b"12345\n"].concat();
@@ -52,7 +52,7 @@ fn a_greeting_is_no_answer_however_late_it_comes() {
 
 /// In every order, cut anywhere, and with the message sent at any point before its reply.
 #[test]
-fn a_reply_and_what_comes_beside_it_are_told_apart_however_they_come() {
+fn a_reply_is_found_among_broadcasts_and_greetings_in_any_order() {
     let greeting = [GREETING, b"\n"].concat();
     for text in ["<one>", "cafe!", "<12345>", "x1"] {
         for expect in [Expect::Echo, Expect::None] {
@@ -113,7 +113,7 @@ fn any_bytes_answer_any_but_a_notice_does_not() {
 }
 
 #[test]
-fn nothing_answers_none() {
+fn without_an_expected_answer_no_bytes_count_as_one() {
     let matcher = Matcher::new(Expect::None, b"x", [].into_iter());
     assert_eq!(feed_all(&matcher, &[b"x", b"reconnect"]), (vec![], 1));
 }
@@ -145,7 +145,7 @@ fn pieces<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
 proptest! {
     /// However the network cuts a reply and a notice, in either order, both are found and nothing else.
     #[test]
-    fn cuts_change_nothing(
+    fn replies_and_notices_are_found_however_the_stream_is_cut(
         content in "[a-z0-9]{1,24}",
         notice_first: bool,
         line_mode: bool,
@@ -163,7 +163,7 @@ proptest! {
 
     /// Any bytes at all, cut anywhere, give the same verdict as in one piece, for one awaited answer.
     #[test]
-    fn rubbish_is_judged_alike_however_it_is_cut(
+    fn garbage_is_judged_the_same_however_it_is_cut(
         stream in prop::collection::vec(prop::sample::select(b"reconnect12345\n:msg".to_vec()), 0..60),
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {

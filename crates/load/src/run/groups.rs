@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_leave_are_taken_where_they_are() {
+    fn users_leave_only_where_there_are_some() {
         assert_eq!(shares(Users::Number(6), &[4, 0, 3]), [4, 0, 2]);
         assert_eq!(shares(Users::Number(9), &[4, 0, 3]), [4, 0, 3]);
         assert_eq!(shares(Users::All, &[4, 0]), [u64::MAX; 2]);

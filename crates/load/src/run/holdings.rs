@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn times_of_one_pair_must_not_overlap_in_whatever_order_they_are_told() {
+    fn overlapping_times_of_one_pair_are_found_in_any_order() {
         assert_eq!(twice(&[(1, 0, 10), (1, 20, 30), (2, 0, 30), (1, 10, 20)]), 0);
         // The end within, the start within, all of it within, one event within, and the same period.
         for (from, to) in [(0, 11), (19, 30), (5, 30), (15, 16), (10, 20)] {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn however_long_it_lasts_one_is_compared_with_those_that_ended_meanwhile() {
+    fn a_long_holding_is_compared_with_all_that_ended_meanwhile() {
         let mut spans: Vec<(u64, u32, u32)> = (0..1000).map(|turn| (1, turn * 10, turn * 10 + 9)).collect();
         assert_eq!(twice(&spans), 0);
         spans.push((1, 5, 10_000));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_time_is_told() {
+    fn the_first_overlap_is_described() {
         let mut holdings = Holdings::default();
         holdings.add(Held { pair: 4, client: 4, from_ms: 1_000, to_ms: 3_500 });
         holdings.add(Held { pair: 4, client: 9, from_ms: 2_250, to_ms: 9_000 });

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_taken_apart_however_they_are_cut() {
+    fn chunks_are_decoded_however_they_are_cut() {
         let bytes = b"5\r\nhello\r\nA;x=\"y\"\r\n, chunked!\r\n0\r\nTrailer: 1\r\nB: 2\r\n\r\nnext";
         for piece in 1..bytes.len() {
             assert_eq!(

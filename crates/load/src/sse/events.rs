@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_apart_from_a_message_that_speaks_of_one() {
+    fn a_refusal_is_told_from_a_message_that_quotes_one() {
         let refusal = br#": no
 data:{"host":"a-host-name-of-sixty-three-characters-which-is-the-longest-dns-has","message":"Unable to acquire lock","timestamp":"2026/11/28 19:00:00"}
 
@@ -228,7 +228,7 @@ data:{"host":"a-host-name-of-sixty-three-characters-which-is-the-longest-dns-has
     }
 
     #[test]
-    fn a_connection_has_few_bytes() {
+    fn a_reader_takes_at_most_160_bytes() {
         assert!(size_of::<Reader>() <= 160, "{}", size_of::<Reader>());
     }
 

@@ -115,7 +115,7 @@ mod tests {
     const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream;charset=UTF-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
     #[test]
-    fn a_stream_is_one_however_it_is_sent() {
+    fn a_stream_is_recognised_however_it_is_framed() {
         for end in 0..STREAM.len() {
             assert_eq!(read(&STREAM.as_bytes()[..end]), Answer::Partial, "{end}");
         }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn who_answers_is_known_before_the_first_event() {
+    fn the_host_is_known_before_the_first_event() {
         for (name, host) in [("stream-0", Some("stream-0")), ("", None), (&*"x".repeat(HOST_MAX + 1), None)] {
             let head = STREAM.replacen("\r\n", &format!("\r\nHost-Name: {name}\r\n"), 1);
             match read(head.as_bytes()) {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_told_apart() {
+    fn refusals_and_wrong_answers_are_told_apart() {
         let refused = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\n\r\n";
         let expected = Answer::Refused {
             status: 503,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn who_comes_back_says_what_it_had() {
+    fn a_returning_client_sends_its_last_event_id() {
         let text = String::from_utf8(request("h:1", "/a", Some(b"17"))).unwrap();
         assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("\r\n\r\n"), "{text}");
         assert!(text.contains("\r\nLast-Event-ID: 17\r\n"), "{text}");
@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_answer_is_judged_and_nothing_is_shown_raw(
+        fn any_answer_is_judged_and_escaped(
             bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
         ) {
             match read(bytes.as_bytes()) {

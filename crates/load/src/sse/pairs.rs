@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn each_pair_that_is_asked_for_is_made() {
+    fn every_requested_pair_is_created() {
         let (address, serving) = serve(2, "200 OK");
         let scenario = scenario(2);
         bind(address, &scenario).unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_not_made_is_named() {
+    fn a_pair_that_cannot_be_created_is_named() {
         let (address, serving) = serve(1, "503 Service Unavailable");
         let error = bind(address, &scenario(2)).unwrap_err().to_string();
         let expected = "profile 00000000-0000-4000-9000-000000000001 was answered with `HTTP/1.1 503";

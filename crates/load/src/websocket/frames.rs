@@ -269,7 +269,7 @@ mod tests {
 
         /// Any bytes, cut anywhere, are read as in one piece.
         #[test]
-        fn rubbish_is_read_alike_however_it_is_cut(
+        fn garbage_is_read_the_same_however_it_is_cut(
             stream in prop::collection::vec(
                 prop_oneof![any::<u8>(), prop::sample::select(vec![0x81, 0x01, 0x80, 0x88, 0x89, 0, 1, 126])], 0..200),
             cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),

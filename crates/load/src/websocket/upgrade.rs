@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_standards_own_example_is_accepted_and_says_who_serves() {
+    fn the_standards_example_is_accepted_and_names_the_host() {
         let text = String::from_utf8(request("h:1", "/a", KEY)).unwrap();
         assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: h:1\r\n"), "{text}");
         assert!(text.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "{text}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_are_told_with_their_hint() {
+    fn refusals_include_their_hint() {
         let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\n\r\ntoo many";
         let expected = Answer::Refused {
             status: 503,
@@ -197,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_answer_is_judged_and_nothing_is_shown_raw(
+        fn any_answer_is_judged_and_escaped(
             bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
         ) {
             match read(bytes.as_bytes(), KEY) {

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_starts_its_own_of_a_group_at_the_groups_rate() {
+    fn each_worker_starts_its_share_of_a_group_at_the_groups_rate() {
         let rate = Some("1ms".parse().unwrap());
         let mut all = Vec::new();
         for worker in 0..2 {

@@ -252,7 +252,7 @@ impl Worker<Stream> {
         };
         let broadcast = order.broadcast.filter(|_| !for_token);
         if let Some(number) = broadcast {
-            // What went before, the question for a token, is no part of its way.
+            // The time for requesting a token does not count.
             self.expect_broadcast(number);
             self.transport.last_broadcast.insert(index, number);
             if let Some(broadcast) = self.tally.broadcasts.get_mut(usize::from(number)) {
@@ -337,7 +337,7 @@ impl Worker<Stream> {
         };
         if !sending.for_token {
             let (outcome, failed) = match (sending.order.broadcast, reply) {
-                // What that means is for the expectations to say.
+                // The expectations decide what that means.
                 (Some(_), BROADCAST_REFUSED) => (format!("answered after {after}: {shown}"), false),
                 (Some(_), []) => {
                     (format!("came back after {after}; {} clients were open", self.tally.open()), false)

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_due_before_a_moment_is_counted() {
+    fn messages_due_before_a_moment_are_counted() {
         let spec = spec(1, 0, 1);
         for ms in 0..100 {
             let listed = (0..100).filter(|sequence| spec.message_due_ms(10, *sequence).unwrap() < ms).count();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn it_travels_unchanged() {
+    fn a_specification_survives_serialization() {
         let spec = spec(10, 1, 2);
         let text = serde_json::to_string(&spec).unwrap();
         assert_eq!(serde_json::from_str::<Spec>(&text).unwrap(), spec);

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_happened_when_the_time_is_over_and_else_what_did() {
+    fn a_wait_returns_no_events_on_timeout_and_the_events_otherwise() {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).unwrap();
         let mut room = [MaybeUninit::<Event>::uninit(); 4];
         let timeout = Timespec { tv_sec: 0, tv_nsec: 1_000 };

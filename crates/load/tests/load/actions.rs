@@ -1,4 +1,4 @@
-//! Actions: what clients send beside their messages, and what is done to a platform.
+//! Actions: extra requests of clients, and actions on a platform.
 
 use std::{
     collections::HashMap,
@@ -28,17 +28,17 @@ use crate::{
     server::{Load, Server, in_all, receive, request, run_under, send},
 };
 
-/// Of a load that broadcasts.
+/// Clients of a load that broadcasts.
 const CLIENTS: usize = 8;
 
 /// How a server treats broadcasts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Broadcasts {
-    /// To everybody once.
+    /// To every client once.
     Once,
-    /// To everybody but the sender, and to the sender's neighbour twice.
+    /// To every client except the sender, and to the sender's neighbour twice.
     Badly,
-    /// With an error, behind the answer of a message.
+    /// With an error, right after the answer to a message.
     Refused,
 }
 
@@ -57,7 +57,7 @@ fn server(broadcasts: Broadcasts) -> Server {
             };
             let (used, value) = rest.split_once(':').unwrap();
             assert_eq!(used, token, "the client's own token");
-            // A client is connected before this server has its connection.
+            // A client may be connected before this server has accepted the connection.
             let deadline = clock::now() + Duration::from_secs(20);
             while clients.lock().len() < CLIENTS && clock::now() < deadline {
                 thread::yield_now();
@@ -87,10 +87,10 @@ actions:
     request(address, CLIENTS as u64).with(|scenario| scenario.actions = actions)
 }
 
-/// So many looks after the last action was told, what it brought about has been seen.
+/// Looks to wait after the last action was reported: by then its effects have been seen.
 const LOOKS_AFTERWARDS: u32 = 2;
 
-/// Runs a load with its actions, as the command line does, until all of them are told.
+/// Runs a load with its actions, as the command line does, until all of them are reported.
 pub(crate) fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKind>) {
     let load = load.with(|scenario| scenario.phases.hold = in_all(Duration::from_mins(1)));
     let (control, mut told, mut looks) = (Control::new(), 0, 0);
@@ -104,7 +104,7 @@ pub(crate) fn directed(load: Load) -> (platform::event::LoadSummary, Vec<EventKi
             EventKind::LoadTick(_) if told == load.scenario.actions.len() => looks += 1,
             _ => {}
         }
-        // A second stop would cut off what is outstanding.
+        // A second stop would cut off outstanding messages.
         if looks == LOOKS_AFTERWARDS && !control.is_stopped() {
             control.stop();
         }
@@ -120,7 +120,7 @@ pub(crate) fn outcomes(events: &[EventKind]) -> Vec<(&str, bool)> {
 }
 
 #[test]
-fn each_broadcast_comes_to_everybody_exactly_once() {
+fn each_broadcast_reaches_every_client_exactly_once() {
     for workers in [None, Some(2)] {
         let server = server(Broadcasts::Once);
         let (summary, events) = directed(broadcasting(server.address()).options(|options| {
@@ -152,7 +152,7 @@ fn misses_and_duplicates_are_counted() {
 }
 
 #[test]
-fn a_broadcast_that_is_refused_is_missed_by_nobody() {
+fn a_refused_broadcast_does_not_count_as_missed() {
     let server = server(Broadcasts::Refused);
     let mut load = broadcasting(server.address());
     load.scenario.actions.truncate(1);
@@ -193,9 +193,9 @@ actions:
     assert_eq!((summary.totals.actions_sent, summary.totals.messages_wrong), (1, 0));
 }
 
-/// However long what comes before it is, and in however many pieces it comes.
+/// It is found after any amount of other input, in any number of pieces.
 #[test]
-fn an_answer_is_looked_for_to_its_end() {
+fn a_long_answer_is_searched_to_its_end() {
     let server = Server::start(|mut stream, _| {
         while let Some(request) = receive(&mut stream) {
             if request != b"WHO" {
@@ -227,7 +227,7 @@ actions:
     assert_eq!(summary.totals.messages_wrong, 0);
 }
 
-/// A client that cannot send is not forgotten.
+/// The failure of an order without an answer is reported.
 #[test]
 fn an_order_without_an_answer_fails() {
     let server = Server::start(|mut stream, _| {
@@ -248,7 +248,7 @@ fn an_order_without_an_answer_fails() {
     assert_eq!((summary.totals.given_up, summary.totals.message_timeouts), (1, 0), "it was no message");
 }
 
-/// A platform that notes what it is told.
+/// A platform that records its requests.
 struct Noted {
     calls: Mutex<Vec<String>>,
     can_stop: bool,
@@ -340,7 +340,7 @@ impl Target for Noted {
     }
 }
 
-/// A director over a platform that notes, its events in order, and a clock that the test sets.
+/// A director over a recording platform, its events in order, and a clock that the test sets.
 struct Stage {
     platform: Arc<Noted>,
     director: Director,
@@ -370,7 +370,7 @@ impl Stage {
         event
     }
 
-    /// What is told next, which the director hears as well, as it does in a run.
+    /// The next event, which the director also receives, as it does in a run.
     fn hears(&mut self, t_ms: u64) -> (String, String, bool) {
         let told = self.told.recv_timeout(Duration::from_secs(20)).expect("an action is told");
         match self.happens(t_ms, told).kind {
@@ -385,7 +385,7 @@ impl Stage {
 }
 
 #[test]
-fn nodes_come_and_go() {
+fn nodes_are_added_and_removed() {
     let mut stage = Stage::new(
         "[{ at: 1s, do: add-node }, { at: 2s, do: remove-node }, { at: 3s, do: remove-node, node: node-1 }]",
         true,
@@ -403,7 +403,7 @@ fn nodes_come_and_go() {
 }
 
 #[test]
-fn a_platform_is_acted_upon_and_each_action_is_told() {
+fn actions_are_carried_out_and_reported() {
     let mut stage = Stage::new(
         "[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 2s, do: drain, what: tcp/tcp-0 },
             { at: 3s, do: scale, what: tcp, to: 3 },
@@ -434,8 +434,8 @@ fn a_platform_is_acted_upon_and_each_action_is_told() {
 }
 
 #[test]
-fn what_was_stopped_is_started_again_however_the_run_ends() {
-    // Asked to end, or dropped by a run that failed.
+fn stopped_parts_start_again_however_the_run_ends() {
+    // Asked to end, or dropped because the run failed.
     for asked in [true, false] {
         let mut stage = Stage::new(
             "[{ at: 1s, do: stop, what: kafka, for: 30s }, { at: 9s, do: kill, what: tcp }]",
@@ -462,9 +462,9 @@ fn unsupported_actions_are_reported_with_the_reason() {
     assert_eq!((stage.director.next_due(), stage.calls().len()), (None, 0), "it is not started either");
 }
 
-/// An order before there is a run reaches nobody, and harms nothing.
+/// An order before a run starts reaches no client and does no harm.
 #[test]
-fn an_order_without_a_run_is_none() {
+fn an_order_without_a_run_is_ignored() {
     let verb = Verb::Send { from: 1, payload: "x".to_owned(), answer: None };
     Control::new().send(&Step { verb, because: String::new() }, None);
 }

@@ -19,7 +19,7 @@ use crate::{
     server::{self, Load, after_ramp, in_all, payload, run},
 };
 
-/// A server on a port of its own, whose answers one function makes. Dropped, it ends.
+/// A server on its own port, whose answers come from a function. Dropping it ends it.
 struct Server {
     address: SocketAddr,
     received: Arc<AtomicU64>,
@@ -43,7 +43,7 @@ impl Server {
                 }
                 let number = counter.fetch_add(1, Ordering::AcqRel);
                 serve(number, &buffer[..length], from, &|answer| {
-                    // A client that is gone is none of the server's business.
+                    // The client may be gone.
                     let _ = socket.send_to(answer, from);
                 });
             }
@@ -51,7 +51,7 @@ impl Server {
         Self { address, received, stopping, thread: Some(thread) }
     }
 
-    /// Answers as our own service does: `msg:` is left out.
+    /// Answers like our own service: without `msg:`.
     fn ours() -> Self {
         Self::start(|_, datagram, _, answer| answer(&datagram[4..]))
     }
@@ -69,7 +69,7 @@ impl Drop for Server {
     }
 }
 
-/// What a busy machine takes for an answer; only one that never comes takes longer.
+/// Longer than a busy machine takes for an answer.
 const PATIENT: Duration = Duration::from_secs(30);
 
 /// Peers that send every 5 ms for 300 ms.
@@ -82,7 +82,7 @@ fn request(server: &Server, peers: u64) -> Load {
     })
 }
 
-/// Nothing but what was expected went wrong.
+/// Only the expected things went wrong.
 fn only(totals: &Counters, expected: &[(&str, u64)]) {
     let named = [
         ("unanswered", totals.messages_unanswered),
@@ -102,7 +102,7 @@ fn only(totals: &Counters, expected: &[(&str, u64)]) {
 }
 
 #[test]
-fn all_is_answered_by_a_server_that_does() {
+fn every_message_is_answered_by_our_server() {
     let server = Server::ours();
     let (summary, events) = run(request(&server, 8));
     let totals = summary.totals;
@@ -131,7 +131,7 @@ fn unanswered_messages_are_lost() {
         request(&server, 8).with(|scenario| scenario.messages.timeout = Some(Duration::from_millis(500)));
     let totals = run(load).0.totals;
     let dropped = dropped.load(Ordering::Acquire);
-    // What a busy machine answers too late is overdue.
+    // Answers that a busy machine sends too late are overdue.
     let (lost, overdue) = (totals.message_timeouts, totals.messages_overdue);
     only(&totals, &[("unanswered", lost), ("overdue", overdue)]);
     assert!(dropped >= 8 && lost == dropped + overdue, "{dropped} dropped: {totals:?}");
@@ -150,9 +150,9 @@ fn duplicates_are_counted_and_answer_nothing() {
     assert_eq!(totals.messages_answered, received);
 }
 
-/// Of each pair of a peer's messages the second one is answered first.
+/// The second message of each pair is answered first.
 #[test]
-fn answers_that_overtake_make_the_others_reordered() {
+fn overtaken_answers_count_as_reordered() {
     let overtaken = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&overtaken);
     let mut waiting: HashMap<SocketAddr, Vec<u8>> = HashMap::new();
@@ -168,7 +168,7 @@ fn answers_that_overtake_make_the_others_reordered() {
     });
     let totals = run(request(&server, 3)).0.totals;
     let overtaken = overtaken.load(Ordering::Acquire);
-    // A peer's last message may have no second one that has it answered.
+    // A peer's last message may lack the second one that triggers its answer.
     only(&totals, &[("reordered", overtaken), ("unanswered", server.received() - 2 * overtaken)]);
     assert!(overtaken >= 8, "{overtaken}");
 }
@@ -177,7 +177,7 @@ fn answers_that_overtake_make_the_others_reordered() {
 fn an_answer_after_its_time_out_is_overdue() {
     let (mut waiting, mut since) = (Vec::new(), None);
     let server = Server::start(move |number, datagram, _, answer| {
-        // The first five are answered long after their time-out, with whatever comes then.
+        // The first five are answered long after their time-out, together with a later message.
         if number < 5 {
             waiting.push(datagram[4..].to_vec());
             since = Some(clock::now());
@@ -193,7 +193,7 @@ fn an_answer_after_its_time_out_is_overdue() {
         scenario.phases.hold = after_ramp(Duration::from_secs(2));
     });
     let totals = run(request).0.totals;
-    // A busy machine may have others time out, too; all are answered by and by.
+    // On a busy machine others may time out, too; all are answered eventually.
     let overdue = totals.messages_overdue;
     only(&totals, &[("unanswered", overdue), ("overdue", overdue)]);
     assert!(overdue >= 5, "{totals:?}");
@@ -210,7 +210,7 @@ fn unrequested_answers_are_stray_and_other_bytes_are_wrong() {
     only(&totals, &[("stray", 1), ("wrong", 1), ("unanswered", 1)]);
 }
 
-/// A server that is not ours gets the payload as it is.
+/// A foreign server gets the payload unchanged.
 #[test]
 fn a_payload_without_numbers_is_answered_in_order() {
     let server = Server::start(|number, datagram, _, answer| {
@@ -225,7 +225,7 @@ fn a_payload_without_numbers_is_answered_in_order() {
 }
 
 #[test]
-fn messages_that_nobody_answers_are_sent_all_the_same() {
+fn messages_without_expected_answers_are_still_sent() {
     let server = Server::start(|_, _, _, _| {});
     let totals = run(request(&server, 2).with(|scenario| scenario.messages.expect = Expect::None)).0.totals;
     only(&totals, &[]);
@@ -233,7 +233,7 @@ fn messages_that_nobody_answers_are_sent_all_the_same() {
     assert_eq!((totals.messages_answered, totals.messages_unanswered), (0, 0));
 }
 
-/// No more than the window is ever on its way, and what was due meanwhile goes later and is late.
+/// Never more than a window is outstanding; messages due meanwhile are sent later and are late.
 #[test]
 fn a_window_bounds_what_is_outstanding() {
     let server = Server::start(|_, _, _, _| {});
@@ -244,7 +244,7 @@ fn a_window_bounds_what_is_outstanding() {
     });
     let (summary, _) = run(silent);
     let totals = summary.totals;
-    // Windows of three for each of two peers: another one whenever the last has timed out, after 200 ms or later.
+    // Two peers with windows of three: the next window starts when the last one has timed out, after at least 200 ms.
     let received = server.received();
     only(&totals, &[("unanswered", received)]);
     let windows_max = summary.took_ms / 200 + 1;
@@ -270,9 +270,9 @@ fn with_a_window_alone_answers_set_the_pace() {
     assert_eq!(summary.plan.window, Some(16));
 }
 
-/// The stages of a profile say how many messages all peers send together, to the message.
+/// The stages of a profile give the exact number of messages that all peers send together.
 #[test]
-fn a_profile_is_kept_to_the_message() {
+fn a_profile_sends_exactly_its_messages() {
     let server = Server::ours();
     let text = "name: burst
 service: udp
@@ -285,7 +285,7 @@ phases:
     let (summary, events) = run(request(&server, 1).with(|scenario| *scenario = burst));
     // What a busy machine has not answered when the load has closed is cut off.
     only(&summary.totals, &[("unanswered", summary.totals.messages_cut_off)]);
-    // The last of them are due in the millisecond in which the load closes.
+    // The last messages are due in the millisecond in which the load closes.
     assert!((995..=1000).contains(&summary.totals.messages_due), "{:?}", summary.totals);
     let stages: Vec<_> = events
         .iter()

@@ -1,4 +1,4 @@
-//! How connections end, and come back.
+//! How connections end, and reconnect.
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,8 +27,8 @@ fn a_notice_in_the_packet_of_a_reply_moves_the_connection_and_loses_nothing() {
 }
 
 #[test]
-fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
-    // Nobody is told to come back before all are there, so that the first ten are everybody's first.
+fn connections_without_a_delay_return_while_the_others_wait() {
+    // No client gets a notice before all are connected, so that the first ten connections are the clients' first ones.
     let all = Arc::new(std::sync::Barrier::new(10));
     let server = Server::start(move |mut stream, number| {
         while receive(&mut stream).is_some() {
@@ -39,7 +39,7 @@ fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
         }
     });
     let load = request(server.address(), 10).with(|scenario| {
-        // Nobody else comes back within the run, which ends when all who know no delay are back.
+        // The others do not return within the run, which ends when all clients without a delay are back.
         let delay = Some(Duration::from_hours(1));
         scenario.reconnect = Reconnect { delay, at_once: "20%".parse().ok(), ..Reconnect::default() };
         scenario.phases.hold.after_ramp = Some(Duration::from_mins(1));
@@ -59,7 +59,7 @@ fn some_know_no_delay_and_those_are_back_while_the_others_wait() {
 }
 
 #[test]
-fn after_a_notice_the_outstanding_answer_is_waited_for() {
+fn an_outstanding_answer_is_awaited_after_a_notice() {
     let server = Server::start(|mut stream, number| {
         if number > 0 {
             while receive(&mut stream).is_some() {
@@ -69,7 +69,7 @@ fn after_a_notice_the_outstanding_answer_is_waited_for() {
         }
         receive(&mut stream).unwrap();
         send(&mut stream, b"reconnect");
-        // A client that left on the notice alone would be seen here.
+        // A client that leaves right after the notice would show up here.
         stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
         let mut byte = [0];
         let left = std::io::Read::read(&mut stream, &mut byte);
@@ -139,7 +139,7 @@ fn an_end_without_notice_is_lost_and_comes_back() {
 }
 
 #[test]
-fn a_reset_is_told_from_an_end() {
+fn a_reset_is_told_from_a_close() {
     let server = Server::start(|mut stream, _| {
         receive(&mut stream).unwrap();
         // Closing with unread bytes waiting resets the connection; so does a linger of zero, always.
@@ -157,7 +157,7 @@ fn a_refusal_is_counted_and_tried_again() {
     assert_eq!((totals.attempted, totals.refused, totals.connected, totals.lost), (9, 9, 0, 0));
     let load = request(address, 2).with(|scenario| scenario.reconnect = soon());
     let totals = run(load.until(|totals| totals.refused > 2)).0.totals;
-    // The close cuts off an attempt that is just being made.
+    // The close cuts off an attempt that is in progress.
     assert!(totals.refused > 2 && totals.attempted - totals.refused <= 2, "{totals:?}");
 }
 
@@ -171,7 +171,7 @@ fn a_message_that_is_not_answered_in_time_ends_its_connection() {
     assert_eq!((totals.messages_sent, totals.message_timeouts, totals.messages_unanswered), (5, 5, 5));
     assert_eq!((totals.given_up, totals.lost), (5, 0));
     assert_eq!(summary.message.count, 0, "percentiles are of what was answered: {:?}", summary.message);
-    // One was due every 20 ms until the connection was given up; only the first was sent.
+    // A message was due every 20 ms until the connection was given up; only the first was sent.
     assert!(totals.messages_never_sent >= 5 * 3, "{totals:?}");
 }
 
@@ -180,7 +180,7 @@ fn outstanding_messages_are_answered_before_the_close() {
     let gate = Arc::new(Mutex::new(()));
     let until_the_close = Arc::clone(&gate);
     let mut closed = Some(gate.lock());
-    // Answers nothing before the load closes.
+    // The server answers nothing before the load closes.
     let server = Server::start(move |mut stream, _| {
         while receive(&mut stream).is_some() {
             drop(until_the_close.lock());

@@ -39,7 +39,7 @@ fn our_protocol_answers_with_the_second_field() {
 }
 
 #[test]
-fn an_answer_in_single_bytes_is_one_answer() {
+fn an_answer_sent_byte_by_byte_is_one_answer() {
     let server = Server::start(|mut stream, _| {
         stream.set_nodelay(true).unwrap();
         while receive(&mut stream).is_some() {
@@ -86,7 +86,7 @@ fn without_answers_messages_go_out_by_schedule() {
     let (summary, _) =
         run(request(server.address(), 3).with(|scenario| scenario.messages.expect = Expect::None));
     let totals = summary.totals;
-    // 300 ms from the ramp's end at one per 20 ms, and one at the start.
+    // One message per 20 ms for 300 ms after the ramp, and one at the start.
     assert!(totals.messages_due >= 3 * 15, "{totals:?}");
     assert_eq!((totals.messages_answered, totals.message_timeouts, totals.messages_unanswered), (0, 0, 0));
     assert_eq!(totals.bytes_sent, totals.messages_sent * 9);
@@ -103,7 +103,7 @@ fn silent_connections_send_nothing() {
 #[test]
 fn a_payload_larger_than_the_socket_takes_is_sent_in_full() {
     let server = Server::start(|mut stream, _| {
-        // Read late and slowly, so that the client meets a full socket.
+        // The server reads late and slowly, so that the client's socket fills up.
         let mut pending = 0;
         while let Some(piece) = receive(&mut stream) {
             pending += piece.len();

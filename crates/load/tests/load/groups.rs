@@ -1,4 +1,4 @@
-//! Users who join and leave in groups, on servers that say who they are.
+//! Users who join and leave in groups, on servers that identify themselves.
 
 use std::{net::SocketAddr, thread, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     server::{Load, Server, request, run},
 };
 
-/// A WebSocket server of this name that echoes, a little later.
+/// A WebSocket server with this name that echoes after a short delay.
 fn named(name: &'static str) -> Server {
     Server::start(move |stream, _| {
         #[expect(clippy::result_large_err, reason = "the type that tungstenite asks for")]
@@ -32,7 +32,7 @@ fn named(name: &'static str) -> Server {
     })
 }
 
-/// Of three connections in a row two go to the first server, so that each of two workers has some of both.
+/// Two of three consecutive connections go to the first server, so that each of two workers has some of both.
 fn load(servers: &[Server; 2], ramp: u64, actions: &str) -> Load {
     let [first, second] = [0, 1].map(|at| servers[at].address());
     let targets: Vec<SocketAddr> = vec![first, second, first];
@@ -46,7 +46,7 @@ fn load(servers: &[Server; 2], ramp: u64, actions: &str) -> Load {
         .options(|options| options.targets = targets)
 }
 
-/// Who is where at the last look before the close.
+/// The number of users per server at the last look before the close.
 fn last_seen(events: &[EventKind]) -> Vec<(&str, u64)> {
     let is_close =
         |event: &&EventKind| matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "close");
@@ -84,14 +84,14 @@ fn groups_join_and_users_of_the_same_server_leave() {
         assert_eq!(last_seen(&events), [("a", 1)]);
         let LoadSummary { totals, plan, .. } = summary;
         assert_eq!((plan.connections, plan.joining, totals.connected_first), (4, 3, 7));
-        // Nobody was cut off: each waited for its answer, and went in order.
+        // No user was cut off: each waited for its answer and closed properly.
         assert_eq!((totals.closed, totals.lost, totals.stayed_away), (7, 0, 0), "{totals:?}");
         assert_eq!((totals.messages_unanswered, totals.messages_wrong), (0, 0), "{totals:?}");
     }
 }
 
 #[test]
-fn a_load_may_consist_of_those_who_join() {
+fn a_load_may_consist_of_joining_users_only() {
     let servers = [named("a"), named("b")];
     let actions = "
       - { when: ramp done, do: join, users: 5, rate: 10ms }
@@ -104,7 +104,7 @@ fn a_load_may_consist_of_those_who_join() {
 }
 
 #[test]
-fn who_is_not_there_cannot_leave() {
+fn absent_users_cannot_leave() {
     let servers = [named("a"), named("b")];
     let actions = "
       - { when: ramp done, do: leave, users: 9, of: ws/b }
@@ -117,7 +117,7 @@ fn who_is_not_there_cannot_leave() {
 }
 
 #[test]
-fn a_server_that_does_not_say_who_it_is_has_no_users_of_its_own() {
+fn an_unidentified_server_has_no_users_to_leave() {
     let server = Server::echo();
     let actions =
         Scenario::parse("name: x\nactions: [{ when: ramp done, do: leave, users: 1, of: tcp/fullest }]", "x");

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::server::{Server, payload, receive, request, run, send};
 
-/// A replica of our protocol, as far as it matters here.
+/// A replica with the parts of our protocol that matter here.
 fn serve(stream: &mut TcpStream, identity: &[u8]) {
     while let Some(request) = receive(stream) {
         send(stream, if request == b"WHERE" { identity } else { b"12345" });
@@ -41,7 +41,7 @@ fn connections_are_counted_by_the_replica_that_serves_them() {
 }
 
 #[test]
-fn an_identity_may_come_in_pieces_and_with_a_notice() {
+fn an_identity_may_arrive_in_pieces_and_with_a_notice() {
     let identity = Uuid::from_u128(7).to_string();
     let server = Server::start(move |mut stream, number| {
         stream.set_nodelay(true).unwrap();
@@ -104,7 +104,7 @@ fn a_target_with_another_payload_is_not_asked() {
 }
 
 #[test]
-fn a_target_that_answers_something_else_is_used_all_the_same() {
+fn a_target_with_an_unexpected_identity_answer_is_still_used() {
     let server = Server::start(|mut stream, _| serve(&mut stream, b"error: unknown command"));
     let request = request(server.address(), 3).options(|options| options.identify = Identify::Always);
     let (summary, _) = run(request.until(|totals| totals.messages_answered >= 6));

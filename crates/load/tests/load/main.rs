@@ -1,4 +1,4 @@
-//! The load generator against servers that behave in known ways: every count must be exact.
+//! The load generator against servers with known behaviour: every count must be exact.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

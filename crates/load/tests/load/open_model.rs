@@ -1,4 +1,4 @@
-//! No coordinated omission: what was due during a stall shows the stall.
+//! No coordinated omission: messages due during a stall show the stall.
 
 use std::{
     sync::{Arc, Barrier},
@@ -39,7 +39,7 @@ fn a_stall_shows_in_every_message_that_was_due_meanwhile() {
     assert!(slow >= 9, "of the 20 due during the second, the ones in its first half: {summary:?}");
     assert!(summary.message.max_us >= 950_000, "{:?}", summary.message);
     assert!(summary.totals.messages_late >= 18, "{:?}", summary.totals);
-    // None was skipped: 3 s at one per 50 ms, except what the close cut off.
+    // None was skipped: one per 50 ms for 3 s, except those that the close cut off.
     assert!(summary.totals.messages_due >= 50, "{:?}", summary.totals);
 }
 
@@ -59,13 +59,13 @@ fn messages_of_a_connection_do_not_overlap() {
     assert!(totals.messages_late > 0);
 }
 
-/// Connections start by schedule even while none of those before them was answered.
+/// Connections start on schedule even if no earlier one was answered.
 #[test]
 fn the_ramp_does_not_wait_for_answers() {
     let everybody = Arc::new(Barrier::new(20));
     let server = Server::start(move |mut stream, _| {
         receive(&mut stream).unwrap();
-        // Nobody is answered before all twenty have asked.
+        // The server answers only after all twenty have asked.
         everybody.wait();
         send(&mut stream, b"12345");
         while receive(&mut stream).is_some() {

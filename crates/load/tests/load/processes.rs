@@ -1,4 +1,4 @@
-//! Workers that are processes of their own.
+//! Workers in separate processes.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use load::{Control, LoadError, Options, WorkerCommand};
 
 use crate::server::{Server, request, run};
 
-/// The example that is a worker process, built by the same `cargo test`.
+/// The example program that is a worker process; the same `cargo test` builds it.
 pub(crate) fn worker_program() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
@@ -15,7 +15,7 @@ pub(crate) fn worker_program() -> PathBuf {
     program
 }
 
-/// As a worker process.
+/// Starts this program as a worker process.
 pub(crate) fn process(program: PathBuf) -> WorkerCommand {
     WorkerCommand { program, args: Vec::new() }
 }

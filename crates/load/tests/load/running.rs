@@ -103,10 +103,10 @@ fn messages_outstanding_at_the_end_are_cut_off_and_counted() {
     }
 }
 
-/// A connect that is undecided at the end is counted as such: no connection is in no number.
+/// A connect that is undecided at the end is counted as such: every connection is counted somewhere.
 #[test]
 fn connections_still_being_opened_at_the_end_are_counted() {
-    // A queue of one that nobody empties: further connects stay undecided.
+    // A queue of one that is never emptied: further connects stay undecided.
     let full =
         rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
     rustix::net::bind(&full, &"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap()).unwrap();
@@ -130,7 +130,7 @@ fn connections_still_being_opened_at_the_end_are_counted() {
 }
 
 #[test]
-fn a_load_that_nobody_takes_ends_early_with_the_first_error() {
+fn a_load_without_a_server_ends_early_with_the_first_error() {
     let nobody = fixtures::nobody();
     let load = request(nobody, 3).with(|scenario| {
         scenario.phases.hold = in_all(Duration::from_hours(1));
@@ -163,7 +163,7 @@ fn the_first_wrong_answer_is_shown_and_recognised() {
 }
 
 #[test]
-fn a_run_that_was_stopped_before_it_began_is_over_at_once() {
+fn a_run_stopped_before_it_began_ends_at_once() {
     let server = Server::echo();
     let control = Control::new();
     control.stop();

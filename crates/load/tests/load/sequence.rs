@@ -1,4 +1,4 @@
-//! Sessions whose messages are numbered: what is lost, doubled and re-ordered, and how long moves take.
+//! Sessions with numbered messages: lost, duplicated and reordered ones, and how long moves take.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -23,7 +23,7 @@ fn numbered(server: &Server, connections: u64) -> Load {
     })
 }
 
-/// What the counters of sequences show: lost, resumed, duplicated, reordered, overdue, stray.
+/// The sequence counters: lost, resumed, duplicated, reordered, overdue, stray.
 fn seen(totals: &Counters) -> [u64; 6] {
     [
         totals.messages_lost,
@@ -36,7 +36,7 @@ fn seen(totals: &Counters) -> [u64; 6] {
 }
 
 #[test]
-fn numbers_go_on_over_the_connections_of_a_session() {
+fn numbering_continues_over_the_connections_of_a_session() {
     // Each connection gets five answers and a notice with the sixth.
     let server = Server::start(|mut stream, _| {
         for answer in 0.. {
@@ -53,7 +53,7 @@ fn numbers_go_on_over_the_connections_of_a_session() {
     assert!(totals.moves >= 3 && totals.moves == totals.reconnected, "{totals:?}");
     assert_eq!((totals.messages_wrong, totals.moves_elsewhere), (0, 0));
     assert!(summary.gap.count >= 3 && summary.gap.count == summary.gap_without_delay.count);
-    // The clients' own delay is 20 ms at least.
+    // The clients' own delay is at least 20 ms.
     assert!(summary.gap.min_us >= 20_000 && summary.gap_without_delay.min_us < summary.gap.min_us);
 }
 
@@ -87,7 +87,7 @@ fn messages_that_cross_a_notice_are_resent() {
 }
 
 #[test]
-fn doubled_and_strange_answers_are_told_apart() {
+fn duplicate_and_stray_answers_are_told_apart() {
     for (is_double, expected) in [(true, 2), (false, 5)] {
         let server = Server::start(move |mut stream, _| {
             let mut count = 0;
@@ -96,7 +96,7 @@ fn doubled_and_strange_answers_are_told_apart() {
                 count += 1;
                 match (count, is_double) {
                     (2, true) => send(&mut stream, &[answer, answer].concat()),
-                    // Before its own, the answer to a session that is not of this load.
+                    // Before its own answer, the one for a session of another load.
                     (2, false) => send(&mut stream, &[b"ffffffff", &answer[8..], answer].concat()),
                     _ => send(&mut stream, answer),
                 }
@@ -120,7 +120,7 @@ fn an_answer_that_comes_on_a_later_connection_is_late() {
             count += 1;
             let mut held = held.lock();
             match (number, count) {
-                // Kept, until the client has given up.
+                // Kept until the client has given up.
                 (0, 2) => *held = answer,
                 (1, 2) => send(&mut stream, &[answer, std::mem::take(&mut *held)].concat()),
                 _ => send(&mut stream, &answer),

@@ -1,4 +1,4 @@
-//! Servers whose every connection is served by one function, and the runs against them.
+//! Servers that serve each connection with one function, and runs against them.
 
 use std::{
     io::{Read, Write},
@@ -15,7 +15,7 @@ use load::{Control, Identify, Options};
 use platform::event::{Counters, EventKind, LoadSummary};
 use scenario::{Every, Hold, Payload, Reconnect, Scenario};
 
-/// A server on a port of its own. Dropped, it accepts no more.
+/// A server on its own port. Dropping it stops accepting.
 pub(crate) struct Server {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
@@ -24,7 +24,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves each connection with `serve`, which is told how many came before it.
+    /// Serves each connection with `serve`, which gets the number of earlier connections.
     pub(crate) fn start(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -63,13 +63,13 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.stopping.store(true, Ordering::Release);
-        // The acceptor waits for one more.
+        // Wakes the acceptor, which waits for one more.
         let _ = TcpStream::connect(self.address);
         self.acceptor.take().unwrap().join().unwrap();
     }
 }
 
-/// What one read returns; `None` at the end.
+/// The bytes of one read; `None` at the end.
 pub(crate) fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 64 * 1024];
     match stream.read(&mut buffer) {
@@ -81,7 +81,7 @@ pub(crate) fn receive(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-/// Sends, whether or not the client is still there.
+/// Sends, even if the client is gone.
 pub(crate) fn send(stream: &mut TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
 }
@@ -91,7 +91,7 @@ pub(crate) fn wait_for_end(stream: &mut TcpStream) {
     while receive(stream).is_some() {}
 }
 
-/// A scenario and how it is run.
+/// A scenario and the options to run it with.
 #[derive(Clone)]
 pub(crate) struct Load {
     pub(crate) scenario: Scenario,
@@ -99,7 +99,7 @@ pub(crate) struct Load {
     until: Option<fn(&Counters) -> bool>,
 }
 
-/// After this many looks, a second each, what a load waits for does not come.
+/// After this many looks, one per second, a load stops waiting for its condition.
 const LOOKS: u32 = 60;
 
 impl Load {
@@ -108,7 +108,7 @@ impl Load {
         self
     }
 
-    /// Lasts until its counts are so, however busy the machine is, and not for a time.
+    /// Lasts until its counts meet the condition, not for a fixed time, so a busy machine is no problem.
     pub(crate) fn until(mut self, are_so: fn(&Counters) -> bool) -> Self {
         self.scenario.phases.hold = in_all(Duration::from_hours(1));
         self.until = Some(are_so);
@@ -121,7 +121,7 @@ impl Load {
     }
 }
 
-/// A load of `connections` that open at once and send every 20 ms for 300 ms. Nobody comes back.
+/// A load of `connections` that open at once and send every 20 ms for 300 ms. They do not reconnect.
 pub(crate) fn request(target: SocketAddr, connections: u64) -> Load {
     let mut scenario = Scenario::default();
     scenario.phases.ramp.connections = connections;
@@ -133,7 +133,7 @@ pub(crate) fn request(target: SocketAddr, connections: u64) -> Load {
     Load { scenario, options, until: None }
 }
 
-/// Comes back at once, nearly.
+/// Reconnects almost at once.
 pub(crate) fn soon() -> Reconnect {
     Reconnect {
         delay: Some(Duration::from_millis(20)),
@@ -162,7 +162,7 @@ pub(crate) fn run(load: Load) -> (LoadSummary, Vec<EventKind>) {
     run_under(&load, &Control::new(), |_| {})
 }
 
-/// The same, with a look at each event as it comes.
+/// The same, and passes each event on as it comes.
 pub(crate) fn run_under(
     load: &Load,
     control: &Control,
@@ -175,7 +175,7 @@ pub(crate) fn run_under(
         if let EventKind::LoadTick(tick) = &event {
             looks += 1;
             let is_over = load.until.is_some_and(|are_so| are_so(&tick.totals) || looks > LOOKS);
-            // A second stop would cut off what is outstanding.
+            // A second stop would cut off outstanding messages.
             if is_over && !control.is_stopped() {
                 control.stop();
             }
@@ -187,7 +187,7 @@ pub(crate) fn run_under(
     (summary, events)
 }
 
-/// What holds for every run: counts are disjoint and add up.
+/// Checks what holds for every run: counts are disjoint and add up.
 fn check(summary: &LoadSummary, answers: bool) {
     let totals = &summary.totals;
     assert_eq!(

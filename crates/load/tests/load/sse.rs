@@ -1,4 +1,4 @@
-//! Streams of events: against our own service, and servers that know better.
+//! Streams of events: against our own service, and servers that misbehave.
 
 use std::{
     io::{Read, Write},
@@ -24,7 +24,7 @@ fn sse(address: SocketAddr, connections: u64) -> Load {
     })
 }
 
-/// A server that answers as `profiles` would if a load's pairs, and nobody else, were bound.
+/// A server that answers like `profiles` if only a load's pairs are bound.
 fn profiles() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -76,12 +76,12 @@ fn service(redis: &Redis, name: &str, variables: &[(&str, &str)]) -> Running {
 }
 
 #[test]
-fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
+fn our_own_service_holds_streams_and_refused_locks_are_counted_separately() {
     let redis = Redis::start();
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &[]));
     let load = sse(replicas[0].address, 5)
         .with(|scenario| {
-            // The fifth asks for the pair of the first.
+            // The fifth client asks for the first one's pair.
             scenario.pairs = Some(4);
             scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
         })
@@ -104,11 +104,11 @@ fn our_own_service_is_held_and_who_gets_no_lock_is_counted_apart() {
 }
 
 #[test]
-fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
+fn pairs_that_keep_changing_hands_have_one_holder_at_a_time() {
     let redis = Redis::start();
     let terms = [("LOCK_TTL", "2"), ("LOCK_REFRESH", "200ms")];
     let replicas = ["stream-0", "stream-1"].map(|name| service(&redis, name, &terms));
-    // Three clients for each pair, so that also the same client meets the one replica and the other.
+    // Three clients for each pair, so that the same client also uses both replicas.
     let load = sse(replicas[0].address, 24)
         .with(|scenario| {
             scenario.pairs = Some(8);
@@ -126,17 +126,17 @@ fn pairs_that_change_hands_again_and_again_have_one_holder_at_a_time() {
             .until(|totals| totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0));
     let totals = summary.totals;
     assert_eq!(totals.pairs_held_twice, 0, "{totals:?}");
-    // Each pair is had again and again: for three seconds at most, and two until it is free.
+    // Each pair is taken again and again: for at most three seconds, and two more until it is free.
     assert!(totals.connected >= 2 * 8 && totals.closed >= 8 && totals.streams_refused > 0, "{totals:?}");
 }
 
 #[test]
-fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belong_to() {
+fn a_pair_held_twice_is_counted_and_reported_across_workers() {
     let server = Server::start(|mut stream: TcpStream, number| {
         receive(&mut stream);
         send(&mut stream, HEAD);
         send(&mut stream, b"id:1\ndata:a\n\n");
-        // The third client's stream ends as soon as it has begun, the others' lasts.
+        // The third client's stream ends as soon as it has begun; the others last.
         if number < 2 {
             wait_for_end(&mut stream);
         }
@@ -154,7 +154,7 @@ fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belon
         _ => None,
     });
     assert_eq!(told.count(), 1, "{events:?}");
-    // Alone, each has its own pair, and nothing is compared.
+    // Without shared pairs, nothing is compared.
     let (summary, _) = run(sse(server.address(), 2).with(|scenario| {
         scenario.reconnect = Reconnect { policy: Some(Policy::None), ..Reconnect::default() };
     }));
@@ -162,7 +162,7 @@ fn a_pair_that_two_have_at_once_is_counted_and_told_whichever_workers_they_belon
 }
 
 #[test]
-fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
+fn a_returning_client_sends_its_last_id_and_missed_events_are_counted() {
     let requests = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&requests);
     let server = Server::start(move |mut stream: TcpStream, number| {
@@ -178,7 +178,7 @@ fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
         wait_for_end(&mut stream);
     });
     let load = sse(server.address(), 1).with(|scenario| {
-        // The server says when.
+        // The server sets the delay.
         scenario.reconnect = Reconnect { delay: Some(Duration::from_hours(1)), ..Reconnect::default() };
         scenario.path = Some("/events/{n}?user={user}".to_owned());
     });
@@ -194,7 +194,7 @@ fn who_comes_back_says_what_came_last_and_what_is_missing_is_counted() {
 }
 
 #[test]
-fn streams_that_just_end_are_lost_and_chunks_end_one_too() {
+fn streams_that_end_without_notice_are_lost_and_a_last_chunk_ends_one() {
     let server = Server::start(|mut stream: TcpStream, number| {
         receive(&mut stream);
         if number == 0 {
@@ -218,7 +218,7 @@ fn streams_that_just_end_are_lost_and_chunks_end_one_too() {
 }
 
 #[test]
-fn a_refusal_without_a_length_is_one_too() {
+fn a_refusal_without_a_length_is_recognised() {
     let server = Server::start(|mut stream: TcpStream, _| {
         receive(&mut stream);
         send(&mut stream, HEAD);
@@ -233,7 +233,7 @@ fn a_refusal_without_a_length_is_one_too() {
 }
 
 #[test]
-fn what_is_no_stream_is_told() {
+fn answers_that_are_not_streams_are_reported() {
     for (answer, words, refused) in [
         (&b"HTTP/1.1 404 Not Found\r\n\r\n"[..], "the stream at 127.0.0.1", true),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "not text/event-stream", false),
@@ -255,9 +255,9 @@ fn what_is_no_stream_is_told() {
     }
 }
 
-/// Streams that stay for less than the time to the first event would otherwise never be known.
+/// Otherwise the replica of a stream that ends before its first event would never be known.
 #[test]
-fn the_replica_is_known_from_the_answer_on() {
+fn the_replica_is_known_as_soon_as_it_answers() {
     let server = Server::start(|mut stream: TcpStream, _| {
         receive(&mut stream);
         send(

@@ -1,4 +1,4 @@
-//! Connections of WebSocket: against our own service, the server of a library, and servers that know better.
+//! WebSocket connections: against our own service, a library's server, and servers that misbehave.
 
 use std::{
     net::TcpStream,
@@ -31,7 +31,7 @@ fn ws(server: &Server, connections: u64) -> Load {
     request(server.address(), connections).with(|scenario| scenario.protocol = Protocol::Ws)
 }
 
-/// A server by tungstenite.
+/// A tungstenite server.
 fn library(serve: impl Fn(Socket, usize) + Send + Sync + 'static) -> Server {
     Server::start(move |stream, number| {
         if let Ok(socket) = tungstenite::accept(stream) {
@@ -103,7 +103,7 @@ fn our_own_service_echoes_says_who_it_is_and_lists_the_users() {
 }
 
 #[test]
-fn refused_clients_are_told_and_return_when_there_is_room() {
+fn refused_clients_are_reported_and_return_when_there_is_room() {
     let redis = Redis::start();
     let replica = service(&redis, &[("MAX_CONNECTIONS_PER_HOST", "5"), ("RETRY_AFTER", "20ms")]);
     let load = request(replica.address, 8).with(|scenario| {
@@ -112,14 +112,14 @@ fn refused_clients_are_told_and_return_when_there_is_room() {
     });
     let (summary, _) = run(load.until(|totals| totals.turned_away > 3));
     let totals = summary.totals;
-    // By the server's hint: the delay of its own accord is an hour.
+    // They follow the server's hint: their own delay is an hour.
     assert!(totals.turned_away > 3 && totals.turned_away == totals.notices, "{totals:?}");
     assert_eq!((totals.lost, totals.eof, totals.turned_away), (0, 0, totals.eof_after_notice));
     assert_eq!(endings(&summary), [(1013, "Maximum connections per host reached", totals.turned_away)]);
 }
 
 #[test]
-fn a_drain_asks_everybody_back() {
+fn a_drain_asks_every_client_to_reconnect() {
     let redis = Redis::start();
     let replica = service(&redis, &[]);
     let load = request(replica.address, 10)
@@ -137,7 +137,7 @@ fn a_drain_asks_everybody_back() {
 }
 
 #[test]
-fn more_than_the_accept_rate_is_refused_with_the_time_to_come_back() {
+fn clients_beyond_the_accept_rate_are_refused_with_a_time_to_return() {
     let redis = Redis::start();
     let replica = service(&redis, &[("ACCEPT_RATE", "1"), ("ACCEPT_WAIT", "0")]);
     let load = request(replica.address, 5).with(|scenario| scenario.protocol = Protocol::Ws);
@@ -151,7 +151,7 @@ fn more_than_the_accept_rate_is_refused_with_the_time_to_come_back() {
 }
 
 #[test]
-fn the_server_of_a_library_gets_masked_frames_and_a_close_in_order() {
+fn a_library_server_gets_masked_frames_and_a_proper_close() {
     let codes = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&codes);
     let server = library(move |mut socket, _| {
@@ -220,7 +220,7 @@ fn pings_are_answered_while_nothing_is_sent() {
 
 #[test]
 fn answers_in_fragments_with_pings_between_them_are_answers() {
-    // Unmasked frames, byte by byte: msg:12345 in three fragments, a ping in between.
+    // Unmasked frames, byte by byte: msg:12345 in three fragments, with a ping in between.
     const ANSWER: &[u8] = b"\x01\x04msg:\x89\x01p\x00\x02\x31\x32\x80\x03345";
     let server = library(|mut socket, _| {
         while socket.read().is_ok_and(|message| !message.is_close()) {
@@ -235,12 +235,12 @@ fn answers_in_fragments_with_pings_between_them_are_answers() {
 }
 
 #[test]
-fn ends_are_counted_by_their_code() {
+fn closes_are_counted_by_code() {
     let server = library(|mut socket, number| match number {
         0 => close_with(&mut socket, 4001, "Server Rebalancing; retry in 5 ms"),
         1 => close_with(&mut socket, 1000, "\x1b[2J"),
         2 => close_with(&mut socket, 3999, ""),
-        // Without a close.
+        // It ends without a close.
         3 => {}
         _ => drop(echo(&mut socket)),
     });
@@ -273,12 +273,12 @@ fn a_backoff_waits_longer_each_time() {
         scenario.phases.hold = in_all(Duration::from_millis(400));
     });
     let totals = run(load).0.totals;
-    // After 50, 150 and 350 ms, if the server is quick.
+    // After 50, 150 and 350 ms, if the server is fast.
     assert!((1..=4).contains(&totals.attempted), "{totals:?}");
 }
 
 #[test]
-fn a_server_that_breaks_the_protocol_is_left_and_told_why() {
+fn a_server_that_breaks_the_protocol_is_left_with_a_reason() {
     for (bytes, words) in [
         (&b"\x81\x81\0\0\0\0a"[..], "a frame of the server is masked"),
         (b"\xc1\x00", "reserved bits"),

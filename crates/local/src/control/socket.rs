@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_keeps_nobody_waiting() {
+    fn a_full_queue_fails_at_once() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("p.sock");
         let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();

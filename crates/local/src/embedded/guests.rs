@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn at_the_byte_limit_the_longest_waiting_is_dropped_and_the_new_one_waits() {
+    async fn at_the_byte_limit_the_longest_waiting_is_dropped_for_the_new_one() {
         let room = room(10, 100);
         let (idle, _) = Guest::enter(&room);
         let (first, told) = Guest::enter(&room);

@@ -114,7 +114,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     #[test]
-    fn it_stops_and_goes_on_at_the_same_address_with_its_records() {
+    fn a_restarted_broker_keeps_its_address_and_records() {
         let mut broker = Broker::start(&["broadcasts"]).unwrap();
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", broker.bootstrap_servers()).set("group.id", "test");
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_names_a_broker_names_the_relay_in_every_version() {
+    fn every_version_of_a_response_names_the_relay_as_the_broker() {
         let broker = Broker::start(&["t"]).unwrap();
         let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_the_servers_side_of_each_address_apart() {
+    fn counts_the_server_side_of_each_address_separately() {
         let one = TcpListener::bind("127.76.1.1:0").unwrap();
         let port = one.local_addr().unwrap().port();
         let two = TcpListener::bind(("127.76.1.2", port)).unwrap();

@@ -45,7 +45,7 @@ fn a_file_that_is_not_executable_is_not_a_program() {
 }
 
 #[test]
-fn what_runs_on_java_is_found_by_its_launcher_or_in_the_testbed() {
+fn java_programs_are_found_by_their_launcher_or_in_the_testbed() {
     let base = tempfile::tempdir().unwrap();
     let (bin, testbed) = (base.path().join("bin"), base.path().join("testbed"));
     let jar = |home: &Path, folder: &str, name: &str| {
@@ -75,7 +75,7 @@ fn what_runs_on_java_is_found_by_its_launcher_or_in_the_testbed() {
 }
 
 #[test]
-fn the_testbed_is_where_it_says() {
+fn the_testbed_folder_follows_its_variables() {
     let of = |variables: &'static [(&'static str, &'static str)]| {
         let lookup = |name: &str| {
             variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
@@ -88,7 +88,7 @@ fn the_testbed_is_where_it_says() {
 }
 
 #[test]
-fn values_say_what_is_wanted() {
+fn values_decide_which_programs_are_wanted() {
     let wanted = |set: &[&str]| {
         let set = set.iter().map(|&text| text.to_owned()).collect();
         Program::wanted(&Values::load(&ValuesSource { set, ..ValuesSource::default() }).unwrap())

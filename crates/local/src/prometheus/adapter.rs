@@ -65,7 +65,7 @@ mod tests {
     use crate::prometheus::RULES as RECORDED;
 
     #[test]
-    fn every_pods_metric_of_a_service_that_runs_here_has_a_rule() {
+    fn every_pods_metric_of_a_local_service_has_a_rule() {
         assert_eq!(
             names().collect::<Vec<_>>(),
             ["tcp_state_established", "udp_packets_received", "users", "ws_sessions"]
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_recorded_is_what_the_adapter_serves() {
+    fn recording_rules_match_what_the_adapter_serves() {
         let recorded: Value = yaml::from_str(RECORDED).unwrap();
         let rules = recorded["groups"][0]["rules"].as_array().unwrap();
         let recorded: BTreeMap<String, String> = rules

@@ -1,7 +1,7 @@
 //! The configuration of a Prometheus that scrapes this platform.
 //!
-//! It is written whenever a platform comes up, wanted or not: somebody else's Prometheus can be started with it, or
-//! include its `targets/*.json`.
+//! It is written whenever a platform comes up, even without a Prometheus of its own: another Prometheus can be started
+//! with it, or include its `targets/*.json`.
 
 use std::{io, path::Path, time::Duration};
 

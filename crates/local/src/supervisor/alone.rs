@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_has_the_values_and_a_listener() {
+    fn our_own_gateway_gets_its_settings_and_a_listener() {
         let base = tempfile::tempdir().unwrap();
         let folder = base.path().join("0");
         for (protocol, port) in [(Protocol::Tcp, 10_000), (Protocol::Udp, 10_001)] {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_have_their_files_and_haproxy_a_listener() {
+    fn proxies_get_their_files_and_haproxy_a_listener() {
         for (kind, ip, file, lends) in [
             (GatewayKind::Envoy, [127, 76, 8, 2], "envoy.json", false),
             (GatewayKind::Haproxy, [127, 76, 8, 3], "haproxy.cfg", true),

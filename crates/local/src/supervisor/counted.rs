@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn those_that_do_not_answer_are_left_out() {
+    async fn replicas_that_do_not_answer_are_left_out() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let asked = |pid, admin| Asked { pid, admin, series: PACKETS };
         let (there, gone) = (listener.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], 1)));

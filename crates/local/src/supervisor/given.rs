@@ -1,5 +1,5 @@
-//! Parts that somebody else runs: whether they answer, and which version they say they are. They are asked when somebody
-//! wants to know, and before a platform is made to lean on them.
+//! Parts that somebody else runs: whether they answer, and which version they report. They are asked when a client wants
+//! to know, and before a platform starts to depend on them.
 
 mod cql;
 
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn versions_are_told_by_those_who_have_them() {
+    async fn servers_that_report_a_version_show_it() {
         let elasticsearch = serve("HTTP/1.1 200 OK\r\n\r\n{\"version\":{\"number\":\"8.16.6\"}}").await;
         let prometheus = serve("HTTP/1.1 200 OK\r\n\r\n{\"data\":{\"version\":\"2.42.0\"}}").await;
         let odd = serve("hello\r\n").await;
@@ -308,7 +308,7 @@ mod tests {
         assert_eq!(parts[6], embedded, "what was not given is left alone");
     }
 
-    /// An address at which nobody listens or can listen, while it is held.
+    /// An address where nobody listens, or can listen while it is held.
     fn nobody() -> (socket2::Socket, std::net::SocketAddr) {
         let held = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         held.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -336,7 +336,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_new_is_built_on_what_does_not_answer() {
+    async fn a_given_server_that_does_not_answer_is_refused_unless_already_used() {
         let (_held, free) = nobody();
         let set = vec![format!("kafka.brokers={free}"), "memcached.host=127.0.0.1".to_owned()];
         let memcached = serve("VERSION 1.6.18\r\n").await;

@@ -1,8 +1,8 @@
 //! The platform's live page: a port that costs nothing until somebody connects to it.
 //!
-//! The listener is the supervisor's own. The first visitor has `playctl dashboard` started as a process of its own,
-//! which takes the listener over, acts on the platform as any other client does, and ends once nobody has looked for a
-//! while. Then the supervisor waits for the next visitor. So whatever a page asks for never runs in the supervisor.
+//! The listener is the supervisor's own. When the first visitor connects, the supervisor starts `playctl dashboard` as a
+//! separate process, which takes over the listener, acts on the platform like any other client, and ends once nobody has
+//! looked for a while. Then the supervisor waits for the next visitor. So no request of a page runs in the supervisor.
 
 use std::{
     io,
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_first_visitor_starts_what_serves_and_so_does_the_first_after_its_end() {
+    async fn the_first_visitor_starts_the_server_and_restarts_it_after_its_end() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("page.json");
         let mut page = Page::open("127.76.7.1:0".parse().unwrap(), &file).unwrap();

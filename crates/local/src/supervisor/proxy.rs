@@ -1,4 +1,4 @@
-//! Gateways that are not ours: Envoy and HAProxy, one process per node like ours.
+//! Foreign gateways: Envoy and HAProxy, one process per node like ours.
 //!
 //! | | Envoy | HAProxy |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | learns of replicas | from a file that is replaced (EDS) | by commands over its runtime socket |
 //! | ends in order | listeners drained over its admin port, SIGTERM when nobody is left | SIGUSR1 |
 //!
-//! Either way a change of replicas restarts nothing and cuts no connection, and the gateway connects from its own
-//! loopback address, so that all nodes' gateways together have ports enough.
+//! With both, a change of replicas restarts nothing and cuts no connection, and the gateway connects from its own
+//! loopback address, so that all nodes' gateways together have enough ports.
 
 mod envoy;
 mod haproxy;

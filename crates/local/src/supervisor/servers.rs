@@ -1,7 +1,7 @@
 //! Real servers instead of embedded parts: how to start them, and their state.
 //!
-//! A server is a process of a program that is not ours ([`crate::programs`]), on a loopback address of the platform's
-//! own and with its files in the platform's state folder, which outlive a restart.
+//! A server is a process of a foreign program ([`crate::programs`]), on one of the platform's loopback addresses. Its
+//! files are in the platform's state folder, and outlive a restart.
 
 pub(crate) mod cassandra;
 mod elasticsearch;

@@ -5,7 +5,7 @@
 //! queries, rules and dashboards serve both. `docs/telemetry.md` lists them.
 //!
 //! The port has its own thread (see [`service::admin`]), which shares one thing with the main loop: the [`Snapshot`]
-//! that is left there whenever anything may have changed. What the kernel counts is read for each scrape.
+//! that the loop publishes whenever anything may have changed. The kernel's counts are read for each scrape.
 
 mod page;
 

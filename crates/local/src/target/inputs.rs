@@ -87,7 +87,7 @@ spec:
     }
 
     #[test]
-    fn replicas_that_came_since_the_last_look_have_no_sample_yet() {
+    fn replicas_added_since_the_last_look_have_no_sample_yet() {
         let spec = manifest::read("hpa.yaml", HPA, false).expect("valid").remove(0).spec;
         let state = "{now: 0, replicas: 2, pods: [{name: tcp-0}, {name: tcp-1}], metrics: [{pods: {tcp-0: 7012, tcp-1: 1}}]}";
         let mut case = explain::state::read(state, &spec, 0).expect("valid");

@@ -1,7 +1,7 @@
 //! Taking a platform down, and proving that nothing is left.
 //!
-//! The client proves it by itself: processes by their marker, listeners by the slot's addresses, socket and locks by
-//! their files; whatever the supervisor says.
+//! The client checks this itself, whatever the supervisor says: processes by their marker, listeners by the slot's
+//! addresses, socket and locks by their files.
 
 use std::{fs, time::Duration};
 
@@ -182,7 +182,7 @@ mod tests {
     use crate::paths::Paths;
 
     #[test]
-    fn a_platform_that_somebody_brought_up_again_is_not_left_over() {
+    fn a_platform_brought_up_again_is_not_left_over() {
         let home = tempfile::tempdir().unwrap();
         let paths = Paths::below(home.path());
         paths.prepare().unwrap();

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn subjects_are_read_and_written_alike() {
+    fn subjects_survive_parsing_and_printing() {
         for text in ["kafka", "tcp", "tcp/tcp-1", "tcp/fullest", "tcp/emptiest", "gateway/node-0"] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Records what Helm makes of the cases in cases.yaml. Needs Go, the Go module proxy and cargo; takes a minute or two.
+# Records Helm's results for the cases in cases.yaml. Needs Go, the Go module proxy and cargo; takes a minute or two.
 set -euo pipefail
 version=v3.22.0
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,5 +1,5 @@
-//! Values that are wrong, and unusual ones that are right, as `--set` writes them. The types, the schema and Helm are given
-//! the same.
+//! Invalid values, and unusual valid ones, in the form of `--set`. The types, the schema and Helm are tested with the
+//! same ones.
 
 /// Each with the table or key that is wrong.
 pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
@@ -198,7 +198,7 @@ pub(crate) const BETWEEN: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// What is unusual but right.
+/// Unusual but valid values.
 pub(crate) const RIGHT: &[&[&str]] = &[
     &["tcp.autoscaling=null", "tcp.replicas=0"],
     &["tcp.resources.requests.cpu=2", "tcp.resources.limits=null"],

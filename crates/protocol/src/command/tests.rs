@@ -50,7 +50,7 @@ fn names_are_matched_by_start_and_in_order() {
 }
 
 #[test]
-fn short_words_are_matched_whole() {
+fn short_commands_must_match_exactly() {
     assert_eq!(parse("WHO"), Ok(Command::Who));
     assert_eq!(parse("WHERE\n"), Ok(Command::Where));
     assert_eq!(parse("WHY "), Ok(Command::Why));
@@ -61,7 +61,7 @@ fn short_words_are_matched_whole() {
 }
 
 #[test]
-fn values_keep_their_separators_and_keys_have_none() {
+fn values_may_contain_separators_and_keys_may_not() {
     let store = format!("mcset:{TOKEN}:k:a:b");
     assert_eq!(parse(&store), Ok(Command::Store { token: token(), key: b"k", value: b"a:b" }));
     let broadcast = format!("brd:{TOKEN}:10:30");
@@ -117,7 +117,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_is_within_the_limits(
+    fn accepted_commands_are_within_the_limits(
         name in "(mcset|mcget|brd)",
         token in "[0-9A-Za-z-]{34,38}|.{36}",
         key in proptest::collection::vec(any::<u8>(), 0..70),

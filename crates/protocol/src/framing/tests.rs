@@ -85,7 +85,7 @@ fn a_packet_may_have_the_limit_and_no_more() {
 }
 
 #[test]
-fn the_excess_of_a_packet_lasts_until_it_is_quiet() {
+fn excess_bytes_are_skipped_until_the_connection_is_quiet() {
     let mut connection = Connection::new(8);
     connection.read(b"123456789");
     connection.read(b"QUIT");
@@ -97,7 +97,7 @@ fn the_excess_of_a_packet_lasts_until_it_is_quiet() {
 }
 
 #[test]
-fn the_excess_of_a_packet_ends_with_a_line_end() {
+fn excess_bytes_are_skipped_up_to_a_line_end() {
     assert_eq!(units(&["123456789"], 8), [Got::TooLong]);
     let mut connection = Connection::new(8);
     connection.read(b"123456789");
@@ -107,7 +107,7 @@ fn the_excess_of_a_packet_ends_with_a_line_end() {
 }
 
 #[test]
-fn a_line_may_have_the_limit_besides_its_line_end() {
+fn the_limit_of_a_line_excludes_its_line_end() {
     assert_eq!(units(&["12345678\r\n"], 8), [unit("12345678")]);
     assert_eq!(units(&["\n12345678\r", "\n"], 8), [unit("12345678")]);
     assert_eq!(units(&["123456789\r\nWHY\n"], 8), [Got::TooLong, unit("WHY")]);

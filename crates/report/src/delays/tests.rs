@@ -110,7 +110,7 @@ fn a_scale_up_is_split_at_the_scrape_the_sync_and_the_pod() {
 }
 
 #[test]
-fn before_a_crossing_that_nobody_observed_scrape_and_sync_are_one_part() {
+fn before_an_unobserved_crossing_scrape_and_sync_are_one_part() {
     let events = [
         at(0, ready()),
         at(10_000, tick(5_400)),
@@ -148,7 +148,7 @@ fn a_scale_down_is_split_at_the_minute_the_sync_and_the_window() {
 }
 
 #[test]
-fn what_did_not_happen_has_no_delay() {
+fn changes_that_did_not_happen_have_no_delay() {
     assert_eq!(delays(&[]), Delays::default());
     let events =
         [at(0, changed(2, 1)), at(10_000, EventKind::LoadClosed { closed: 1 }), at(20_000, synced(1, 1))];

@@ -110,7 +110,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
-        fn the_extremes_of_every_stretch_are_kept_and_nothing_is_made_up(
+        fn the_extremes_of_every_stretch_are_kept_and_no_value_is_invented(
             pushed in prop::collection::vec((0..10_000_000_u64, -1000..1000_i32), 1..400),
         ) {
             let mut envelope = Envelope::default();
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_run_has_end_nothing() {
+    fn impossible_times_do_not_panic() {
         let mut envelope = Envelope::default();
         for t_ms in [0, u64::MAX, u64::MAX - 1, 5] {
             envelope.push(t_ms, t_ms as f64, ());

@@ -227,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replicas_that_were_there_before_the_run_count_as_ready_until_they_are_not() {
+    fn replicas_present_before_the_run_count_as_ready_until_they_are_not() {
         let mut replicas = Replicas::default();
         let (service, pod) = (|| "tcp".to_owned(), |name: &str| name.to_owned());
         let before = EventKind::EndpointsChanged {
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_flaps_for_ever_stays_bounded_and_its_last_state_is_kept() {
+    fn a_flapping_replica_stays_bounded_and_its_last_state_is_kept() {
         let mut replicas = Replicas::default();
         for t_ms in 0..10_000 {
             let state = if t_ms % 2 == 0 { State::Ready } else { State::Unready };

@@ -36,7 +36,7 @@ fn tcp() -> String {
 }
 
 #[test]
-fn ticks_are_silent_until_something_is_wrong_and_then_say_so_in_bundles() {
+fn ticks_report_only_problems_and_those_in_batches() {
     let mut timeline = Timeline::new(Style::default());
     assert_eq!(feed(&mut timeline, 1_000, tick(10, |_| ())), "");
     let line = feed(&mut timeline, 2_000, tick(8, |totals| totals.lost = 2));
@@ -56,7 +56,7 @@ fn ticks_are_silent_until_something_is_wrong_and_then_say_so_in_bundles() {
 }
 
 #[test]
-fn it_is_said_at_once_that_all_connections_are_back() {
+fn the_return_of_all_connections_is_reported_at_once() {
     let mut timeline = Timeline::new(Style::default());
     feed(&mut timeline, 1_000, tick(10, |_| ()));
     assert_ne!(feed(&mut timeline, 2_000, tick(0, |totals| totals.lost = 10)), "");
@@ -67,7 +67,7 @@ fn it_is_said_at_once_that_all_connections_are_back() {
 }
 
 #[test]
-fn a_life_of_a_pod() {
+fn the_life_of_a_pod_is_shown() {
     let mut timeline = Timeline::new(Style::default());
     let pod = || "tcp-1".to_owned();
     let kinds = [
@@ -112,7 +112,7 @@ fn a_life_of_a_pod() {
 }
 
 #[test]
-fn a_new_replica_is_told_its_share_only_where_it_is_known() {
+fn a_new_replicas_share_is_shown_only_if_it_is_known() {
     let ready = || EventKind::PodReady { service: tcp(), pod: "tcp-2".to_owned(), after_ms: 300 };
     let told = |policy: &str, own: Option<&str>, open: u64| {
         let mut timeline = Timeline::new(Style::default());
@@ -170,7 +170,7 @@ fn a_platform_is_introduced_with_its_gateway_if_it_has_one() {
 }
 
 #[test]
-fn a_node_is_told_with_why_it_is_not_ready() {
+fn a_node_is_shown_with_the_reason_it_is_not_ready() {
     let told = |state: NodeState, reason: &str| {
         let (node, reason) = ("worker-1".to_owned(), reason.to_owned());
         feed(&mut Timeline::new(Style::default()), 0, EventKind::NodeChanged { node, state, reason })
@@ -190,7 +190,7 @@ fn other_processes_cannot_steer_the_terminal() {
 }
 
 #[test]
-fn nothing_seen_leaves_nothing_to_draw() {
+fn without_events_nothing_is_drawn() {
     assert_eq!(Timeline::new(Style::default()).finish(), "");
 }
 
@@ -228,7 +228,7 @@ fn without_a_load_the_scraped_connections_are_drawn() {
 }
 
 #[test]
-fn a_crossing_that_nobody_observed_says_so() {
+fn an_unobserved_crossing_is_marked_as_such() {
     let mut timeline = Timeline::new(Style { color: false, width: 200 });
     let crossed = EventKind::MetricCrossed {
         service: tcp(),
@@ -257,7 +257,7 @@ fn the_writer_of_the_replicas_is_reported() {
 }
 
 #[test]
-fn words_that_do_not_fit_have_lines_of_their_own() {
+fn long_texts_are_wrapped_at_words() {
     assert_eq!(wrap("one two  three", 8), ["one two", "three"]);
     assert_eq!(wrap("a longest b", 5), ["a", "longe", "st b"]);
     assert_eq!(wrap("", 5), [""]);

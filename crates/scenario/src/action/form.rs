@@ -1,4 +1,4 @@
-//! How actions are written.
+//! The format of actions.
 
 use std::time::Duration;
 

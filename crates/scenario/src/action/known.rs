@@ -1,4 +1,4 @@
-//! What actions and events can name, as far as that is known without a platform.
+//! Names that actions and events can use, as far as they are known without a platform.
 
 use platform::{
     PartKind,
@@ -9,7 +9,7 @@ use platform::{
 use crate::hint;
 
 const GATEWAY: &str = "gateway";
-/// Any replica, of an event.
+/// Any replica, in an event.
 pub(super) const ANY: &str = "any";
 const FULLEST: &str = "fullest";
 const EMPTIEST: &str = "emptiest";
@@ -18,7 +18,7 @@ fn services() -> impl Iterator<Item = &'static str> {
     ServiceKind::ALL.into_iter().map(ServiceKind::name)
 }
 
-/// What can be stopped and started. Of etcd that is each member, since a given one is somebody else's.
+/// Parts that can be stopped and started. For etcd these are the members, since a given one is not ours.
 fn parts() -> impl Iterator<Item = &'static str> {
     let own = PartKind::ALL.into_iter().filter(|kind| *kind != PartKind::Etcd);
     own.map(PartKind::name).chain([GATEWAY])
@@ -28,7 +28,7 @@ pub(super) fn is_part(name: &str) -> bool {
     parts().any(|known| known == name)
 }
 
-/// A name that some platform has: of a service, or of a part.
+/// The name of a service or part that some platform has.
 pub(super) fn named(name: &str) -> Result<(), String> {
     let names = || services().chain(parts());
     if names().any(|known| known == name) {
@@ -38,7 +38,7 @@ pub(super) fn named(name: &str) -> Result<(), String> {
     Err(format!("`{name}` is not a service or part{} (there are: {})", hint(name, names()), all.join(", ")))
 }
 
-/// A name that a service has.
+/// The name of a service.
 pub(crate) fn service(name: &str) -> Result<(), String> {
     named(name)?;
     if services().any(|known| known == name) {
@@ -47,7 +47,7 @@ pub(crate) fn service(name: &str) -> Result<(), String> {
     Err(format!("`{name}` is a part of the platform, and this is about a service"))
 }
 
-/// What something is done to.
+/// The subject of an action.
 pub(super) fn subject(text: &str) -> Result<Subject, String> {
     let subject: Subject = text.parse().map_err(|error| format!("{error}"))?;
     named(&subject.name)?;
@@ -65,7 +65,7 @@ pub(super) fn subject(text: &str) -> Result<Subject, String> {
     }
 }
 
-/// Whose users. A server that is not ours says itself what it is called (`Host-Id`), so a name may be any that is no
+/// The replica whose users are meant. A foreign server names itself (`Host-Id`), so any name is valid that is not a
 /// misspelling.
 pub(super) fn users_of(text: &str) -> Result<Subject, String> {
     let subject: Subject = text.parse().map_err(|error| format!("{error}"))?;
@@ -78,7 +78,7 @@ pub(super) fn users_of(text: &str) -> Result<Subject, String> {
     }
 }
 
-/// The replica that an event is about: absent, if it is about any.
+/// The replica that an event is about; `None`: any.
 pub(super) fn pod(service: &str, replica: &str) -> Result<Option<String>, String> {
     self::service(service)?;
     if replica == ANY {
@@ -87,7 +87,7 @@ pub(super) fn pod(service: &str, replica: &str) -> Result<Option<String>, String
     replica_of(service, replica, [ANY]).map(|()| Some(replica.to_owned()))
 }
 
-/// Replicas are named after their service on every platform. `others`: what stands for one, too.
+/// Replicas are named after their service on every platform. `others`: further valid names.
 fn replica_of<const N: usize>(service: &str, replica: &str, others: [&str; N]) -> Result<(), String> {
     if replica.strip_prefix(service).is_some_and(|rest| rest.len() > 1 && rest.starts_with('-')) {
         return Ok(());

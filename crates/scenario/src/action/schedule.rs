@@ -1,4 +1,4 @@
-//! What is due when: fed with the events of a run, it says which actions to take. Knows no clock.
+//! The schedule: consumes the events of a run, and says which actions are due. It has no clock.
 
 use platform::{Event, EventKind, duration::whole_ms, target::Subject};
 
@@ -8,7 +8,7 @@ use super::{Action, Verb};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub verb: Verb,
-    /// Why now, such as `at 30s`.
+    /// The reason, such as `at 30s`.
     pub because: String,
 }
 
@@ -16,7 +16,7 @@ pub struct Step {
 #[derive(Debug, Clone)]
 pub struct Schedule {
     actions: Vec<(Action, State)>,
-    /// What was stopped for a time, until when, and why it was.
+    /// Parts that were stopped for a time, until when, and why.
     stopped: Vec<(Subject, u64, String)>,
     closed: bool,
 }
@@ -24,7 +24,7 @@ pub struct Schedule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Waiting,
-    /// From that time of the run on.
+    /// Due from this time of the run on.
     Due(u64),
     Taken,
 }
@@ -35,7 +35,7 @@ impl Schedule {
         Self { actions, stopped: Vec::new(), closed: false }
     }
 
-    /// Takes in the next event of the run.
+    /// Processes the next event of the run.
     pub fn observe(&mut self, event: &Event) {
         for (action, state) in self.actions.iter_mut().filter(|(_, state)| *state == State::Waiting) {
             if let Some(delay) = action.trigger.delay_after(event) {
@@ -44,7 +44,7 @@ impl Schedule {
         }
         match &event.kind {
             EventKind::LoadClosed { .. } => self.closed = true,
-            // What could not be stopped need not be started again.
+            // A part that could not be stopped need not be started again.
             EventKind::ActionTaken { action, failed: true, .. } => {
                 self.stopped.retain(|(what, ..)| !action.starts_with(&format!("stop {what} for ")));
             }
@@ -52,7 +52,7 @@ impl Schedule {
         }
     }
 
-    /// When the next thing is due, ms of the run.
+    /// When the next step is due, ms of the run.
     pub fn next_due(&self) -> Option<u64> {
         let actions = self.actions.iter().filter_map(|(_, state)| match state {
             State::Due(at) if !self.closed => Some(*at),
@@ -89,7 +89,7 @@ impl Schedule {
         due.into_iter().map(|(_, step)| step).collect()
     }
 
-    /// The run is over, at its end or earlier: what to start again now.
+    /// The run is over, at its end or earlier: returns what to start again now.
     pub fn end(&mut self) -> Vec<Step> {
         self.closed = true;
         self.take_due(u64::MAX)
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn events_set_off_what_waits_for_them_once() {
+    fn an_event_triggers_each_waiting_action_once() {
         let mut schedule = schedule(r#"[{ when: "tcp 1 → 2", after: 2s, do: kill, what: tcp/fullest }]"#);
         observe(&mut schedule, 0, started());
         observe(&mut schedule, 4_000, changed(2, 3));
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_for_a_time_is_started_again() {
+    fn a_part_stopped_for_a_time_is_started_again() {
         let mut schedule = schedule("[{ at: 1s, do: stop, what: kafka, for: 30s }]");
         observe(&mut schedule, 0, started());
         assert_eq!(due(&mut schedule, 1_010), ["at 1s: stop kafka for 30s"]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_stopped_is_not_started() {
+    fn a_part_that_could_not_be_stopped_is_not_started() {
         let mut schedule = schedule("[{ at: 1s, do: stop, what: kafka, for: 30s }]");
         observe(&mut schedule, 0, started());
         let step = schedule.take_due(1_000).remove(0);

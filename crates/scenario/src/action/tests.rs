@@ -5,7 +5,7 @@ fn read(text: &str) -> Result<Action, String> {
 }
 
 #[test]
-fn actions_are_read_and_told_in_words() {
+fn actions_are_read_and_described() {
     for (text, words) in [
         ("{ at: 30s, do: stop, what: kafka, for: 30s }", "at 30s: stop kafka for 30s"),
         ("{ at: 1m, do: start, what: kafka }", "at 1m: start kafka"),
@@ -114,7 +114,7 @@ fn every_part_of_our_own_can_be_stopped_and_started() {
 }
 
 #[test]
-fn what_cannot_happen_in_the_run_is_named() {
+fn actions_that_cannot_happen_in_the_run_are_named() {
     let place =
         Place { length: Duration::from_mins(1), clients: 10, protocol: Protocol::Tcp, service: "tcp" };
     for (text, key) in [

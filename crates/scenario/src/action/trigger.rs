@@ -1,13 +1,13 @@
-//! When an action is done.
+//! The triggers of actions.
 //!
 //! | `when:` | happens |
 //! |---|---|
 //! | `ramp done`, `load closed` | every connection of the load was started and decided; the load closed them |
-//! | `users joined`, `users left` | an action's users have all come, or gone |
-//! | `spread 7/7/6` | so many of the load's connections are on each replica that has any, the most first |
-//! | `tcp 1 → 2` (or `->`) | the autoscaler, or a balancer, changes the service's replicas so |
+//! | `users joined`, `users left` | an action's users have all connected, or left |
+//! | `spread 7/7/6` | the replicas with connections of the load have these numbers of them, the most first |
+//! | `tcp 1 → 2` (or `->`) | the autoscaler, or a balancer, changes the service's replicas like this |
 //! | `tcp above target`, `tcp below target` | the service's metric crosses its target and tolerance |
-//! | `tcp/tcp-1 ready` | a replica is `starting`, `ready`, `unready`, `draining`, `gone` or `crashed`; `tcp/any`: whichever |
+//! | `tcp/tcp-1 ready` | a replica is `starting`, `ready`, `unready`, `draining`, `gone` or `crashed`; `tcp/any`: any one |
 //! | `ws/any inactive` | a balancer takes a replica out, or makes it `active` again |
 //! | `kafka stopped`, `kafka started` | an action of this scenario has stopped it; it was started again and is ready |
 //!
@@ -20,11 +20,11 @@ use platform::{Event, EventKind, duration, target::Subject};
 use super::{known, users};
 use crate::{changes, hint, name_of, named, spread};
 
-/// Events that are always written so.
+/// Events with a fixed text.
 const PHRASES: [&str; 4] = ["ramp done", "load closed", "users joined", "users left"];
 const SPREAD: &str = "spread";
 
-/// When an action is done.
+/// The trigger of an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trigger {
     /// This long after the first connect.
@@ -90,7 +90,7 @@ impl PodState {
 }
 
 impl Happening {
-    /// Whether this is what `event` says.
+    /// Whether `event` is this.
     pub fn is(&self, event: &EventKind) -> bool {
         let pod_is = |state: PodState, of: &String, name: &String| {
             matches!(self, Self::Pod { service, pod, state: wanted }
@@ -122,7 +122,7 @@ impl Happening {
             EventKind::ActionTaken { action, failed: false, .. } => {
                 let wanted = match self {
                     Self::Stopped(what) => format!("stop {what}"),
-                    // A part takes a while and says so itself.
+                    // A part takes a while, and reports its own state.
                     Self::Started(what) if !known::is_part(&what.name) => format!("start {what}"),
                     Self::UsersJoined => return users::are_users(action, true),
                     Self::UsersLeft => return users::are_users(action, false),
@@ -137,7 +137,7 @@ impl Happening {
         }
     }
 
-    /// The service that has to be there for it to happen; nothing for the load's own events.
+    /// The service that must exist for it to happen; `None` for the load's own events.
     pub(crate) fn service(&self) -> Option<&str> {
         match self {
             Self::RampDone | Self::LoadClosed | Self::UsersJoined | Self::UsersLeft | Self::Spread(_) => None,
@@ -150,7 +150,7 @@ impl Happening {
 }
 
 impl Trigger {
-    /// Whether `event` sets it off; then how long after it.
+    /// If `event` triggers it: the delay after the event.
     pub(super) fn delay_after(&self, event: &Event) -> Option<Duration> {
         match self {
             Self::At(at) => matches!(event.kind, EventKind::LoadStarted { .. }).then_some(*at),
@@ -221,7 +221,7 @@ fn parse(text: &str) -> Result<Happening, String> {
     }
 }
 
-/// About a text that begins with neither a service nor a part: what is near, as a whole or at its beginning.
+/// For a text that begins with neither a service nor a part: the nearest name, for the whole text or its beginning.
 fn no_event(text: &str, first: &str) -> String {
     let whole = hint(text, PHRASES);
     if !whole.is_empty() {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_prints_the_same() {
+    fn triggers_survive_parsing_and_printing() {
         for text in [
             "ramp done",
             "load closed",
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_named() {
+    fn invalid_triggers_are_explained() {
         for (text, reason) in [
             ("tpc 1 → 2", "did you mean `tcp`?"),
             ("tpc above target", "did you mean `tcp`?"),
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_users_and_a_balancer_do_is_recognised() {
+    fn events_of_users_and_a_balancer_are_recognised() {
         let taken = |action: &str, failed| EventKind::ActionTaken {
             action: action.to_owned(),
             because: String::new(),

@@ -1,4 +1,4 @@
-//! Users who come and go in groups, and how that is told.
+//! Users who join and leave in groups, and the words for it.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl fmt::Display for Users {
     }
 }
 
-/// The verb of a sentence whose subject these users are.
+/// The verb of a sentence with these users as its subject.
 fn verb<'a>(users: Users, one: &'a str, more: &'a str) -> &'a str {
     if users == Users::Number(1) { one } else { more }
 }

@@ -1,4 +1,4 @@
-//! Judges expectations over the merged stream of events.
+//! Judges expectations by the merged stream of events.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,7 +14,7 @@ mod balance;
 
 use balance::{Balance, Holder};
 
-/// A change of replicas by the autoscaler, and when what it may be measured from happened.
+/// A change of replicas by the autoscaler, and the moments that its time may count from.
 #[derive(Debug, Clone)]
 struct Change {
     service: String,
@@ -30,7 +30,7 @@ struct Change {
 #[derive(Debug, Clone, Copy)]
 struct Moment {
     at_ms: u64,
-    /// It may have been later, as nobody observed it.
+    /// It may have been later, because it was not observed.
     at_the_earliest: bool,
 }
 
@@ -50,7 +50,7 @@ impl Change {
     }
 }
 
-/// Fed with every event of a run, in order, and asked at the end.
+/// Consumes every event of a run, in order, and gives the verdicts at the end.
 #[derive(Debug, Clone, Default)]
 pub struct Evaluator {
     expectations: Vec<Expectation>,
@@ -66,7 +66,7 @@ pub struct Evaluator {
     now_ms: u64,
 }
 
-/// Bounded also against a platform that scales to and fro for ever; the first changes are the ones that count.
+/// Bounded in case a platform keeps scaling for ever; the first changes count.
 const CHANGES_MAX: usize = 10_000;
 
 impl Evaluator {
@@ -76,12 +76,12 @@ impl Evaluator {
         Self { expectations: expectations.to_vec(), balance, ..Self::default() }
     }
 
-    /// The replicas that the load's service has before the run.
+    /// The load's service has these replicas before the run.
     pub fn begins_with(&mut self, replicas: impl IntoIterator<Item = String>) {
         self.balance.begins_with(replicas);
     }
 
-    /// Takes in the next event.
+    /// Processes the next event.
     pub fn observe(&mut self, event: &Event) {
         let at_ms = event.t_ms;
         self.now_ms = self.now_ms.max(at_ms);
@@ -123,8 +123,8 @@ impl Evaluator {
         });
     }
 
-    /// Expectations that are not met yet and still can be, if the run continues: changes of replicas, and log
-    /// lines that wait.
+    /// Expectations that are not met yet but can still be met if the run continues: changes of replicas, and pending log
+    /// lines.
     pub fn pending(&self) -> Vec<String> {
         self.expectations
             .iter()
@@ -140,7 +140,7 @@ impl Evaluator {
         if self.judge_scale(expectation).met {
             return false;
         }
-        // A time that has run out does not come back, except from a crossing, which can happen again.
+        // An expired time limit is final, except for one from a crossing, which can happen again.
         let anchor_ms = match within {
             Some(Within { of: Anchor::Start, .. }) => self.start_ms,
             Some(Within { of: Anchor::Close, .. }) => self.close_ms,
@@ -226,7 +226,7 @@ impl Evaluator {
         (seen, holds(bound, unaccounted, limit))
     }
 
-    /// Met by the first change that fits. Otherwise, what came nearest is told.
+    /// Met by the first change that fits. Otherwise the nearest one is reported.
     fn judge_scale(&self, expectation: &Expectation) -> ExpectationResult {
         let Expectation::Scale { service, from, to, within } = expectation else {
             unreachable!("called for changes of replicas only")
@@ -282,7 +282,7 @@ fn judge_holder(holder: Result<Holder, String>, bound: Bound, limit: Limit) -> (
     }
 }
 
-/// What is seen, and whether that is within the limit.
+/// The observed result, and whether it is within the limit.
 fn compare(value: u64, all: Option<u64>, bound: Bound, limit: Limit) -> (String, bool) {
     match (limit, all) {
         (Limit::Number(limit), _) => (value.to_string(), holds(bound, value, limit)),

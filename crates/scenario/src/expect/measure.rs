@@ -1,4 +1,4 @@
-//! The numbers of a summary that an expectation can speak of.
+//! The numbers of a summary that an expectation can refer to.
 
 use std::fmt;
 
@@ -13,20 +13,20 @@ pub struct Count(usize);
 struct Row {
     name: &'static str,
     of: fn(&Counters) -> u64,
-    /// What a share can be asked of.
+    /// The total of a share.
     whole: Whole,
-    /// Whether a load that is smaller is to show less of it.
+    /// How it scales with a smaller load.
     grows: Grows,
 }
 
-/// How many there could have been.
+/// The possible number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Whole {
-    /// Nobody can say.
+    /// It is unknown.
     None,
     Connections,
     Sent,
-    /// Each message once, however often it was sent: one that crossed the server's word to come back is sent again.
+    /// Each message counts once, however often it was sent: one that crossed the server's notice is sent again.
     Messages,
     Due,
     Deliveries,
@@ -49,21 +49,21 @@ const fn row(name: &'static str, whole: Whole, grows: Grows, of: fn(&Counters) -
 static COUNTS: [Row; 43] = [
     // Of the load's connections, those that were open at least once.
     row("connected", Whole::Connections, Grows::WithClients, |totals| totals.connected_first),
-    // Connections; over UDP, messages, except what this side's own sockets had no room for.
+    // Connections; over UDP, messages, except those that this side's own sockets dropped.
     row("lost", Whole::Connections, Grows::No, |totals| totals.lost),
     row("refused", Whole::None, Grows::No, |totals| totals.refused),
-    // Of the platform's log lines, those that were neither delivered nor counted as dropped. Not the load's: the
-    // evaluator takes it from the platform's events.
+    // The platform's log lines that were neither delivered nor counted as dropped. Not from the load: the evaluator
+    // takes it from the platform's events.
     row("log-lines-unaccounted", Whole::None, Grows::No, |_| u64::MAX),
     // Connections of the replica that has the fewest when the close begins. Not a total: the evaluator takes it from
     // the ticks.
     row("emptiest", Whole::Connections, Grows::WithClients, |_| u64::MAX),
-    // The same of the one that has the most.
+    // The same for the replica that has the most.
     row("fullest", Whole::Connections, Grows::No, |_| u64::MAX),
-    // Replicas of the load's service when the close begins, and what a balancer decided until then. No totals either.
+    // Replicas of the load's service when the close begins, and a balancer's decisions until then. Not totals either.
     row("replicas", Whole::None, Grows::No, |_| u64::MAX),
     row("decisions", Whole::None, Grows::No, |_| u64::MAX),
-    // Connections that one replica took in a second. A maximum, so no total.
+    // Connections that one replica accepted in a second. A maximum, so not a total.
     row("busiest-second", Whole::None, Grows::No, |_| u64::MAX),
     row("reset", Whole::None, Grows::No, |totals| totals.reset),
     row("connect-errors", Whole::None, Grows::No, |totals| totals.connect_errors),
@@ -116,7 +116,7 @@ impl Count {
         COUNTS.iter().position(|row| row.name == name).map(Self)
     }
 
-    /// What a load needs so that this is counted at all; it has it, or it would be nought whatever happens.
+    /// What a load needs so that this is counted at all; without it, the count would always be zero.
     pub(crate) fn missing(self, scenario: &Scenario) -> Option<&'static str> {
         let Scenario { protocol, messages, .. } = scenario;
         let name = self.row().name;
@@ -155,7 +155,7 @@ impl Count {
         self.row().grows
     }
 
-    /// How many there could have been, of what a share can be asked for.
+    /// The possible number, for counts that have shares.
     pub(super) fn of_all(self, summary: &LoadSummary) -> Option<u64> {
         match self.row().whole {
             Whole::None => None,
@@ -178,7 +178,7 @@ impl Count {
         matches!(self, Self::REPLICAS | Self::DECISIONS)
     }
 
-    /// Whether [`of_all`](Self::of_all) ever knows.
+    /// Whether [`of_all`](Self::of_all) can ever be known.
     pub(super) fn can_be_a_share(self) -> bool {
         self.row().whole != Whole::None
     }
@@ -190,7 +190,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// A percentile of a distribution, by their places in the tables.
+/// A percentile of a distribution, by their positions in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
     distribution: usize,
@@ -200,7 +200,7 @@ pub struct Latency {
 type DistributionOf = fn(&LoadSummary) -> &LatencySummary;
 type PercentileOf = fn(&LatencySummary) -> u64;
 
-/// The first is what a percentile without a name is of.
+/// The first is the default for a percentile without a name.
 static DISTRIBUTIONS: [(&str, DistributionOf); 9] = [
     ("message", |summary| &summary.message),
     ("connect", |summary| &summary.connect),
@@ -223,7 +223,7 @@ static PERCENTILES: [(&str, PercentileOf); 5] = [
 ];
 
 impl Latency {
-    /// Of messages, from their due time.
+    /// Messages, from their due time.
     pub const MESSAGE_P99: Self = Self { distribution: 0, percentile: 0 };
 
     /// Reads `p99` or `connect p99`.
@@ -235,7 +235,7 @@ impl Latency {
         })
     }
 
-    /// How many values there are, and the percentile in µs.
+    /// The number of values, and the percentile in µs.
     pub(super) fn of(self, summary: &LoadSummary) -> (u64, u64) {
         let latencies = DISTRIBUTIONS[self.distribution].1(summary);
         (latencies.count, PERCENTILES[self.percentile].1(latencies))
@@ -251,7 +251,7 @@ impl fmt::Display for Latency {
     }
 }
 
-/// All that can stand before a bound, for messages.
+/// Everything that can precede a bound, for messages.
 pub(super) fn names() -> impl Iterator<Item = String> {
     let counts = COUNTS.iter().map(|row| row.name.to_owned());
     let latencies = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn constants_are_where_the_table_has_their_names() {
+    fn constants_match_their_names_in_the_table() {
         for (constant, name) in [
             (Count::CONNECTED, "connected"),
             (Count::LOST, "lost"),

@@ -9,7 +9,7 @@ use crate::{Share, hint, named, parse_count, spread};
 
 pub(super) const SPREAD: &str = "spread";
 
-/// Why a text is no expectation.
+/// Why a text is not an expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expectation `{text}`: {reason}")]
 pub struct ExpectationError {
@@ -21,7 +21,7 @@ impl FromStr for Expectation {
     type Err = ExpectationError;
 
     fn from_str(text: &str) -> Result<Self, ExpectationError> {
-        // A decision's words may be any.
+        // A decision may contain any words.
         let parsed = match decided(text) {
             Some(decided) => decided,
             None if text.contains('→') || text.contains("->") => scale(text),
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_read_prints_the_same() {
+    fn expectations_survive_parsing_and_printing() {
         for text in [
             "lost = 0",
             "refused <= 5",
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn mistakes_in_expectations_are_explained() {
         for (text, reason) in [
             ("lots = 0", "did you mean `lost`?"),
             ("lost = many", "`many` is not a whole number"),

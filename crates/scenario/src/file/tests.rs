@@ -12,7 +12,7 @@ fn every_built_in_scenario_is_valid() {
         // A server that never answers, or answers nonsense, must not pass.
         let texts: Vec<String> = scenario.expectations.iter().map(ToString::to_string).collect();
         let (came, exact) = match scenario.protocol {
-            // Who goes and comes back later has missed what was sent meanwhile.
+            // A client that leaves and returns later has missed the messages sent meanwhile.
             Protocol::Sse if scenario.stay.is_some() => ("events >= ", "pairs-held-twice = 0"),
             Protocol::Sse => ("events >= ", "events-missed = 0"),
             _ => ("answered >= ", "wrong = 0"),
@@ -57,7 +57,7 @@ fn message(text: &str) -> String {
 }
 
 #[test]
-fn unknown_keys_are_errors_with_place_and_nearest() {
+fn unknown_keys_are_errors_with_line_and_nearest_key() {
     assert_eq!(
         message("name: x\nphases: {ramp: {conections: 5}}"),
         "my.yaml:2:17: phases.ramp.conections: unknown key; did you mean connections?, got 5"
@@ -74,7 +74,7 @@ fn unknown_keys_are_errors_with_place_and_nearest() {
 }
 
 #[test]
-fn wrong_values_are_errors_with_place_and_value() {
+fn wrong_values_are_errors_with_line_and_value() {
     for (text, expected) in [
         ("name: x\nphases: {ramp: {rate: fast}}", "phases.ramp.rate: `fast` is not a rate"),
         (

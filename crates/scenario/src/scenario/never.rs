@@ -1,4 +1,4 @@
-//! Events that never happen, whatever the platform does: they are the scenario's own, and none of its actions brings them about.
+//! Events that can never happen: the scenario's own events that none of its actions causes.
 
 use super::Scenario;
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     spread,
 };
 
-/// What would have to be there for an action's event; `None`: it can happen.
+/// What is missing for an action's event; `None`: it can happen.
 pub(super) fn missing(scenario: &Scenario, waiting: &Action) -> Option<String> {
     let Trigger::When { event, .. } = &waiting.trigger else { return None };
-    // None sets itself off.
+    // No action triggers itself.
     let mut others = scenario.actions.iter().filter(|action| *action != waiting).map(|action| &action.verb);
     let is_there = match event {
         Happening::UsersJoined => others.any(|verb| matches!(verb, Verb::Join { .. })),
@@ -42,8 +42,8 @@ pub(super) fn missing(scenario: &Scenario, waiting: &Action) -> Option<String> {
 }
 
 impl Scenario {
-    /// An action or expectation that speaks of a number of users who come, go or are somewhere, in words: with another
-    /// number of connections the scenario would tell another story.
+    /// An action or expectation about a number of users, in words: with a different number of connections, the scenario
+    /// would have a different meaning.
     pub fn counts_on(&self) -> Option<String> {
         let counts = |action: &&Action| {
             matches!(action.trigger, Trigger::When { event: Happening::Spread(_), .. })
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_action_waits_for_in_vain_is_an_error_with_its_line() {
+    fn waiting_for_an_impossible_event_is_an_error_with_its_line() {
         for (actions, expected) in [
             ("  - { when: users joined, do: leave, users: 1 }", "an action before it by which users join"),
             ("  - { when: users joined, do: join, users: 1 }", "an action before it by which users join"),
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_users_are_found() {
+    fn user_counts_are_found() {
         let of = |name: &str| crate::find(name).unwrap().counts_on();
         assert_eq!(of("ws-hard-limit").as_deref(), Some("when balancer stopped: 40 users join"));
         assert_eq!(

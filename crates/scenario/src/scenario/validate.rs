@@ -1,4 +1,4 @@
-//! What is impossible, whether a file or a flag says it.
+//! Rejects impossible values, from a file or a flag.
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::{
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
 const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
-/// Answers longer than a buffer are not understood, and ours are as long as what was asked.
+/// Answers longer than a buffer are not understood, and ours are as long as the message.
 const UDP_PAYLOAD_BYTES_MAX: usize = 1_900;
 const PATH_BYTES_MAX: usize = 1024;
 const WINDOW_MAX: u32 = 65_536;
 const TIMEOUT_MAX: Duration = Duration::from_hours(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
-/// Of a numbered message, or the answer to one.
+/// Maximum length of a numbered message, or the answer to one.
 const DIGITS: usize = 16;
 /// Receipts are counted per client and broadcast.
 const BROADCASTS_MAX: usize = 64;
@@ -157,7 +157,7 @@ impl Scenario {
         }
     }
 
-    /// What only streams of events have, and what they do not.
+    /// Settings that only streams of events have, and those that they lack.
     fn validate_streams(&self) -> Valid {
         if self.protocol != Protocol::Sse {
             return match (self.pairs, self.stay) {
@@ -208,7 +208,7 @@ impl Scenario {
         Ok(())
     }
 
-    /// What only datagrams can do, and what they cannot.
+    /// Settings that only datagrams have, and those that they lack.
     fn validate_datagrams(&self) -> Valid {
         let (messages, profile) = (&self.messages, self.profile());
         if self.protocol != Protocol::Udp {
@@ -297,7 +297,7 @@ impl Scenario {
             return value("actions", format!("with {} broadcasts", texts.len()), "at most 64");
         }
         for (index, text) in texts.iter().enumerate() {
-            // Receipts are told apart by their text alone, so none may begin or contain another.
+            // Only their texts distinguish receipts, so none may begin or contain another.
             if let Some(other) =
                 texts[..index].iter().find(|other| text.contains(**other) || other.contains(text))
             {
@@ -309,7 +309,7 @@ impl Scenario {
     }
 }
 
-/// Whether a broadcast may be taken for the answer to a numbered message: for as long as answers have digits, it has some.
+/// Whether a broadcast could be mistaken for the answer to a numbered message because it has as many digits.
 fn looks_numbered(text: &str) -> bool {
     let text =
         text.parse::<Payload>().map_or_else(|_| text.as_bytes().to_vec(), |text| text.bytes().to_vec());
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broadcast_beside_numbered_messages_is_no_number() {
+    fn a_broadcast_beside_numbered_messages_must_not_look_like_a_number() {
         let with = |text: &str, sequence: bool| {
             let actions = vec![crate::Action::broadcasting(Duration::from_secs(1), 1, text)];
             let mut scenario = Scenario { actions, ..Scenario::default() };
@@ -450,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_this_load_does_not_count_is_no_expectation_of_it() {
+    fn expectations_must_be_of_counts_the_load_has() {
         for (expectation, expected) in [
             ("sequence-lost = 0", "messages: { sequence: true }"),
             ("broadcasts-missed = 0", "an action that sends a broadcast"),
@@ -479,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn broadcasts_must_be_told_apart() {
+    fn broadcasts_must_be_distinguishable() {
         let action = |text: &str| crate::Action::broadcasting(Duration::from_secs(1), 1, text);
         assert!(error(|s| s.actions = vec![action("hello"), action("hello 2")]).contains("`hello`"));
         let mut fine =

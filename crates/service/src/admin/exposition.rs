@@ -23,7 +23,6 @@ const REST_MAX: Duration = Duration::from_millis(100);
 
 /// The page of a registry. Generating one can be costly, and any number of clients may request it. So clients that wait
 /// at the same time share one, which was started after each of them had asked.
-/// same time share one, which was begun after each of them had asked.
 #[derive(Debug)]
 pub(super) struct Exposition {
     metrics: Registry,
@@ -36,7 +35,7 @@ struct Made {
     /// For requests up to this number; and the earliest time to generate the next one.
     upto: u64,
     rests_until: Option<Instant>,
-    /// Kept while somebody else waits for it.
+    /// Kept while another client waits for it.
     page: Option<Result<Page, std::fmt::Error>>,
 }
 
@@ -85,7 +84,7 @@ impl Exposition {
     }
 }
 
-/// The pause after generating a page took this long.
+/// The pause after a page that took this long to generate.
 fn rest(took: Duration) -> Duration {
     took.saturating_mul(REST_FACTOR).min(REST_MAX)
 }
@@ -170,7 +169,7 @@ mod tests {
         (kind, String::from_utf8(page.to_vec()).unwrap())
     }
 
-    /// Takes some time to read, and counts how often it is read.
+    /// A metric that takes some time to read, and counts its reads.
     #[derive(Debug)]
     struct Costly(std::sync::Arc<AtomicU64>);
 
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_that_ask_at_once_share_a_page_and_one_that_asks_later_gets_its_own() {
+    async fn concurrent_requests_share_a_page_and_a_later_one_gets_its_own() {
         let mut metrics = Registry::default();
         let made = std::sync::Arc::new(AtomicU64::new(0));
         metrics.register_collector(Box::new(Costly(std::sync::Arc::clone(&made))));
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rest_is_short_whatever_a_page_took() {
+    fn a_rest_is_short_however_long_a_page_took() {
         assert_eq!(rest(Duration::from_millis(5)), Duration::from_millis(20));
         for took in [Duration::from_millis(250), Duration::MAX] {
             assert_eq!(rest(took), REST_MAX);
@@ -247,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn open_metrics_is_for_who_asks_for_it() {
+    fn open_metrics_is_sent_on_request_only() {
         // The request of Prometheus 3.
         let (kind, page) = asked(
             "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\

@@ -43,7 +43,7 @@ fn echo<P: Peer>(ip: &str) {
 }
 
 #[test]
-fn batches_of_any_size_come_and_go() {
+fn batches_of_any_size_are_sent_and_received() {
     echo::<SocketAddrV4>("127.0.0.1");
     echo::<SocketAddr>("127.0.0.1");
     if UdpSocket::bind((Ipv6Addr::LOCALHOST, 0)).is_ok() {
@@ -65,7 +65,7 @@ fn too_long_packets_are_cut_and_marked_as_cut() {
 }
 
 #[test]
-fn one_that_cannot_be_sent_does_not_hold_up_the_others() {
+fn an_unsendable_packet_does_not_block_the_others() {
     let (ours, theirs) = pair("127.0.0.1");
     let peer = SocketAddrV4::of(theirs.local_addr().unwrap()).unwrap();
     let nobody = SocketAddrV4::new(*peer.ip(), 0);
@@ -83,7 +83,7 @@ fn one_that_cannot_be_sent_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn a_full_batch_takes_no_more() {
+fn a_full_batch_rejects_packets() {
     let (ours, theirs) = pair("127.0.0.1");
     let mut outbound = Outbound::<SocketAddrV4>::new();
     let peer = SocketAddrV4::of(theirs.local_addr().unwrap()).unwrap();

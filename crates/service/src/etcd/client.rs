@@ -61,10 +61,10 @@ impl Client {
         Ok(Lease(granted.id.0))
     }
 
-    /// Lets the lease live on.
+    /// Keeps the lease alive.
     ///
     /// # Errors
-    /// Keeps the lease alive.
+    /// It has ended, or no member answers.
     pub async fn keep_alive(&self, lease: Lease) -> Result<(), Error> {
         let request = json!({"ID": lease.0.to_string()});
         let alive: KeptAlive = self.call("/v3/lease/keepalive", &request, wire::read_streamed).await?;

@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_come_whole_however_the_pieces_are_cut() {
+    fn lines_are_whole_however_the_input_is_cut() {
         let text = b"one\n\ntwo\nthree\n".repeat(3);
         for size in 1..=text.len() {
             let mut lines = Lines::default();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_an_end_is_refused_and_a_long_one_is_given_back() {
+    fn an_endless_line_is_refused_and_memory_of_a_long_one_is_returned() {
         let mut lines = Lines::default();
         let piece = vec![b'x'; 1024 * 1024];
         let taken = std::iter::repeat_with(|| lines.push(&piece)).take_while(|taken| *taken).count();

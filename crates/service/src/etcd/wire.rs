@@ -496,7 +496,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_ends_behind_its_last_key() {
+    fn a_prefix_range_ends_after_its_last_key() {
         let plain = |bytes: &[u8]| (encode(b"/a/"), encode(bytes));
         assert_eq!(range(b"/a/"), plain(b"/a0"));
         assert_eq!(range(b"a\xff").1, encode(b"b"));

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_become_lines_and_those_about_the_lines_way_do_not() {
+    fn events_become_lines_except_those_about_shipping() {
         let queue: &'static Queue = Box::leak(Box::new(Queue::new()));
         let subscriber = tracing_subscriber::registry().with(ShippingLayer::new(queue));
         tracing::subscriber::with_default(subscriber, || {

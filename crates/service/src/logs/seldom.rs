@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_are_told_in_few_lines() {
+    fn many_events_are_summarised_in_few_lines() {
         let (mut seldom, start) = (Seldom::default(), clock::now());
         let told = (0..100_000_u32)
             .filter_map(|number| seldom.note(start + Duration::from_millis(number.into()), [2, 3]))

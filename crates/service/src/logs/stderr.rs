@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failed_writes_store_nothing_and_do_not_end_the_process() {
+    fn failed_writes_keep_nothing_in_memory_and_do_not_end_the_process() {
         let torn = AtomicBool::new(false);
         let mut full = OpenOptions::new().write(true).open("/dev/full").unwrap();
         assert!(!write_line(&mut full, b"line\n", &torn));
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_has_stopped_holds_up_nothing_and_gets_whole_lines_later() {
+    fn a_stalled_reader_blocks_nothing_and_later_gets_whole_lines() {
         let torn = AtomicBool::new(false);
         let (mut reader, mut pipe) = io::pipe().unwrap();
         let line = [vec![b'x'; 6000], vec![b'\n']].concat();

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_for_the_hosts_that_it_names() {
+    fn an_order_applies_to_the_hosts_it_names() {
         let order = br#"{"10.0.0.1": 3, "10.0.0.2": 1}"#;
         assert_eq!(count_for(order, "10.0.0.1").unwrap(), 3);
         assert_eq!(count_for(order, "10.0.0.3").unwrap(), 0);

@@ -35,7 +35,7 @@ mod tests {
     const POD: Variable = Variable::optional("POD_NAME", "Name; a|b.");
 
     #[test]
-    fn variables_are_told_with_their_defaults() {
+    fn variables_are_listed_with_their_defaults() {
         let text = help(&[&PORT, &POD]);
         assert!(
             text.ends_with("  PORT=40000\n          TCP port.\n  POD_NAME\n          Name; a|b."),

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_say_their_range() {
+    fn errors_of_numbers_give_their_range() {
         assert_eq!(u16::parse("65536"), Err("a whole number from 0 to 65535".into()));
         assert_eq!(NonZeroU16::parse("0"), Err("a port from 1 to 65535".into()));
         assert!(NonZeroUsize::parse("0").is_err());

@@ -12,7 +12,7 @@ use crate::{Readiness, listen};
 const SECRET: &str = "0123456789abcdef";
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// An admin port of a service with ten connections, and how many of them remain.
+/// The admin port of a service with ten connections, and how many of them remain.
 fn start(token: Option<&str>) -> (Admin, Arc<AtomicU64>) {
     let left = Arc::new(AtomicU64::new(10));
     let shed = {
@@ -56,7 +56,7 @@ fn an_order_is_carried_out_once() {
 }
 
 #[tokio::test]
-async fn the_client_hears_how_many_or_why_not() {
+async fn the_client_learns_how_many_were_shed_or_why_none() {
     let (admin, _) = start(Some(SECRET));
     let order = Order { id: "a".into(), count: 40 };
     assert_eq!(send_order(admin.address(), SECRET, &order).await, Ok(10));
@@ -70,7 +70,7 @@ async fn send_order(admin: SocketAddr, token: &str, order: &Order) -> Result<u64
 }
 
 #[test]
-fn nobody_orders_without_the_token() {
+fn orders_without_the_token_are_refused() {
     let (admin, left) = start(Some(SECRET));
     let body = r#"{"id":"a","count":4}"#;
     for head in
@@ -113,7 +113,7 @@ fn an_invalid_order_is_refused() {
 }
 
 #[test]
-fn unfinished_orders_block_nobody() {
+fn unfinished_orders_do_not_block_others() {
     let (admin, left) = start(Some(SECRET));
     let crowd: Vec<TcpStream> = (0..300)
         .map(|_| {
@@ -136,7 +136,7 @@ fn unfinished_orders_block_nobody() {
 }
 
 #[test]
-fn orders_that_are_remembered_are_bounded() {
+fn the_number_of_remembered_orders_is_bounded() {
     let (admin, left) = start(Some(SECRET));
     order(admin.address(), r#"{"id":"first","count":1}"#);
     for number in 0..REMEMBERED {

@@ -289,7 +289,7 @@ fn twenty(window_ms: u64, rules: ExcessRules) {
 }
 
 #[test]
-fn of_twenty_scale_downs_by_sessions_the_emptiest_go_with_few_moves_and_two_writes_each() {
+fn twenty_scale_downs_by_sessions_remove_the_emptiest_with_few_moves_and_two_writes_each() {
     twenty(0, ExcessRules::default());
 }
 

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn falls_after_two_failures_in_a_row_and_rises_after_one_success() {
+    fn two_failures_in_a_row_make_it_unhealthy_and_one_success_makes_it_healthy() {
         use Verdict::{Healthy, Unhealthy};
         assert_eq!(
             verdicts("+-+--+-", thresholds(2, 1)),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn says_when_the_verdict_changed() {
+    fn a_changed_verdict_is_reported() {
         let mut health = Health::assumed();
         let changes: Vec<_> =
             [false, false, false, true].map(|passed| health.record(passed, thresholds(2, 1))).to_vec();

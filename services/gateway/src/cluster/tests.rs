@@ -62,7 +62,7 @@ fn unchecked_backends_serve_only_until_one_is_known_to_be_healthy() {
 }
 
 #[test]
-fn draining_and_removed_backends_get_nothing_and_keep_their_sessions() {
+fn draining_and_removed_backends_get_no_new_sessions_and_keep_theirs() {
     let cluster = cluster();
     cluster.take_over(1, &[endpoint(0), endpoint(1), endpoint(2)]);
     for ordinal in 0..3 {
@@ -136,7 +136,7 @@ fn failures_in_a_row_eject_for_a_while() {
 }
 
 #[test]
-fn the_last_one_is_never_ejected() {
+fn the_last_backend_is_never_ejected() {
     let cluster = cluster();
     let start = clock::now();
     cluster.take_over(1, &[endpoint(0), endpoint(1)]);

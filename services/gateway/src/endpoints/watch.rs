@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_files_of_the_directory_are_no_change() {
+    async fn other_files_in_the_directory_are_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("endpoints.json");
         let mut changes = Watch::new(&path).unwrap().start().unwrap();

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_found_among_other_cookies_and_nothing_else_is_one() {
+    fn only_valid_keys_are_found_among_other_cookies() {
         let headers = request(&[&format!("a=b; route={A}.{B};c=d"), &format!("route={B}")]);
         assert_eq!(keys(&headers, "route"), [A, B, B]);
         for odd in ["route", "route=", "route=tcp-0", "router=0123456789abcdef", "route=0123456789ABCDEF"] {
@@ -102,7 +102,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_cookies_give_keys_or_none_and_lose_only_ours(
+        fn any_cookies_are_read_and_only_ours_is_removed(
             lines in prop::collection::vec("[ -:<-~]{0,40}", 0..4), ours in "[ -:<-~]{0,40}",
         ) {
             let mut headers: HeaderMap = lines

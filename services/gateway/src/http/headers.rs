@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_one_connection_and_what_is_forged_does_not_pass() {
+    fn hop_by_hop_and_forged_headers_are_not_forwarded() {
         let mut request = headers(&[
             ("host", "shop"),
             ("connection", "keep-alive, X-Secret"),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_and_websockets_are_asked_for_anew() {
+    fn chunks_and_upgrades_are_announced_to_the_next_hop() {
         let mut chunked = headers(&[("transfer-encoding", "chunked")]);
         to_replica(&mut chunked, "127.0.0.1".parse().unwrap(), Upgrade::None);
         assert_eq!(chunked[TRANSFER_ENCODING], "chunked");

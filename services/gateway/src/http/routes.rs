@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_route_for_the_rest_there_is_none() {
+    fn without_a_catch_all_route_other_paths_have_none() {
         let only = [Route { path: "/main".into(), service: "directory".into() }];
         let routes = Routes::new(&only, &["directory"]);
         assert!(routes.find(&PathAndQuery::from_static("/other")).is_none());

@@ -103,7 +103,7 @@ fn the_limit_follows_the_open_files_unless_it_is_set() {
 }
 
 #[test]
-fn a_stall_timeout_of_zero_is_none() {
+fn a_stall_timeout_of_zero_disables_it() {
     let timeout = |pairs: &[(&str, &str)]| Settings::from_env(&env(pairs)).unwrap().stall_timeout;
     assert_eq!(timeout(&[]), Some(Duration::from_secs(30)));
     assert_eq!(timeout(&[("STALL_TIMEOUT", "1500ms")]), Some(Duration::from_millis(1500)));

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settled_ones_are_passed_over_and_the_rest_come_due_in_order() {
+    fn settled_connects_are_skipped_and_the_rest_time_out_in_order() {
         let start = clock::now();
         let mut connects = Connects::new(Duration::from_secs(5));
         let pending = |key| Pending { key, serial: 0 };

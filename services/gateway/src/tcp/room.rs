@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_inherit_their_listeners_bounds_and_a_later_one_takes_the_timeout_back() {
+    fn connections_inherit_their_listeners_bounds_which_can_be_reset() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         for stall_timeout in [Some(Duration::from_secs(3)), None] {
             bound_sink(&listener, stall_timeout).unwrap();

@@ -410,7 +410,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_tell_session_and_side() {
+    fn tokens_encode_session_and_side() {
         for key in [0, 1, 70_000] {
             for side in [Side::Client, Side::Backend] {
                 assert_eq!(from_token(token(key, side)), (key, side));

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_and_long_packets_go_alone() {
+    fn empty_and_long_packets_are_sent_alone() {
         assert_eq!(of(&[0, 0]), 1);
         assert_eq!(of(&[10, 10, 0]), 2);
         assert_eq!(of(&[1_401, 1_401]), 1);

@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_many_sessions_go_out_in_one_go_and_in_order() {
+    fn packets_of_many_sessions_leave_in_one_call_and_in_order() {
         let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
         let clients: Vec<_> = (0..3).map(|_| Client::new()).collect();
         let lengths = [vec![50_usize, 50, 50, 20], vec![9], vec![1_500, 0, 3, 3]];
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_cannot_be_sent_to_does_not_hold_up_the_others() {
+    fn an_unreachable_client_does_not_block_the_others() {
         let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
         let (client, mut replies, stats) =
             (Client::new(), Replies::<SocketAddrV4>::new(), PacketStats::default());
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_may_not_be_segmented_is_taken_apart() {
+    fn a_message_that_must_not_be_segmented_is_split() {
         let (client, mut replies) = (Client::new(), Replies::<SocketAddrV4>::new());
         let (replica, session) = pair();
         for _ in 0..3 {
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_taken_in_parts() {
+    fn a_burst_is_read_in_parts() {
         let (client, mut replies) = (Client::new(), Replies::<SocketAddrV4>::new());
         let (replica, session) = pair();
         for _ in 0..=PER_SOCKET {

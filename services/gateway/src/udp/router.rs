@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_circuit_breaker_fills_all_replicas_and_then_opens_but_not_for_their_own() {
+    fn the_circuit_breaker_opens_when_all_replicas_are_full_except_for_their_own_clients() {
         let mut router = router(3, 2);
         let mut chosen: Vec<_> = (0..6).map(|_| router.choose(None).unwrap().name.clone()).collect();
         chosen.sort();
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_has_to_go_goes_elsewhere_or_nowhere() {
+    fn a_session_that_must_move_goes_to_another_replica_or_none() {
         let mut pair = router(2, 100);
         for _ in 0..20 {
             let first = pair.choose(None).unwrap();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_that_drains_serves_no_longer_and_the_generation_says_so() {
+    fn a_draining_replica_stops_serving_and_the_generation_changes() {
         let mut router = router(2, 100);
         let before = router.generation();
         let kept = router.resume(([127, 0, 0, 1], 1).into()).unwrap();

@@ -1,4 +1,4 @@
-//! Which backend takes a connection, and what happens if it cannot.
+//! Which backend gets a connection, and what happens if it cannot take it.
 
 use std::io::{Read, Write};
 
@@ -14,7 +14,7 @@ fn equal_backends_share_and_round_robin_alternates() {
         for client in &clients {
             assert_echo(client, "msg");
         }
-        // Counted before the first answer.
+        // Sessions are counted before their first answer.
         let (zero, one) = (running.count("tcp-0", "active"), running.count("tcp-1", "active"));
         assert_eq!(zero + one, 300);
         assert!(zero.abs_diff(one) <= spread_max, "{policy}: {zero} and {one}");
@@ -22,7 +22,7 @@ fn equal_backends_share_and_round_robin_alternates() {
 }
 
 #[test]
-fn a_refused_connect_goes_elsewhere_with_the_clients_bytes() {
+fn after_a_refused_connect_another_backend_gets_the_clients_bytes() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", nobody()), endpoint("tcp-1", replica.address)];
     let settings = [("POLICY", "round-robin"), ("EJECT_FAILURES", "0")];
@@ -37,7 +37,7 @@ fn a_refused_connect_goes_elsewhere_with_the_clients_bytes() {
 }
 
 #[test]
-fn if_nobody_can_be_reached_the_client_is_told_at_once() {
+fn a_client_is_closed_at_once_when_no_backend_can_be_reached() {
     let endpoints = [endpoint("tcp-0", nobody()), endpoint("tcp-1", nobody())];
     let running = Running::with(&endpoints, &[]);
     for _ in 0..10 {
@@ -73,7 +73,7 @@ fn reasons_for_refusing_clients_are_in_readyz_and_counted() {
         assert!(is_closed(&second));
         running.expect_degraded(&format!("{reason}: clients are turned away"));
         running.expect_degraded(&words);
-        // Counted before it was said.
+        // The refusal is counted before the client notices it.
         assert!(running.metric(&format!("gateway_connections_refused_total{{reason=\"{reason}\"}}")) > 0);
     }
 }
@@ -107,7 +107,7 @@ fn a_backend_that_refuses_is_ejected_and_comes_back() {
 }
 
 #[test]
-fn the_circuit_breaker_counts_what_it_turns_away() {
+fn the_circuit_breaker_counts_refused_clients() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", replica.address)];
     let running = Running::with(&endpoints, &[("CIRCUIT_MAX_CONNECTIONS", "2")]);
@@ -122,8 +122,8 @@ fn the_circuit_breaker_counts_what_it_turns_away() {
 }
 
 #[test]
-fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
-    // A listener with a full queue lets further connects wait for ever.
+fn an_unanswered_connect_times_out_and_another_backend_is_tried() {
+    // With a full queue, further connects wait for ever.
     let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     full.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     full.listen(0).unwrap();
@@ -141,7 +141,7 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
     assert_eq!(&answer, b"said before it was connected");
     running.expect_count("tcp-0", "failed", 1);
 
-    // An idle connection that succeeded is not mistaken for a failed one.
+    // An established idle connection is not mistaken for a failed one.
     let idle = running.connect();
     running.expect_count("tcp-1", "active", 2);
     let _later = running.connect();
@@ -151,7 +151,7 @@ fn a_connect_that_nobody_answers_times_out_and_goes_elsewhere() {
 }
 
 #[test]
-fn connections_come_from_the_address_that_is_set() {
+fn connections_use_the_configured_source_address() {
     let replica = Replica::new(|mut stream| {
         let peer = stream.peer_addr().unwrap().ip().to_string();
         let _ = stream.write_all(peer.as_bytes());

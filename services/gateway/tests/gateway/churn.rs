@@ -1,4 +1,4 @@
-//! Endpoints that change while connections are carried.
+//! Endpoints that change while there are connections.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use rand_pcg::Pcg64;
 use crate::support::{EndpointsFile, Replica, Running, assert_echo, endpoint, wait_until};
 
 #[test]
-fn no_connection_is_dropped_and_no_byte_lost_while_endpoints_come_and_go() {
+fn changing_endpoints_drop_no_connection_and_lose_no_byte() {
     const VERSIONS: u64 = 150;
     let replicas: Vec<_> = (0..4).map(|_| Replica::echo()).collect();
     let all: Vec<_> = replicas
@@ -60,7 +60,7 @@ fn no_connection_is_dropped_and_no_byte_lost_while_endpoints_come_and_go() {
 }
 
 #[test]
-fn a_draining_endpoint_keeps_what_it_has_and_gets_nothing_new() {
+fn a_draining_endpoint_keeps_its_connections_and_gets_no_new_ones() {
     let (old, new) = (Replica::echo(), Replica::echo());
     let (old_endpoint, new_endpoint) = (endpoint("tcp-0", old.address), endpoint("tcp-1", new.address));
     let (running, mut file) = Running::with_file(std::slice::from_ref(&old_endpoint), &[]);
@@ -102,7 +102,7 @@ fn a_bad_file_changes_nothing_and_is_reported() {
 }
 
 #[test]
-fn a_file_that_is_no_file_changes_nothing_and_holds_up_nothing() {
+fn a_fifo_as_endpoints_file_changes_and_blocks_nothing() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", replica.address)];
     let (running, mut file) = Running::with_file(&endpoints, &[]);

@@ -1,4 +1,4 @@
-//! Endpoints by DNS: what it says is followed, and what it does not say changes nothing.
+//! Endpoints by DNS: answers are applied, and failures change nothing.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -28,7 +28,7 @@ fn same_port<const N: usize>(addresses: [IpAddr; N]) -> [TcpListener; N] {
     }
 }
 
-/// Replicas at 127.0.0.1, 127.0.0.2, … and their port; each says its address first.
+/// Replicas at 127.0.0.1, 127.0.0.2, … and their port; each sends its address first.
 fn replicas<const N: usize>() -> ([Replica; N], u16) {
     let listeners = same_port(std::array::from_fn(|index| ip(index as u8 + 1)));
     let port = listeners[0].local_addr().unwrap().port();
@@ -67,7 +67,7 @@ fn look_ups_go_on(server: &DnsServer) {
 }
 
 #[test]
-fn every_address_is_a_replica_and_changes_are_followed_whatever_the_records_claim() {
+fn every_address_is_a_replica_and_changes_are_followed_despite_the_ttl() {
     let ([first, second], port) = replicas();
     let server = DnsServer::new(NAME, ips(&[1]));
     let running = gateway(&server, port, &[("POLICY", "round-robin")]);
@@ -97,7 +97,7 @@ fn every_address_is_a_replica_and_changes_are_followed_whatever_the_records_clai
 }
 
 #[test]
-fn a_name_without_addresses_or_that_is_gone_has_no_replicas() {
+fn an_empty_or_missing_name_has_no_replicas() {
     let ([replica], port) = replicas();
     for says in [ips(&[]), Say::NoSuchName] {
         let server = DnsServer::new(NAME, ips(&[1]));
@@ -117,7 +117,7 @@ fn a_name_without_addresses_or_that_is_gone_has_no_replicas() {
 }
 
 #[test]
-fn a_server_that_fails_or_is_silent_changes_nothing() {
+fn a_failing_or_silent_dns_server_changes_nothing() {
     let ([replica], port) = replicas();
     let server = DnsServer::new(NAME, ips(&[1]));
     let running = gateway(&server, port, &[]);
@@ -137,14 +137,14 @@ fn a_server_that_fails_or_is_silent_changes_nothing() {
 }
 
 #[test]
-fn a_server_that_fails_for_one_family_is_believed_for_the_other() {
+fn a_dns_failure_for_one_address_family_does_not_affect_the_other() {
     let ([first, second], port) = replicas();
     let server = DnsServer::new(NAME, Say::FailBeside(vec![ip(1)]));
     let running = gateway(&server, port, &[]);
     running.expect_all_well();
     expect_in_use(&running, &[first.address]);
 
-    // Once the family had addresses, its failure keeps them, and is told.
+    // Once the family has had addresses, a failure keeps them, and is reported.
     let v6: IpAddr = "::1".parse().unwrap();
     let at_v6 = SocketAddr::new(v6, port);
     server.say(Say::Addresses(vec![ip(1), v6]));
@@ -158,7 +158,7 @@ fn a_server_that_fails_for_one_family_is_believed_for_the_other() {
 }
 
 #[test]
-fn more_addresses_than_a_datagram_holds_come_over_tcp() {
+fn long_dns_answers_arrive_over_tcp() {
     let addresses: Vec<IpAddr> = (0..1000_u16).map(|n| [127, 1, (n >> 8) as u8, n as u8].into()).collect();
     let server = DnsServer::new(NAME, Say::Addresses(addresses.clone()));
     let running = gateway(&server, 1, &[]);
@@ -220,7 +220,7 @@ fn a_gateway_that_finds_itself_is_left_out() {
 }
 
 #[test]
-fn a_session_over_udp_leaves_a_replica_that_vanished() {
+fn a_udp_session_leaves_a_replica_that_vanished() {
     let sockets = loop {
         let first = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(second) = UdpSocket::bind(("127.0.0.2", first.local_addr().unwrap().port())) {
@@ -259,7 +259,7 @@ fn a_session_over_udp_leaves_a_replica_that_vanished() {
 #[test]
 fn replicas_found_by_dns_are_reached_over_ipv6_too() {
     let v6: IpAddr = "::1".parse().unwrap();
-    // Where IPv6 is off there is nothing to reach.
+    // Without IPv6 there is nothing to test.
     let Ok(listener) = TcpListener::bind((v6, 0)) else { return };
     let port = listener.local_addr().unwrap().port();
     let _replica = Replica::on(listener, echo);

@@ -1,4 +1,4 @@
-//! A DNS server that says what a test wants, over UDP and TCP.
+//! A DNS server with scripted answers, over UDP and TCP.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Whatever its records claim, they are asked for again.
+/// The TTL of its records: long, because the gateway must ignore it.
 const TTL: u32 = 3600;
-/// A longer answer is truncated over UDP, so that the client comes over TCP.
+/// A longer answer is truncated over UDP, so that the client retries over TCP.
 const DATAGRAM_MAX: usize = 1232;
 
 const A: u16 = 1;
@@ -16,11 +16,11 @@ const AAAA: u16 = 28;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Say {
-    /// The addresses of the name; of the family that is asked for, which may be none.
+    /// The addresses of the name; only those of the queried family are sent, possibly none.
     Addresses(Vec<IpAddr>),
     NoSuchName,
     Fail,
-    /// IPv4 addresses, and a failure for the others.
+    /// IPv4 addresses, and a failure for IPv6.
     FailBeside(Vec<IpAddr>),
     Nothing,
 }
@@ -50,7 +50,7 @@ impl DnsServer {
             while let Ok((length, client)) = datagrams.recv_from(&mut query) {
                 let Some(mut answer) = over_udp.answer(name, &query[..length]) else { continue };
                 if answer.len() > DATAGRAM_MAX {
-                    // The header and the question; no record.
+                    // The header and the question, without records.
                     answer.truncate(question_end(&query[..length]));
                     answer[2] |= 2;
                     answer[6..8].fill(0);
@@ -72,12 +72,12 @@ impl DnsServer {
         self.state.lock().says = says;
     }
 
-    /// Queries so far.
+    /// Number of queries so far.
     pub(crate) fn asked(&self) -> u64 {
         self.state.lock().asked
     }
 
-    /// Connections so far.
+    /// Number of connections so far.
     pub(crate) fn streams(&self) -> u64 {
         self.state.lock().streams
     }
@@ -122,7 +122,7 @@ impl DnsServer {
     }
 }
 
-/// Both at the same port.
+/// Both on the same port.
 fn sockets() -> (UdpSocket, TcpListener) {
     loop {
         let streams = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -132,7 +132,7 @@ fn sockets() -> (UdpSocket, TcpListener) {
     }
 }
 
-/// Behind the question's name, type and class.
+/// The position after the question's name, type and class.
 fn question_end(query: &[u8]) -> usize {
     let mut at = 12;
     while query[at] != 0 {

@@ -8,7 +8,7 @@ use service::Phase;
 use crate::support::{Replica, Running, assert_echo, endpoint, is_closed, settles, wait_until};
 
 #[test]
-fn sessions_finish_and_nobody_new_is_taken() {
+fn a_drain_lets_sessions_finish_and_accepts_no_new_ones() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     let client = running.connect();
@@ -31,7 +31,7 @@ fn a_gateway_without_sessions_ends_at_once() {
 }
 
 #[test]
-fn connections_that_wait_at_the_begin_of_the_drain_are_still_served() {
+fn connections_waiting_when_the_drain_starts_are_still_served() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     let mut clients: Vec<_> = (0..100).map(|_| running.connect()).collect();
@@ -45,7 +45,7 @@ fn connections_that_wait_at_the_begin_of_the_drain_are_still_served() {
 }
 
 #[test]
-fn at_the_deadline_the_rest_is_cut() {
+fn remaining_sessions_are_cut_at_the_deadline() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[("DRAIN_TIMEOUT", "100ms")]);
     let client = running.connect();

@@ -1,4 +1,4 @@
-//! How connections end: half-closes and resets pass through as what they are.
+//! How connections end: half-closes and resets are passed on unchanged.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use crate::support::{PATIENCE, Replica, Running, endpoint, reset, settles, wait_until};
 
-/// A backend whose connections are handed to the test.
+/// A backend that passes its connections to the test.
 fn handed_out() -> (Replica, mpsc::Receiver<TcpStream>) {
     let (give, take) = mpsc::channel();
     let replica = Replica::new(move |stream| {
@@ -37,7 +37,7 @@ fn read_all(mut stream: &TcpStream) -> String {
 }
 
 #[test]
-fn a_client_that_said_everything_still_gets_its_answer() {
+fn a_half_closed_client_still_gets_its_answer() {
     let Pair { mut client, mut backend, running } = pair();
     client.write_all(b"question").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
@@ -50,7 +50,7 @@ fn a_client_that_said_everything_still_gets_its_answer() {
 }
 
 #[test]
-fn a_backend_that_said_everything_still_hears_its_client() {
+fn a_half_closed_backend_still_hears_its_client() {
     let Pair { mut client, mut backend, running } = pair();
     backend.write_all(b"welcome").unwrap();
     backend.shutdown(Shutdown::Write).unwrap();
@@ -117,7 +117,7 @@ fn a_client_that_resets_while_its_backend_does_not_read_is_not_kept() {
 }
 
 #[test]
-fn thousands_of_clients_that_abort_leave_nothing() {
+fn thousands_of_aborting_clients_leave_nothing_behind() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     for round in 0..2_000 {

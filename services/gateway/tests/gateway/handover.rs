@@ -1,4 +1,4 @@
-//! Listeners that a supervisor keeps: what a gateway leaves behind, its successor serves.
+//! Listeners that a supervisor keeps: a successor serves the connections that a gateway leaves queued.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -39,7 +39,7 @@ fn a_draining_gateway_leaves_the_queue_to_its_successor() {
     assert_echo(&kept, "by the first");
 
     first.signal(Signal::TERM);
-    // The successor takes everything new; the draining gateway keeps what it has.
+    // The successor takes all new connections; the draining gateway keeps its own.
     let _second = Process::start(&listeners, &file);
     for _ in 0..20 {
         assert_echo(&connect(address), "by either, but by one");

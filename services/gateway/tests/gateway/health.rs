@@ -9,7 +9,7 @@ fn checked(name: &str, replica: &Replica, readyz: &Readyz) -> Endpoint {
 }
 
 #[test]
-fn a_backend_falls_after_two_failures_and_rises_after_one_success() {
+fn two_failures_take_a_backend_out_and_one_success_brings_it_back() {
     let (first, second) = (Replica::echo(), Replica::echo());
     let (ready, moody) = (Readyz::new(200), Readyz::new(200));
     let endpoints = [checked("tcp-0", &first, &ready), checked("tcp-1", &second, &moody)];
@@ -65,7 +65,7 @@ fn checks_end_with_their_endpoint() {
     let (mut asked, mut so_far) = (leaving.asked(), staying.asked());
     wait_until("the other one is checked ten times and this one never", || {
         if leaving.asked() > asked {
-            // It was on its way.
+            // A check may have been in progress.
             (asked, so_far) = (leaving.asked(), staying.asked());
         }
         staying.asked() > so_far + 10

@@ -1,4 +1,4 @@
-//! HTTP: paths, cookies, bodies under way, and what must not get through.
+//! HTTP: paths, cookies, bodies in transit, and requests that must not get through.
 
 mod drain;
 mod failures;
@@ -27,7 +27,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The next message of a connection, if there is one; `None` too if it breaks off.
+    /// The next message of a connection; `None` if there is none, or it breaks off.
     pub(crate) fn read(stream: &mut BufReader<TcpStream>) -> Option<Self> {
         let head = read_head(stream)?;
         let mut message = Self { head, body: Vec::new() };
@@ -76,7 +76,7 @@ pub(crate) fn read_head(stream: &mut BufReader<TcpStream>) -> Option<String> {
     Some(head)
 }
 
-/// One chunk, empty for the last one; the outer `None` if the connection breaks off.
+/// One chunk, empty for the last one; the outer value is `None` if the connection breaks off.
 #[expect(clippy::option_option, reason = "a body that has ended is not one that broke off")]
 pub(crate) fn read_chunk(stream: &mut BufReader<TcpStream>) -> Option<Option<Vec<u8>>> {
     let mut size = String::new();
@@ -89,7 +89,7 @@ pub(crate) fn read_chunk(stream: &mut BufReader<TcpStream>) -> Option<Option<Vec
     Some(Some(chunk))
 }
 
-/// A replica that gives each request to `answer`, one after the other as long as that returns true.
+/// A replica that passes each request of a connection to `answer`, as long as that returns true.
 pub(crate) fn http_replica(
     answer: impl Fn(&Message, &mut TcpStream) -> bool + Clone + Send + 'static,
 ) -> Replica {
@@ -104,7 +104,7 @@ pub(crate) fn http_replica(
     })
 }
 
-/// A replica that answers each request with its name and the request.
+/// A replica that answers each request with its own name and the request.
 pub(crate) fn mirror(name: &'static str) -> Replica {
     http_replica(move |request, stream| {
         let body = format!("{name}\n{}{}", request.head, request.text());
@@ -160,7 +160,7 @@ impl Client {
         Message::read(&mut self.0).expect("an answer")
     }
 
-    /// `request`: all lines but the last, empty one.
+    /// `request`: all lines except the last, empty one.
     pub(crate) fn ask(&mut self, request: &str) -> Message {
         self.send(&format!("{request}\r\nHost: shop\r\n\r\n"));
         self.receive()
@@ -170,7 +170,7 @@ impl Client {
         self.ask(&format!("GET {path} HTTP/1.1"))
     }
 
-    /// What comes until the end of the connection, and how it ends.
+    /// The bytes until the end of the connection, and how it ends.
     pub(crate) fn rest(&mut self) -> (Vec<u8>, std::io::Result<usize>) {
         let mut rest = Vec::new();
         let end = self.0.read_to_end(&mut rest);
@@ -178,7 +178,7 @@ impl Client {
     }
 }
 
-/// One request on a connection of its own.
+/// One request on its own connection.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Message {
     Client::new(address).get(path)
 }

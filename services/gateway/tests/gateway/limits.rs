@@ -1,11 +1,11 @@
-//! The limit on connections: accepting pauses, nobody is refused, and nothing spins.
+//! The limit on connections: accepting pauses, no client is refused, and no loop spins.
 
 use std::time::Duration;
 
 use crate::support::{Replica, Running, assert_echo, endpoint, pause, wait_until};
 
 #[test]
-fn at_the_limit_clients_wait_and_are_served_when_there_is_room() {
+fn clients_at_the_limit_wait_until_there_is_room() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", replica.address)];
     let running = Running::with(&endpoints, &[("MAX_CONNECTIONS", "2")]);
@@ -19,7 +19,7 @@ fn at_the_limit_clients_wait_and_are_served_when_there_is_room() {
     let turns = running.metric("gateway_loop_turns_total");
     pause(Duration::from_millis(500));
     let spent = running.metric("gateway_loop_turns_total") - turns;
-    // A pause is tried again every 100 ms.
+    // A pause is retried every 100 ms.
     let tries = since.elapsed().as_millis() as u64 / 100 + 1;
     assert!(spent <= 2 * tries, "{spent} turns while nothing happened but {tries} tries");
     assert_eq!(replica.accepted(), 2);
@@ -63,7 +63,7 @@ fn several_workers_share_the_limit_and_the_listener() {
 }
 
 #[test]
-fn beyond_the_rate_clients_wait_in_the_queue_and_all_are_served() {
+fn clients_beyond_the_rate_wait_in_the_queue_and_all_are_served() {
     let replica = Replica::echo();
     let endpoints = [endpoint("tcp-0", replica.address)];
     let running = Running::with(&endpoints, &[("ACCEPT_RATE", "50"), ("WORKERS", "2")]);

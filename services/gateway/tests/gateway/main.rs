@@ -1,4 +1,4 @@
-//! The gateway over real sockets: every test has listeners, replicas, and an endpoints file or a DNS server of its own.
+//! The gateway over real sockets: every test has its own listeners, replicas, and endpoints file or DNS server.
 
 #![expect(clippy::unwrap_used, reason = "a step that fails is to fail its test")]
 

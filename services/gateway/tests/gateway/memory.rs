@@ -1,4 +1,4 @@
-//! What the kernel keeps for clients of the real `tcp` service that send commands and never read.
+//! The kernel's memory for clients of the real `tcp` service that send commands and never read.
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -13,11 +13,11 @@ use crate::support::{PATIENCE, Running, endpoint, pause, wait_until};
 
 const CLIENTS: usize = 200;
 
-/// For each client, in the platform's sockets that serve it: one of the service or, behind a gateway, three. Without bounds
-/// it is some MiB.
+/// Limit per client, over the platform's sockets that serve it: one of the service or, behind a gateway, three. Without
+/// bounds, it would be several MiB.
 const BYTES_MAX: u64 = 256 * 1024;
 
-/// A `tcp` service that gives up on nobody.
+/// A `tcp` service that never closes slow clients.
 fn replica() -> fixtures::Running {
     let settings = tcp::Settings {
         host: Host::LOOPBACK,
@@ -32,12 +32,12 @@ fn replica() -> fixtures::Running {
     fixtures::Running::start(addresses, server.readiness().clone(), shutdown, || server.run())
 }
 
-/// Clients that have asked until nothing more was taken from any of them.
+/// Clients that have sent requests until the server accepted no more.
 fn never_reading(server: SocketAddr) -> Vec<TcpStream> {
     let clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(server).unwrap()).collect();
     for client in &clients {
         client.set_nonblocking(true).unwrap();
-        // Their own memory is not the platform's.
+        // The clients' own memory does not count.
         SockRef::from(client).set_send_buffer_size(16 * 1024).unwrap();
     }
     let questions = "WHERE\n".repeat(2_000);
@@ -52,7 +52,7 @@ fn never_reading(server: SocketAddr) -> Vec<TcpStream> {
     clients
 }
 
-/// Adds up what each kind of socket holds on average: which sockets belong to one client is not known.
+/// Adds up the average memory of each kind of socket, because it is unknown which sockets belong to one client.
 #[track_caller]
 fn assert_bounded(kinds: &[(&str, Sockets)]) {
     let (mut sum, mut words) = (0, Vec::new());

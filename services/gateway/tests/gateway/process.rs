@@ -1,4 +1,4 @@
-//! A gateway as a process of its own, with listeners that its supervisor, the test, keeps.
+//! A gateway in a separate process, with listeners that its supervisor, the test, keeps.
 //!
 //! The process is a second instance of this test program that runs only the test in this file, which learns from its
 //! environment that it is the gateway.
@@ -38,7 +38,7 @@ fn a_process_serves_and_ends_on_a_signal() {
 }
 
 #[test]
-fn a_process_whose_endpoints_never_come_is_not_ready_and_ends_on_a_signal() {
+fn a_process_without_endpoints_is_not_ready_and_ends_on_a_signal() {
     let file = EndpointsFile::new(&[]);
     file.replace_by_fifo();
     let admin = fixtures::Port::free();
@@ -66,12 +66,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// One that carries connections.
+    /// A gateway for TCP.
     pub(crate) fn start(listeners: &[TcpListener], file: &EndpointsFile) -> Self {
         Self::spawn(file, &[], |supervisor| handover::send(supervisor, Protocol::Tcp, listeners))
     }
 
-    /// One that carries packets.
+    /// A gateway for UDP.
     pub(crate) fn start_udp(sockets: &[UdpSocket], file: &EndpointsFile, settings: &[(&str, &str)]) -> Self {
         let settings = [settings, &[("PROTOCOL", "UDP")]].concat();
         Self::spawn(file, &settings, |supervisor| handover::send(supervisor, Protocol::Udp, sockets))

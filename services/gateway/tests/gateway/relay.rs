@@ -1,4 +1,4 @@
-//! Bytes arrive as they were sent, whatever their number and however slowly they are read.
+//! Bytes arrive unchanged, in any number and at any reading speed.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -45,7 +45,7 @@ fn assert_echoes(running: &Running, length: usize, piece_max: usize, seed: u64) 
 }
 
 #[test]
-fn messages_go_to_and_fro() {
+fn messages_travel_back_and_forth() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     let stream = running.connect();
@@ -72,7 +72,7 @@ fn a_backend_that_speaks_first_is_heard() {
 }
 
 #[test]
-fn sixty_four_kib_and_ten_mib_come_back_as_they_were() {
+fn sixty_four_kib_and_ten_mib_come_back_unchanged() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     for (length, piece_max) in
@@ -83,11 +83,11 @@ fn sixty_four_kib_and_ten_mib_come_back_as_they_were() {
 }
 
 #[test]
-fn pieces_of_any_size_come_back_as_they_were() {
+fn pieces_of_any_size_come_back_unchanged() {
     let replica = Replica::echo();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[]);
     proptest!(ProptestConfig::with_cases(24), |(length in 0..600_000_usize, piece_max in 1..300_000_usize, seed: u64)| {
-        // Bytes one by one would take long and show nothing more.
+        // Single bytes would take long without showing more.
         assert_echoes(&running, length, piece_max.max(length / 500), seed);
     });
 }

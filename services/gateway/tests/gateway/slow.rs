@@ -1,4 +1,4 @@
-//! Peers that do not read: what they cost is bounded in bytes and in time.
+//! Peers that do not read: their cost is bounded in bytes and in time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -9,13 +9,13 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::support::{PATIENCE, Replica, Running, assert_echo, endpoint, pause, wait_until};
 
-/// All that may be in flight from one end to the other while nobody reads: the test's own two buffers, the gateway's
-/// two, and the block it holds. Without bounds it is about ten MiB.
+/// Maximum in flight from one end to the other while nobody reads: the test's own two buffers, the gateway's two, and
+/// the block it holds. Without bounds, it would be about ten MiB.
 const UNDER_WAY_MAX: u64 = 512 * 1024;
 
 const CLIENTS: u64 = 20;
 
-/// A client whose own buffer is small.
+/// A client with a small buffer.
 fn client(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -25,10 +25,10 @@ fn client(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// How long a side may leave everything unread: longer than a busy machine keeps a side that does read from it.
+/// How long a side may read nothing: longer than a busy machine delays a side that does read.
 const STALL_TIMEOUT: (&str, &str) = ("STALL_TIMEOUT", "2s");
 
-/// Writes until the connection breaks; returns how much was taken.
+/// Writes until the connection breaks; returns how much was accepted.
 fn write_for_ever(mut stream: &TcpStream) -> u64 {
     SockRef::from(stream).set_send_buffer_size(16 * 1024).unwrap();
     let mut taken = 0;
@@ -38,11 +38,11 @@ fn write_for_ever(mut stream: &TcpStream) -> u64 {
     taken
 }
 
-/// A replica that writes for ever, and how many bytes each connection that ended had taken.
+/// A replica that writes for ever, and how many bytes each ended connection accepted.
 fn talkative() -> (Replica, Receiver<u64>) {
     let (tell, told) = mpsc::channel();
     let replica = Replica::new(move |stream| {
-        // Nobody listens any more once the test is over.
+        // The receiver is gone once the test is over.
         let _ = tell.send(write_for_ever(&stream));
     });
     (replica, told)
@@ -53,7 +53,7 @@ fn end_of(mut stream: &TcpStream) -> std::io::Result<u64> {
 }
 
 #[test]
-fn clients_that_never_read_cost_a_bound_and_are_reset() {
+fn clients_that_never_read_cost_bounded_memory_and_are_reset() {
     let (replica, taken) = talkative();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let clients: Vec<_> = (0..CLIENTS).map(|_| client(running.address)).collect();
@@ -67,7 +67,7 @@ fn clients_that_never_read_cost_a_bound_and_are_reset() {
 }
 
 #[test]
-fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
+fn a_replica_that_never_reads_costs_bounded_memory_and_is_reset() {
     let (give, take) = mpsc::channel();
     let replica = Replica::new(move |stream| give.send(stream).unwrap());
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
@@ -79,12 +79,12 @@ fn a_replica_that_never_reads_costs_a_bound_and_is_reset() {
 }
 
 #[test]
-fn a_slow_reader_that_goes_on_reading_stays() {
+fn a_slow_reader_that_keeps_reading_stays() {
     let (replica, _) = talkative();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
     let mut slow = client(running.address);
     let mut piece = vec![0; 64 * 1024];
-    // In all it takes longer than the time-out, but no single pause comes near it.
+    // The total takes longer than the time-out, but each pause is much shorter.
     for _ in 0..60 {
         slow.read_exact(&mut piece).unwrap();
         pause(Duration::from_millis(50));
@@ -93,7 +93,7 @@ fn a_slow_reader_that_goes_on_reading_stays() {
 }
 
 #[test]
-fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
+fn bulk_data_arrives_whole_and_then_costs_bounded_memory_too() {
     const BULK: u64 = 64 << 20;
     let (replica, taken) = talkative();
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &[STALL_TIMEOUT]);
@@ -105,7 +105,7 @@ fn a_direction_that_moves_in_bulk_arrives_whole_and_then_costs_a_bound_too() {
 }
 
 #[test]
-fn nothing_is_left_behind_of_a_session_that_ended_before_its_client_read() {
+fn a_session_that_ends_before_its_client_reads_leaves_nothing_behind() {
     let replica = Replica::new(|mut stream| {
         let _ = stream.read_to_end(&mut Vec::new());
         // Little enough for the gateway to hand all of it to the kernel and end the session.
@@ -136,9 +136,9 @@ fn is_kept(local: u16, remote: u16) -> bool {
 }
 
 #[test]
-fn connections_on_which_nothing_passes_are_closed_and_others_are_not() {
+fn silent_connections_are_closed_and_active_ones_are_not() {
     let replica = Replica::echo();
-    // Longer than a busy machine keeps the one that talks from talking.
+    // Longer than a busy machine delays the active client.
     let limits = [("TUNNEL_TIMEOUT", "3s"), ("STALL_TIMEOUT", "1h")];
     let running = Running::with(&[endpoint("tcp-0", replica.address)], &limits);
     let (silent, talking) = (client(running.address), client(running.address));

@@ -1,4 +1,4 @@
-//! A gateway in this process, replicas made of closures, and waiting for conditions.
+//! A gateway in this process, replicas from closures, and waiting for conditions.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -32,7 +32,7 @@ pub(crate) fn assert_echo(mut stream: &TcpStream, text: &str) {
     assert_eq!(String::from_utf8_lossy(&answer), text);
 }
 
-/// Writes back everything until the client has nothing more to say.
+/// Echoes everything until the client closes its side.
 pub(crate) fn echo(mut stream: TcpStream) {
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer) {
@@ -42,7 +42,7 @@ pub(crate) fn echo(mut stream: TcpStream) {
     }
 }
 
-/// A server on a free port that gives each connection to a thread. It runs until the process ends or it is
+/// A server on a free port that serves each connection on a thread. It runs until the process ends or it is
 /// [`close`](Replica::close)d.
 pub(crate) struct Replica {
     pub(crate) address: SocketAddr,
@@ -72,7 +72,7 @@ impl Replica {
         Self::new(echo)
     }
 
-    /// One that says its name on each connection and then echoes.
+    /// A replica that sends its name on each connection and then echoes.
     pub(crate) fn named(name: &'static str) -> Self {
         Self::new(move |mut stream| {
             if stream.write_all(name.as_bytes()).is_ok() {
@@ -91,7 +91,7 @@ impl Replica {
     }
 }
 
-/// A server that answers `GET /readyz` with the status it is told.
+/// A server that answers `GET /readyz` with the given status.
 pub(crate) struct Readyz {
     pub(crate) address: SocketAddr,
     status: Arc<AtomicU16>,
@@ -124,12 +124,12 @@ impl Readyz {
     }
 }
 
-/// An endpoint without health check.
+/// An endpoint without a health check.
 pub(crate) fn endpoint(name: &str, address: SocketAddr) -> Endpoint {
     Endpoint { name: name.into(), address, health: None, draining: false }
 }
 
-/// An endpoints file in a directory of its own.
+/// An endpoints file in its own directory.
 pub(crate) struct EndpointsFile {
     directory: tempfile::TempDir,
     version: u64,
@@ -155,7 +155,7 @@ impl EndpointsFile {
         self.version
     }
 
-    /// A FIFO in its place, which nobody writes to.
+    /// Replaces it with a FIFO that has no writer.
     pub(crate) fn replace_by_fifo(&self) {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let temporary = self.directory.path().join("endpoints.json.new");
@@ -170,7 +170,7 @@ impl EndpointsFile {
     }
 }
 
-/// A gateway that runs on a thread of this process; forced to its end when dropped.
+/// A gateway that runs on a thread of this process; forced to end when dropped.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -181,7 +181,7 @@ pub(crate) struct Running {
 impl Running {
     /// One with these endpoints that is ready.
     pub(crate) fn with(endpoints: &[Endpoint], settings: &[(&str, &str)]) -> Self {
-        // The file may go once it was read: the last good state stays in use.
+        // The file may be removed once it was read: the last good state stays in use.
         Self::with_file(endpoints, settings).0
     }
 
@@ -215,7 +215,7 @@ impl Running {
         connect(self.address)
     }
 
-    /// Replaces the endpoints and waits until the gateway took them over.
+    /// Replaces the endpoints and waits until the gateway has applied them.
     pub(crate) fn replace(&self, file: &mut EndpointsFile, endpoints: &[Endpoint]) {
         let version = file.write(endpoints);
         wait_until("the new endpoints are taken over", || self.endpoints()["version"] == version);
@@ -232,7 +232,7 @@ impl Running {
         fixtures::expect_all_well(self.admin);
     }
 
-    /// Waits until something is degraded that `/readyz` describes with these words.
+    /// Waits until `/readyz` describes a degraded part with these words.
     #[track_caller]
     pub(crate) fn expect_degraded(&self, words: &str) {
         fixtures::expect_degraded(self.admin, words);
@@ -242,7 +242,7 @@ impl Running {
         serde_json::from_str(&self.get("/endpoints").1).unwrap()
     }
 
-    /// What the admin port says about one backend; null if it is not there.
+    /// The admin port's entry for one backend; null if there is none.
     pub(crate) fn backend(&self, name: &str) -> Value {
         let all = self.endpoints();
         let found = all["endpoints"].as_array().unwrap().iter().find(|endpoint| endpoint["name"] == name);
@@ -259,7 +259,7 @@ impl Running {
         settles(&format!("{count} of {backend}"), value, || self.count(backend, count));
     }
 
-    /// Waits until the admin port says this about a backend.
+    /// Waits until a backend's entry on the admin port has this value.
     #[track_caller]
     pub(crate) fn expect_backend(&self, name: &str, key: &str, value: impl Into<Value>) {
         settles(&format!("{key} of {name}"), value.into(), || self.backend(name)[key].clone());
@@ -277,7 +277,7 @@ impl Running {
         fixtures::expect_metric(self.admin, name, value);
     }
 
-    /// Waits until the event loops stand still for a moment.
+    /// Waits until the event loops are idle for a moment.
     #[track_caller]
     pub(crate) fn expect_sleep(&self) {
         wait_until("the event loops sleep", || {
@@ -311,7 +311,7 @@ impl Drop for Running {
     }
 }
 
-/// True if the connection ended, in order or by a reset.
+/// True if the connection ended, cleanly or by a reset.
 pub(crate) fn is_closed(mut stream: &TcpStream) -> bool {
     match stream.read(&mut [0]) {
         Ok(length) => length == 0,

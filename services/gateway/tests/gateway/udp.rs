@@ -1,4 +1,4 @@
-//! UDP through the gateway: replicas that say who they are, and clients that remember it.
+//! UDP through the gateway: replicas that identify themselves, and clients that remember their replica.
 
 mod churn;
 mod ends;
@@ -18,7 +18,7 @@ use platform::endpoints::Endpoint;
 
 use crate::support::{EndpointsFile, PATIENCE, Running, endpoint};
 
-/// A replica that answers each packet with its name, where the packet came from, and the packet.
+/// A replica that answers each packet with its own name, the packet's source, and the packet.
 struct Replica {
     name: String,
     address: SocketAddr,
@@ -48,7 +48,7 @@ impl Replica {
                 let mut answer = format!("{own_name} {from} ").into_bytes();
                 answer.extend_from_slice(&buffer[..length]);
                 count.fetch_add(1, Ordering::SeqCst);
-                // Nobody may be there any more.
+                // The client may be gone.
                 let _ = socket.send_to(&answer, from);
             }
         });
@@ -65,7 +65,7 @@ impl Replica {
 }
 
 impl Drop for Replica {
-    /// Closes its socket: what is sent to it from now on is refused.
+    /// Closes its socket, so that later packets are refused.
     fn drop(&mut self) {
         self.over.store(true, Ordering::SeqCst);
         let wakes = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -81,7 +81,7 @@ fn replicas(count: usize) -> Vec<Replica> {
     (0..count).map(Replica::new).collect()
 }
 
-/// How many packets have reached them.
+/// How many packets the replicas have received.
 fn heard(replicas: &[Replica]) -> u64 {
     replicas.iter().map(|replica| replica.heard.load(Ordering::SeqCst)).sum()
 }
@@ -95,11 +95,11 @@ fn gateway(endpoints: &[Endpoint], settings: &[(&str, &str)]) -> (Running, Endpo
     Running::with_file(endpoints, &[&[("PROTOCOL", "UDP")], settings].concat())
 }
 
-/// What a replica answered.
+/// A replica's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Answer {
     replica: String,
-    /// Where the packet came from, as the replica sees it: the gateway's socket of this session.
+    /// The packet's source as seen by the replica: the gateway's socket for this session.
     source: SocketAddr,
     text: String,
 }
@@ -153,7 +153,7 @@ fn clients(count: usize, gateway: SocketAddr) -> Vec<Client> {
     (0..count).map(|_| Client::new(gateway)).collect()
 }
 
-/// What every client is answered.
+/// Each client's answer.
 #[track_caller]
 fn ask_all(clients: &[Client], text: &str) -> Vec<Answer> {
     clients.iter().map(|client| client.ask(text)).collect()

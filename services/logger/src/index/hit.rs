@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_document_that_cannot_be_read_hides_no_other() {
+    fn an_unreadable_document_hides_no_other() {
         let nested = format!(r#"{{"a":{}1{}}}"#, "[".repeat(500), "]".repeat(500));
         let sources = [
             r#"{"pod":"tcp-0","text":"a","timestamp":"2026-11-21T10:00:00Z","more":1e999}"#,

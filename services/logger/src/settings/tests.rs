@@ -8,7 +8,7 @@ fn read(more: &[(&str, &str)]) -> Result<Settings, Invalid> {
 }
 
 #[test]
-fn kafka_and_elasticsearch_are_all_it_has_to_be_told() {
+fn only_kafka_and_elasticsearch_must_be_set() {
     let settings = read(&[]).unwrap();
     assert_eq!(settings.kafka.logging_topic, "general-logs");
     assert_eq!(settings.group, "logger");
@@ -93,7 +93,7 @@ fn certificates_are_verified_unless_told_otherwise() {
 }
 
 #[test]
-fn dead_letters_do_not_go_round_in_circles() {
+fn dead_letters_need_another_topic() {
     let invalid = read(&[("KAFKA_DEAD_LETTER_TOPIC", "general-logs")]).unwrap_err().to_string();
     assert!(invalid.contains("another topic than KAFKA_LOGGING_TOPIC"), "{invalid}");
 }

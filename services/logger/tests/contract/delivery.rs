@@ -1,4 +1,4 @@
-//! What becomes of records while everything works.
+//! Delivery of records while everything works.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
     assert!(logger.page("/info").1.contains(r#""service":"logger""#));
     logger.expect_metric("logger_records_consumed_total", 2);
 
-    // Too young for a bulk of its own: the drain sends it.
+    // Too recent for its own bulk: the drain sends it.
     kafka.publish_line(0, "last");
     logger.expect_metric("logger_records_consumed_total", 3);
     logger.drain();
@@ -50,7 +50,7 @@ fn lines_become_documents_and_a_drain_delivers_commits_and_leaves() {
     assert_eq!(elasticsearch.texts(), ["first", "last", "second"]);
     assert_eq!((kafka.committed(0), kafka.committed(1)), (Some(2), Some(1)));
 
-    // Its successor gets the partitions at once, and no record twice.
+    // Its successor gets the partitions at once, and no record again.
     let logger = Logger::start(&kafka, &elasticsearch, &[]);
     kafka.publish_line(1, "new");
     settles("texts", 4, || elasticsearch.texts().len());

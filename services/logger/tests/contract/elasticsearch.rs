@@ -13,35 +13,35 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// What happens to one request instead.
+/// A fault for one request.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// The whole request.
     Status(u16),
-    /// The document with this text only, with a type of error.
+    /// Only the document with this text, with an error type.
     Document { text: &'static str, status: u16, kind: &'static str },
-    /// It is written, and the answer is lost.
+    /// The request is carried out, but the answer is lost.
     WrittenWithoutAnswer,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Contents {
-    /// By index and id.
+    /// By index and ID.
     pub(crate) documents: BTreeMap<(String, String), Value>,
     pub(crate) templates: BTreeMap<String, Value>,
-    /// One after the other, one for each bulk.
+    /// Used in order, one per bulk.
     pub(crate) faults: VecDeque<Fault>,
-    /// Documents of each bulk that was asked for.
+    /// Number of documents in each requested bulk.
     pub(crate) bulks: Vec<usize>,
     /// A bulk with more documents is too large.
     pub(crate) documents_max: Option<usize>,
-    /// Every bulk fails until this is taken away.
+    /// Every bulk fails while this is set.
     pub(crate) down: bool,
     /// A bulk with a document of this text is refused as a whole, even if it is the only one.
     pub(crate) poison: Option<&'static str>,
-    /// What happens to every bulk without a fault of its own.
+    /// The fault for every bulk without its own.
     pub(crate) always: Option<Fault>,
-    /// No document is taken.
+    /// No document is accepted.
     pub(crate) refuses_all: bool,
 }
 
@@ -79,7 +79,7 @@ impl Elasticsearch {
         Self { address, contents, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// The texts of all documents, in the order of their ids.
+    /// The texts of all documents, in the order of their IDs.
     pub(crate) fn texts(&self) -> Vec<String> {
         let contents = self.contents.lock();
         contents.documents.values().map(|document| document["text"].as_str().unwrap().to_owned()).collect()

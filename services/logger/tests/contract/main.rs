@@ -1,4 +1,4 @@
-//! The service between an embedded Kafka and an Elasticsearch that does what the test wants.
+//! The service between an embedded Kafka and a scripted Elasticsearch.
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod delivery;

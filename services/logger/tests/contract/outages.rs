@@ -1,4 +1,4 @@
-//! Elasticsearch refuses, loses answers, and goes away.
+//! Elasticsearch refuses requests, loses answers, and goes down.
 
 use fixtures::settles;
 
@@ -39,7 +39,7 @@ fn only_the_documents_that_were_busy_are_sent_again() {
 }
 
 #[test]
-fn a_record_for_which_a_request_is_refused_is_split_off_and_its_companions_arrive() {
+fn a_record_that_makes_a_request_fail_is_isolated_and_the_others_arrive() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     elasticsearch.contents.lock().poison = Some("5");
     for number in 0..20 {
@@ -87,7 +87,7 @@ fn readiness_says_what_is_stuck_and_since_when_whatever_else_arrives() {
 }
 
 #[test]
-fn while_it_is_away_consuming_pauses_and_everything_waits_in_kafka() {
+fn while_elasticsearch_is_away_consuming_pauses_and_records_wait_in_kafka() {
     let (kafka, elasticsearch) = (Kafka::start(), Elasticsearch::start());
     elasticsearch.contents.lock().down = true;
     let text = "x".repeat(2000);

@@ -1,4 +1,4 @@
-//! A Kafka, a logger on a thread of its own, and what tests ask of them.
+//! A Kafka, a logger on its own thread, and helpers for tests.
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
@@ -125,7 +125,7 @@ impl Logger {
         fixtures::expect_all_well(self.admin);
     }
 
-    /// Waits until something is degraded that `/readyz` describes with these words.
+    /// Waits until `/readyz` describes a degraded part with these words.
     #[track_caller]
     pub(crate) fn expect_degraded(&self, words: &str) {
         fixtures::expect_degraded(self.admin, words);

@@ -1,4 +1,4 @@
-//! What Elasticsearch has.
+//! The documents in Elasticsearch.
 
 use elasticsearch::http::transport::{SingleNodeConnectionPool, TransportBuilder};
 use elasticsearch::indices::IndicesRefreshParts;
@@ -6,7 +6,7 @@ use elasticsearch::{CountParts, Elasticsearch, SearchParts};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// Questions to one family of indices, for the lines of one pod.
+/// Queries one family of indices for the lines of one pod.
 pub(crate) struct Documents {
     runtime: Runtime,
     client: Elasticsearch,
@@ -26,7 +26,7 @@ impl Documents {
         }
     }
 
-    /// How many there are; `None` while Elasticsearch is away.
+    /// The number of lines; `None` while Elasticsearch is away.
     pub(crate) fn count(&self) -> Option<u64> {
         self.runtime.block_on(async {
             let pattern = [self.pattern.as_str()];
@@ -42,7 +42,7 @@ impl Documents {
         })
     }
 
-    /// The texts of all, oldest first. Their time stamps must differ.
+    /// The texts of all lines, oldest first. Their time stamps must differ.
     pub(crate) fn texts(&self) -> Vec<String> {
         const PAGE: u64 = 10_000;
         let mut texts = Vec::new();

@@ -1,4 +1,4 @@
-//! Every record becomes one document, whatever is killed meanwhile.
+//! Every record becomes one document, despite kills of every component.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::process::Logger;
 use crate::testbed::{eventually, kill_for, pause, testbed, variable};
 
 const RECORDS: u64 = 100_000;
-/// So that every kill meets a stream of records: 50 s of them.
+/// 50 s of records, so that every kill happens during a stream of them.
 const RECORDS_PER_SECOND: u64 = 2000;
 const AWAY: Duration = Duration::from_secs(10);
-/// The pod that the records name.
+/// The records' pod.
 const POD: &str = "exactly-once-0";
 const DEADLINE: Duration = Duration::from_mins(2);
 /// Five bulks of 2 MiB with their answers, 16 MiB fetched ahead, and the program itself.
@@ -23,7 +23,7 @@ const MEMORY_MAX: u64 = 128 * 1024 * 1024;
 /// Elasticsearch is killed twice, Kafka once, the logger three times: while all is well, while Elasticsearch is away,
 /// and while it catches up.
 #[test]
-fn each_of_100_000_records_is_one_document_whatever_is_killed() {
+fn each_of_100_000_records_becomes_one_document_despite_kills() {
     let brokers = variable("KAFKA_BROKERS");
     let topic = format!("exactly-once-{}", std::process::id());
     let index = topic.clone();
@@ -36,7 +36,7 @@ fn each_of_100_000_records_is_one_document_whatever_is_killed() {
         ("ELASTICSEARCH_URL", &url),
         ("ELASTICSEARCH_INDEX", &index),
     ];
-    // The loggers' own lines go the same way.
+    // The loggers' own lines take the same path.
     let documents = Documents::new(&url, &index, POD);
 
     let producer = Arc::new(Producer::new(&brokers));
@@ -80,7 +80,7 @@ fn each_of_100_000_records_is_one_document_whatever_is_killed() {
         last = documents.count().or(last);
         last.is_some_and(|count| count >= RECORDS)
     });
-    // Each text is one record's, and the number is right: none is missing, none is double.
+    // The texts are all different and their number is right, so none is missing or duplicated.
     let mut texts = documents.texts();
     assert_eq!(texts.len() as u64, RECORDS);
     texts.sort_unstable();
@@ -99,7 +99,7 @@ fn text_of(number: u64) -> String {
     format!("record {number:06}")
 }
 
-/// At a steady rate, each record with a time stamp of its own.
+/// Publishes at a steady rate, each record with its own time stamp.
 fn produce(producer: &Producer, topic: &str) {
     let (began, first) = (clock::now(), clock::wall());
     for number in 0..RECORDS {

@@ -13,7 +13,7 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 
 const PARTITIONS: i32 = 3;
 
-/// Makes a topic.
+/// Creates a topic.
 pub(crate) fn create_topic(brokers: &str, topic: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let admin: AdminClient<DefaultClientContext> =
@@ -23,7 +23,7 @@ pub(crate) fn create_topic(brokers: &str, topic: &str) {
     made[0].as_ref().unwrap();
 }
 
-/// Counts what the brokers have acknowledged.
+/// Counts the records that the brokers have acknowledged.
 #[derive(Default)]
 struct Acknowledged {
     records: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! A logger as a process of its own.
+//! A logger in a separate process.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ impl Logger {
         Self { child, lines, reader: Some(reader) }
     }
 
-    /// The first log line with this text; panics if there is none in time. Returns what was logged until then.
+    /// Waits for the first log line with this text; panics if there is none in time. Returns the log until then.
     #[track_caller]
     pub(crate) fn wait_for_line(&self, text: &str, within: Duration) -> String {
         let deadline = clock::now() + within;
@@ -56,7 +56,7 @@ impl Logger {
         }
     }
 
-    /// The most memory it has had so far, in bytes (`VmHWM`).
+    /// Its peak memory so far, in bytes (`VmHWM`).
     pub(crate) fn memory_peak(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("proc(5)");
@@ -87,7 +87,7 @@ impl Drop for Logger {
 
 fn read(stderr: ChildStderr, lines: &mpsc::Sender<String>) {
     for line in BufReader::new(stderr).lines() {
-        // Nobody may be left to hear it; the pipe is emptied all the same.
+        // The receiver may be gone; the pipe is still emptied.
         let _ = lines.send(line.expect("UTF-8"));
     }
 }

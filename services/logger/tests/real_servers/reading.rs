@@ -1,4 +1,4 @@
-//! What `playctl logs` asks of the index, asked of a real Elasticsearch.
+//! The queries of `playctl logs`, against a real Elasticsearch.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::kafka::{self, Producer};
 use crate::process::Logger;
 use crate::testbed::{eventually, variable};
 
-/// More than a page of a search has.
+/// More than a page of a search.
 const LINES: u64 = 2500;
 const DEADLINE: Duration = Duration::from_mins(1);
 
@@ -69,7 +69,7 @@ fn lines_are_found_by_pod_time_and_text_over_many_pages_and_followed() {
     assert_eq!(found, ["line 1010", "line 1012", "line 1014", "line 1016", "line 1018"]);
     assert_eq!(texts(&all, 3).len(), 3);
 
-    // More than a page of them within the seconds that are searched again.
+    // More than a page within the seconds that are searched again.
     let from_the_first = Question { since: Some(first), before: Some(time(LINES)), ..Question::default() };
     let followed = reader(&reader_env).follow(from_the_first).take(LINES as usize);
     let mut followed: Vec<String> = followed.map(|line| line.unwrap().text).collect();

@@ -1,4 +1,4 @@
-//! SASL/PLAIN: with the right password it works, with a wrong one it says so, long before a message times out.
+//! SASL/PLAIN: the right password works, and a wrong one is reported long before a message times out.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The servers: where they are, and how they are killed and started again.
+//! The servers: their addresses, and how to kill and restart them.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ pub(crate) fn variable(name: &str) -> String {
         .unwrap_or_else(|_| panic!("{name} is not set: run this by infrastructure/testbed/test logger"))
 }
 
-/// Runs `testbed` and demands success.
+/// Runs `testbed`, which must succeed.
 pub(crate) fn testbed(arguments: &[&str]) -> String {
     let Output { status, stdout, stderr } =
         Command::new(variable("TESTBED")).args(arguments).output().expect("testbed can be run");
@@ -18,7 +18,7 @@ pub(crate) fn testbed(arguments: &[&str]) -> String {
     String::from_utf8(stdout).expect("UTF-8")
 }
 
-/// What `testbed env` prints, as variables.
+/// The variables that `testbed env` prints.
 pub(crate) fn environment(arguments: &[&str]) -> BTreeMap<String, String> {
     let printed = testbed(&[&["env"], arguments].concat());
     let pair = |line: &str| {
@@ -38,7 +38,7 @@ pub(crate) fn kill_for(server: &str, away: Duration) {
     testbed(&["up", server]);
 }
 
-/// Waits until it is so.
+/// Waits for the condition.
 #[track_caller]
 pub(crate) fn eventually(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) {
     let deadline = clock::now() + within;

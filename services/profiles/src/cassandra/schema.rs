@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_replica_makes_the_same_tables_and_no_other_keyspace_has_them() {
+    fn every_replica_creates_the_same_tables_in_its_own_keyspace() {
         let all = |keyspace| -> Vec<String> {
             let statements = std::iter::once(VERSIONS).chain(STEPS.into_iter().flatten().copied());
             statements.map(|statement| filled(statement, keyspace)).collect()

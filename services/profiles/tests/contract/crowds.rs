@@ -1,4 +1,4 @@
-//! Clients that come and go without finishing anything.
+//! Clients that connect and leave without finishing a request.
 
 use fixtures::{half_requests, opens_and_aborts, slow_clients};
 use serde_json::json;
@@ -30,11 +30,11 @@ fn ten_thousand_openings_and_aborts_leave_nothing_behind() {
     assert_eq!(ids(&get(&server, "/users").ok()), [user]);
 }
 
-/// More of them than lists that are read at a time.
+/// More clients than concurrent lists.
 #[test]
-fn clients_that_read_nothing_hold_up_nobody() {
+fn clients_that_do_not_read_block_nobody() {
     let server = start_alone(&[]);
-    // 5 MB in all, more than the kernel takes for a client.
+    // 5 MB in all, more than the kernel buffers for a client.
     let users: Vec<String> =
         (0..10_000).map(|number| format!("8a377bc6-c2e7-42db-bf80-{number:012x}")).collect();
     for _ in 0..14 {

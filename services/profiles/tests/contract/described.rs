@@ -1,5 +1,5 @@
-//! The served `OpenAPI` document against the service: every operation is carried out with every documented outcome that a
-//! client can bring about, and each answer must be as the document says. Whatever the document does not have is refused.
+//! The served `OpenAPI` document against the service: every operation is tested with every documented outcome that a
+//! client can cause, and each answer must match the document. Undocumented operations are refused.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, ID, JSON, ask, cassandra, get, send, start, start_alone};
 
-/// The document, and what of it was seen.
+/// The document, and which of its outcomes were seen.
 struct Document {
     document: Value,
     seen: BTreeSet<(String, String, String)>,
@@ -99,7 +99,7 @@ fn the_document_and_the_service_agree() {
         for (method, operation) in item.as_object().unwrap().iter().filter(|(key, _)| *key != "parameters") {
             for status in operation["responses"].as_object().unwrap().keys() {
                 let outcome = (path.clone(), method.clone(), status.clone());
-                // No memory is full where the data are in Cassandra.
+                // With data in Cassandra, memory is never full.
                 if !document.seen.contains(&outcome) && (status != "507" || cassandra().is_none()) {
                     unseen.insert(outcome);
                 }
@@ -109,7 +109,7 @@ fn the_document_and_the_service_agree() {
     assert!(unseen.is_empty(), "described, and not seen: {unseen:?}");
 }
 
-/// What needs the database is refused, as described, where nobody listens at its address.
+/// Without a database at its address, requests that need it are refused as documented.
 fn without_a_database(document: &mut Document) {
     let away = start_alone(&[("CASSANDRA_CONTACT_POINTS", "127.0.0.1:1")]);
     let described = document.document["paths"].as_object().unwrap().clone();
@@ -125,7 +125,7 @@ fn without_a_database(document: &mut Document) {
     }
 }
 
-/// What stores is refused, as described, where there is no room for more.
+/// Without room, requests that store are refused as documented.
 fn without_room(document: &mut Document) {
     if cassandra().is_some() {
         return;
@@ -134,7 +134,7 @@ fn without_room(document: &mut Document) {
     let users: Vec<uuid::Uuid> = (0..10_000).map(uuid::Uuid::from_u128).collect();
     let fill = || send(&full, "POST", "/profiles", &json!({"users": users})).status;
     assert!((0..100).any(|_| fill() == 507), "100 profiles of 160 kB fit into 1 MB");
-    // What is left takes the smallest object no more.
+    // The remaining room is too small even for the smallest object.
     let name = "x".repeat(1000);
     assert!((0..1000).any(|_| send(&full, "POST", "/users", &json!({"name": name})).status == 507));
     for (path, body) in [("/users", json!({"name": name})), ("/profiles", json!({"users": users}))] {
@@ -144,16 +144,16 @@ fn without_room(document: &mut Document) {
     }
 }
 
-/// Whether an operation is there does not depend on what the test above happens to ask.
+/// Checks operations independently of the requests of the test above.
 #[test]
-fn no_method_is_answered_that_is_not_described() {
+fn undescribed_methods_are_refused() {
     let server = start(&[]);
     let document = get(&server, "/openapi.json").json();
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"] {
             let is_described = item[method.to_lowercase()].is_object();
             let answer = ask(server.address, method, &path.replace("{id}", ID), &[], "");
-            // `drop` is an id that is none for the other methods.
+            // For the other methods, `drop` is an invalid ID.
             let is_there = answer.status != 405 && !(path.ends_with("/drop") && answer.status == 400);
             assert_eq!(is_there, is_described, "{method} {path}: {}", answer.status);
         }

@@ -1,4 +1,4 @@
-//! All users or profiles, or some of them.
+//! Lists of all users or profiles, or some of them.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -18,7 +18,7 @@ fn a_list_is_one_array_whatever_its_length() {
     }
     let mut created = vec![create(&server, "/users", &json!({"name": "a \"b\" \\"}))];
     assert_eq!(get(&server, "/users").ok(), json!([{"id": created[0], "name": "a \"b\" \\"}]));
-    // More than is read at a time.
+    // More than one page of the repository.
     created.extend((1..620).map(|number| create(&server, "/users", &json!({"name": number.to_string()}))));
     created.sort_unstable();
     assert_eq!(ids(&get(&server, "/users/").ok()), created);
@@ -50,7 +50,7 @@ fn pages_make_up_the_whole_list() {
         seen.sort_unstable();
         assert_eq!(seen, created, "{limit}");
     }
-    // A cursor stays good when its object is gone.
+    // A cursor stays valid when its object is gone.
     let page = get(&server, "/profiles?limit=5");
     let first = page.ok();
     for profile in first.as_array().unwrap() {
@@ -99,7 +99,7 @@ fn removing_all_can_be_switched_off() {
 
 /// With data in memory, since these are many.
 #[test]
-fn clients_that_take_nothing_of_their_lists_hold_up_no_single_reads() {
+fn clients_that_do_not_read_their_lists_do_not_block_single_reads() {
     if cassandra().is_some() {
         return;
     }
@@ -107,7 +107,7 @@ fn clients_that_take_nothing_of_their_lists_hold_up_no_single_reads() {
     let users: Vec<Uuid> = (0..2000).map(Uuid::from_u128).collect();
     let created: Vec<String> =
         (0..20).map(|_| create(&server, "/profiles", &json!({"users": users}))).collect();
-    // More than there may be at a time.
+    // More than the maximum number of concurrent lists.
     let stalled: Vec<TcpStream> = (0..40)
         .map(|_| {
             let mut client = TcpStream::connect(server.address).unwrap();

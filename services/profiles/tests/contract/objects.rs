@@ -15,7 +15,7 @@ fn users_are_stored_replaced_and_removed() {
     assert_eq!(get(&server, &format!("/users/{id}")).ok(), stored);
     assert_eq!(get(&server, &format!("/users/{}/", id.to_uppercase())).ok(), stored);
 
-    // The path says which one is meant, and not the body.
+    // The path determines the object, not the body.
     let replaced = send(&server, "PUT", &format!("/users/{id}"), &json!({"id": ID, "name": "Bö"})).ok();
     assert_eq!(replaced, json!({"id": id, "name": "Bö"}));
     assert_eq!(get(&server, &format!("/users/{id}")).ok(), replaced);
@@ -36,9 +36,9 @@ fn users_are_stored_replaced_and_removed() {
     assert_eq!(ids(&get(&server, "/users").ok()), [ID]);
 }
 
-/// The server makes the ids: what clients propose is not used.
+/// The server creates the IDs, and ignores IDs from clients.
 #[test]
-fn every_post_makes_another_one() {
+fn every_post_creates_a_new_object() {
     let server = start(&[]);
     let first = create(&server, "/users", &json!({"id": ID, "name": "Ann"}));
     let second = create(&server, "/users/", &json!({"id": ID, "name": "Ann"}));
@@ -57,7 +57,7 @@ fn a_profile_has_a_set_of_users() {
     assert_eq!(stored, json!({"id": id, "users": sorted}));
     assert_eq!(get(&server, &format!("/profiles/{id}")).ok(), stored);
 
-    // A replacement has its own users and none of those before.
+    // A replacement has only its own users.
     let fewer = send(&server, "PUT", &format!("/profiles/{id}"), &json!({"users": [ID]})).ok();
     assert_eq!(fewer, json!({"id": id, "users": [ID]}));
     assert_eq!(get(&server, &format!("/profiles/{id}")).ok(), fewer);
@@ -73,7 +73,7 @@ fn a_profile_has_a_set_of_users() {
 }
 
 #[test]
-fn the_host_says_its_name_and_that_it_is_well() {
+fn the_host_reports_its_name_and_health() {
     let server = start(&[("POD_NAME", "profiles-7")]);
     let name = get(&server, "/");
     assert_eq!((name.status, &*name.body), (200, "profiles-7"));
@@ -84,7 +84,7 @@ fn the_host_says_its_name_and_that_it_is_well() {
 }
 
 #[test]
-fn a_drain_ends_although_a_client_keeps_its_connection() {
+fn a_drain_ends_even_if_a_client_keeps_its_connection() {
     use std::io::{Read as _, Write as _};
 
     let server = start(&[]);

@@ -1,11 +1,11 @@
-//! What is not valid.
+//! Invalid requests.
 
 use serde_json::json;
 
 use crate::support::{ID, JSON, ask, cassandra, get, send, start};
 
 #[test]
-fn an_id_that_is_none_is_refused_by_every_method() {
+fn every_method_refuses_an_invalid_id() {
     let server = start(&[]);
     let other_ways = [&ID.replace('-', ""), &ID[1..], "1", "drop", "%00", "%ff", "..%2f"];
     for path in ["/users", "/profiles"] {
@@ -40,7 +40,7 @@ fn a_body_that_is_not_declared_as_json_is_refused() {
 }
 
 #[test]
-fn a_body_that_cannot_be_stored_is_refused_with_the_places_of_its_faults() {
+fn an_invalid_body_is_refused_with_the_positions_of_its_faults() {
     let server = start(&[]);
     for body in ["", "{", "{\"name\": \"x\"} y", "\u{feff}{}", &"[".repeat(1000)] {
         ask(server.address, "POST", "/users", &[JSON], body).problem(400);
@@ -56,7 +56,7 @@ fn a_body_that_cannot_be_stored_is_refused_with_the_places_of_its_faults() {
 }
 
 #[test]
-fn a_body_that_is_too_long_is_refused_and_the_longest_is_stored() {
+fn a_too_long_body_is_refused_and_the_longest_allowed_is_stored() {
     let server = start(&[]);
     let blanks = " ".repeat(1024 * 1024);
     ask(server.address, "POST", "/users", &[JSON], &blanks).problem(400);
@@ -67,11 +67,11 @@ fn a_body_that_is_too_long_is_refused_and_the_longest_is_stored() {
 }
 
 #[test]
-fn paths_and_methods_that_are_not_there_are_problems_too() {
+fn unknown_paths_and_methods_are_problems_too() {
     let server = start(&[]);
     for path in ["/user", "/users/1/2", "/profiles/user", "/profiles/user/", "/metrics", "/../etc/passwd"] {
         let status = get(&server, path).status;
-        // `/profiles/user` reads as a profile whose id is none.
+        // `/profiles/user` is parsed as a profile with an invalid ID.
         assert!(matches!(status, 400 | 404), "{path}: {status}");
     }
     get(&server, "/nothing").problem(404);
@@ -85,7 +85,7 @@ fn paths_and_methods_that_are_not_there_are_problems_too() {
 }
 
 #[test]
-fn memory_that_is_full_is_a_problem_of_its_own() {
+fn full_memory_is_its_own_problem_type() {
     if cassandra().is_some() {
         return;
     }
@@ -95,7 +95,7 @@ fn memory_that_is_full_is_a_problem_of_its_own() {
     let answers: Vec<_> = (0..10).map(|_| send(&server, "POST", "/profiles", &profile)).collect();
     answers[0].ok();
     assert!(answers[9].problem(507).contains("1 MB"), "{:?}", answers[9]);
-    // What is there stays readable, and can be removed.
+    // Existing objects can still be read and removed.
     let stored = get(&server, "/profiles").ok().as_array().unwrap().len();
     assert!((1..10).contains(&stored), "{stored}");
     assert_eq!(ask(server.address, "DELETE", "/profiles/drop", &[], "").status, 200);

@@ -13,16 +13,16 @@ use uuid::Uuid;
 pub(crate) const ID: &str = "8a377bc6-c2e7-42db-bf80-36301e21f25e";
 pub(crate) const JSON: (&str, &str) = ("Content-Type", "application/json");
 
-/// The Cassandra to test with, if there is one.
+/// The Cassandra to test with, if any.
 pub(crate) fn cassandra() -> Option<String> {
     std::env::var("TEST_CASSANDRA").ok()
 }
 
-/// A server with data of its own.
+/// A server with its own data.
 pub(crate) fn start(variables: &[(&str, &str)]) -> Running {
     let Some(nodes) = cassandra() else { return start_alone(variables) };
     let keyspace = format!("test_{}", Uuid::new_v4().simple());
-    // Several keyspaces are made at a time.
+    // Several keyspaces are created at the same time.
     let place = [
         ("CASSANDRA_CONTACT_POINTS", &*nodes),
         ("CASSANDRA_KEYSPACE", &keyspace),
@@ -33,7 +33,7 @@ pub(crate) fn start(variables: &[(&str, &str)]) -> Running {
     running
 }
 
-/// A server that knows of no Cassandra but one in these variables.
+/// A server that uses no Cassandra except one in these variables.
 pub(crate) fn start_alone(variables: &[(&str, &str)]) -> Running {
     let common = [("HOST", "127.0.0.1"), ("PORT", "0"), ("ADMIN_PORT", "0"), ("SIGTERM_TIMEOUT", "0")];
     let env: Env = common.into_iter().chain(variables.iter().copied()).collect();
@@ -139,13 +139,13 @@ pub(crate) fn send(server: &Running, method: &str, path: &str, body: &Value) -> 
     ask(server.address, method, path, &[JSON], &body.to_string())
 }
 
-/// Stores an object; its id.
+/// Stores an object; returns its ID.
 #[track_caller]
 pub(crate) fn create(server: &Running, path: &str, body: &Value) -> String {
     send(server, "POST", path, body).ok()["id"].as_str().unwrap().to_owned()
 }
 
-/// The ids of a list, in order.
+/// The IDs of a list, in order.
 #[track_caller]
 pub(crate) fn ids(list: &Value) -> Vec<String> {
     let ids = list.as_array().unwrap().iter().map(|object| object["id"].as_str().unwrap().to_owned());

@@ -10,16 +10,16 @@ use rand::RngExt as _;
 use crate::support::{Ground, Pair, Replica};
 
 const PAIRS: usize = 500;
-/// Clients at a time.
+/// Concurrent clients.
 const CLIENTS: usize = 24;
-/// Unless `STREAM_CHURN_OPENINGS` says how many.
+/// Default for `STREAM_CHURN_OPENINGS`.
 const OPENINGS: usize = 150;
 
-/// When the first and the last event of an opening came.
+/// The times of the first and the last event of an opening.
 type Spans = BTreeMap<usize, Vec<(Instant, Instant)>>;
 
 #[test]
-fn at_random_no_pair_has_two_holders() {
+fn no_pair_has_two_holders_under_random_churn() {
     let openings = std::env::var("STREAM_CHURN_OPENINGS")
         .map_or(OPENINGS, |text| text.parse().expect("STREAM_CHURN_OPENINGS is a number"));
     let ground = Ground::new();
@@ -32,7 +32,7 @@ fn at_random_no_pair_has_two_holders() {
             scope.spawn(|| {
                 let mut random = rand::rng();
                 while opened.load(Ordering::Relaxed) < openings {
-                    // Half of them are fought over by all.
+                    // All clients compete for half of the pairs.
                     let among = if random.random() { PAIRS } else { CLIENTS / 4 };
                     let (pair, replica) = (random.random_range(0..among), random.random_range(0..2));
                     let mut client = replicas[replica].connect(&pairs[pair]);
@@ -43,7 +43,7 @@ fn at_random_no_pair_has_two_holders() {
                         let now = clock::now();
                         held = Some((held.map_or(now, |(first, _)| first), now));
                     }
-                    // The span is noted before the pair is free.
+                    // The span is recorded before the pair is free.
                     if let Some(span) = held {
                         spans.lock().entry(pair).or_default().push(span);
                         opened.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,7 @@ use fixtures::settles;
 use crate::support::{Ground, Replica};
 
 #[test]
-fn a_drain_tells_all_clients_and_frees_their_pairs_and_sessions() {
+fn a_drain_notifies_all_clients_and_frees_their_pairs_and_sessions() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("DRAIN_GRACE", "300ms")]);
     let pairs = [ground.pair(), ground.pair(), ground.pair()];

@@ -3,7 +3,7 @@ use fixtures::settles;
 use crate::support::{Ground, Replica, ask, key, path};
 
 #[test]
-fn events_come_as_the_contract_has_them() {
+fn events_match_the_contract() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let pair = ground.pair();
@@ -53,7 +53,7 @@ fn all_streams_get_the_same_event_of_a_second() {
 }
 
 #[test]
-fn an_answer_is_complete_for_who_asks_for_the_head_alone_and_locks_nothing() {
+fn a_head_request_is_answered_completely_and_locks_nothing() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let pair = ground.pair();
@@ -64,7 +64,7 @@ fn an_answer_is_complete_for_who_asks_for_the_head_alone_and_locks_nothing() {
 }
 
 #[test]
-fn the_small_answers_are_those_of_the_original() {
+fn the_small_answers_match_the_original() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     assert_eq!(replica.get("/"), (200, "Use /index/userId/profileId/".into()));
@@ -87,7 +87,7 @@ fn the_small_answers_are_those_of_the_original() {
 }
 
 #[test]
-fn a_client_that_comes_back_with_the_last_id_gets_what_is_due_then() {
+fn a_client_returning_with_its_last_id_gets_the_events_due_then() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     let pair = ground.pair();

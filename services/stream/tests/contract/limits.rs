@@ -1,7 +1,7 @@
 use crate::support::{Ground, Replica};
 
 #[test]
-fn beyond_the_limit_clients_are_refused_until_somebody_goes() {
+fn clients_beyond_the_limit_are_refused_until_one_leaves() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("MAX_STREAMS", "2")]);
     let (one, two, three) = (ground.pair(), ground.pair(), ground.pair());

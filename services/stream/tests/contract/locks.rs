@@ -2,11 +2,11 @@ use fixtures::{eventually, settles};
 
 use crate::support::{Ground, Replica, key};
 
-/// Refreshed often, and over soon.
+/// Frequent refreshes and a short TTL.
 const QUICK: [(&str, &str); 2] = [("LOCK_TTL", "3"), ("LOCK_REFRESH", "100ms")];
 
 #[test]
-fn a_lock_has_an_owner_and_a_life_and_the_session_is_listed() {
+fn a_lock_has_an_owner_and_an_expiry_and_the_session_is_listed() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("HOST_ID", "10.0.0.1")]);
     let pair = ground.pair();
@@ -29,13 +29,13 @@ fn a_lock_has_an_owner_and_a_life_and_the_session_is_listed() {
 }
 
 #[test]
-fn a_lock_lives_with_its_stream_and_is_over_without_it() {
+fn a_lock_lives_as_long_as_its_stream() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &QUICK);
     let pair = ground.pair();
     let mut client = replica.open(&pair);
     let owner = ground.owner(&pair);
-    // Longer than the lock lives.
+    // Longer than the lock's TTL.
     for _ in 0..4 {
         assert!(client.next().unwrap().id.is_some());
     }
@@ -64,9 +64,9 @@ fn a_pair_can_be_freed_at_once() {
 }
 
 #[test]
-fn a_lock_that_went_to_somebody_else_ends_the_stream_and_is_not_touched() {
+fn a_lock_taken_by_another_client_ends_the_stream_and_is_left_alone() {
     let ground = Ground::new();
-    // Freed at once, if it were still its own.
+    // If the lock were still its own, it would be freed at once.
     let replica = Replica::start(&ground, &[QUICK[0], QUICK[1], ("LOCK_RELEASE", "true")]);
     let (lost, kept) = (ground.pair(), ground.pair());
     let mut client = replica.open(&lost);
@@ -84,7 +84,7 @@ fn a_lock_that_went_to_somebody_else_ends_the_stream_and_is_not_touched() {
 }
 
 #[test]
-fn a_lock_that_is_gone_ends_the_stream() {
+fn a_missing_lock_ends_the_stream() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &QUICK);
     let pair = ground.pair();
@@ -96,15 +96,15 @@ fn a_lock_that_is_gone_ends_the_stream() {
 }
 
 #[test]
-fn many_locks_are_kept_in_one_batch() {
+fn many_locks_are_refreshed_in_one_batch() {
     let ground = Ground::new();
-    // Lives that a busy machine can look at before they are over.
+    // TTLs that a busy machine can check before they expire.
     let replica = Replica::start(&ground, &[("LOCK_TTL", "60"), QUICK[1]]);
-    // A few: as many as one step takes would need more memory than a test should.
+    // Only a few: a full step would need more memory than a test should use.
     let pairs: Vec<_> = (0..40).map(|_| ground.pair()).collect();
     let _clients: Vec<_> = pairs.iter().map(|pair| replica.connect(pair)).collect();
     replica.expect_metric("users", 40);
-    // Each of them again and again.
+    // Each of them is refreshed again and again.
     for _ in 0..2 {
         for pair in &pairs {
             ground.redis.say(&["PEXPIRE", &key(pair), "30000"]);

@@ -1,8 +1,7 @@
-//! The contract of the `stream` service, over real sockets, with a server of Redis' protocol and one that answers as
-//! `profiles` does.
+//! The contract of the `stream` service, over real sockets, with a Redis and a server that answers like `profiles`.
 //!
-//! Every test has a server of its own on free ports, and a Redis of its own: the platform's embedded one, or the
-//! program that `TEST_REDIS` names. Tests wait for conditions, with a deadline.
+//! Every test has its own server on free ports, and its own Redis: the platform's embedded one, or the program that
+//! `TEST_REDIS` names. Tests wait for conditions, with a deadline.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod churn;

@@ -6,7 +6,7 @@ const CHANNEL: &str = "drop-persistent-sse-sessions";
 const MOVED: &str = "another replica has more room";
 
 #[test]
-fn an_order_ends_the_streams_that_are_idle_longest_and_frees_their_pairs() {
+fn an_order_ends_the_longest_idle_streams_and_frees_their_pairs() {
     let ground = Ground::new();
     let one = Replica::start(&ground, &[("HOST_ID", "10.0.0.1")]);
     let two = Replica::start(&ground, &[("HOST_ID", "10.0.0.2")]);
@@ -31,7 +31,7 @@ fn an_order_ends_the_streams_that_are_idle_longest_and_frees_their_pairs() {
 }
 
 #[test]
-fn the_same_on_the_admin_port_with_the_token() {
+fn the_admin_port_takes_the_same_orders_with_the_token() {
     const TOKEN: &str = "correct-horse-battery";
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("SHED_TOKEN", TOKEN)]);

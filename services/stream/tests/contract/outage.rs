@@ -1,4 +1,4 @@
-//! Locks under what happens to Redis and to replicas: nobody ever has a pair that somebody else has, as the events say.
+//! Locks while Redis and replicas are killed: by their events, no two clients ever have the same pair.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ use crate::profiles::Profiles;
 use crate::support::{Ground, Pair, Replica};
 
 const PAIRS: usize = 6;
-/// The longest that Redis is away, and time to spare.
+/// The longest outage of Redis, with time to spare.
 const TERMS: [(&str, &str); 2] = [("LOCK_TTL", "12"), ("LOCK_REFRESH", "1")];
 
-/// From the first to the last event of one opening.
+/// The time from the first to the last event of one opening.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     replica: usize,
@@ -23,7 +23,7 @@ struct Held {
     events: u64,
 }
 
-/// What all clients have seen, by pair.
+/// The spans that all clients have seen, by pair.
 #[derive(Debug, Default)]
 struct Seen(Mutex<BTreeMap<Pair, Vec<Held>>>);
 
@@ -93,7 +93,7 @@ fn a_pair_has_one_holder_while_redis_and_replicas_are_killed() {
         });
         seen.check();
 
-        // Redis is away for five events of everybody, and comes back with what it had.
+        // Redis is away for five events of each client, and returns with its data.
         let before = seen.latest();
         ground.redis.down();
         eventually("five more events", || {
@@ -114,7 +114,7 @@ fn a_pair_has_one_holder_while_redis_and_replicas_are_killed() {
         }
         seen.check();
 
-        // A replica ends at once, and with it all it knew.
+        // A replica ends at once, and loses its state.
         let lost = seen.latest().values().next().unwrap().replica;
         replicas[lost].shutdown.force();
         eventually("every pair is open at the other replica", || {
@@ -125,7 +125,7 @@ fn a_pair_has_one_holder_while_redis_and_replicas_are_killed() {
     });
 }
 
-/// Threads end with the test, however it ends.
+/// Ends the threads with the test, even if it fails.
 struct StopAtEnd<'a>(&'a AtomicBool);
 
 impl Drop for StopAtEnd<'_> {

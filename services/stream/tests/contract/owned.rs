@@ -1,4 +1,4 @@
-//! Keys that only their owner touches, against the server of Redis' protocol.
+//! Keys that only their owner modifies, against a Redis.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn run<T>(redis: &Redis, work: impl AsyncFnOnce(&mut redis::MultiplexedConnectio
 }
 
 #[test]
-fn only_what_belongs_to_its_owner_gets_a_new_life_or_is_removed() {
+fn only_keys_of_their_owner_are_refreshed_or_removed() {
     let redis = Redis::start();
     redis.say(&["SET", "mine", "me", "PX", "60000"]);
     redis.say(&["SET", "theirs", "them", "PX", "60000"]);
@@ -25,7 +25,7 @@ fn only_what_belongs_to_its_owner_gets_a_new_life_or_is_removed() {
     let keys = [("mine", "me"), ("theirs", "me"), ("nobody's", "me"), ("forever", "me")];
     let extended = run(&redis, async |connection| {
         assert!(owned::extend(connection, &[], LIFE).await.unwrap().is_empty());
-        // Twice: the first leaves no watch behind.
+        // Twice, to check that the first call leaves no watch behind.
         owned::extend(connection, &keys[1..3], LIFE).await.unwrap();
         owned::extend(connection, &keys, LIFE).await.unwrap()
     });
@@ -39,7 +39,7 @@ fn only_what_belongs_to_its_owner_gets_a_new_life_or_is_removed() {
 }
 
 #[test]
-fn more_keys_than_one_step_takes_are_all_looked_at() {
+fn more_keys_than_one_step_takes_are_all_checked() {
     let redis = Redis::start();
     let names: Vec<String> = (0..1203).map(|number| format!("key-{number}")).collect();
     for (number, name) in names.iter().enumerate() {
@@ -53,7 +53,7 @@ fn more_keys_than_one_step_takes_are_all_looked_at() {
 }
 
 #[test]
-fn keys_that_others_change_all_the_time_stay_theirs_and_hide_no_other() {
+fn keys_that_others_keep_changing_stay_theirs_and_hide_no_other() {
     let redis = Redis::start();
     redis.say(&["SET", "mine", "me", "PX", "60000"]);
     let stop = std::sync::atomic::AtomicBool::new(false);

@@ -1,7 +1,7 @@
 use crate::support::{Ground, Replica, ask, strangers};
 
 #[test]
-fn the_page_is_the_same_for_every_pair_and_loads_nothing_from_elsewhere() {
+fn the_page_is_the_same_for_every_pair_and_loads_only_its_own_files() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let get = |path: &str| ask(replica.address, "GET", path, "");
@@ -15,7 +15,7 @@ fn the_page_is_the_same_for_every_pair_and_loads_nothing_from_elsewhere() {
         body
     });
     assert_eq!(pages[0], pages[1]);
-    // All that it names is served, under the same policy; nothing is written within it.
+    // Everything that it refers to is served, under the same policy; it contains no inline code.
     for part in pages[0].split(['"', '\'']).filter(|part| part.starts_with('/')) {
         let (status, head, _) = get(part);
         assert_eq!(status, 200, "{part}");

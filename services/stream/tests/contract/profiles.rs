@@ -1,4 +1,4 @@
-//! A server that answers `GET /profiles/{id}` as `profiles` does.
+//! A server that answers `GET /profiles/{id}` like `profiles`.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// Profiles and their users, and how the server answers at the moment.
+/// Profiles and their users, and how the server currently answers.
 #[derive(Debug, Default)]
 struct State {
     profiles: BTreeMap<String, Vec<String>>,
@@ -18,15 +18,15 @@ struct State {
 pub(crate) enum Mood {
     #[default]
     Well,
-    /// 503, as while Cassandra is away.
+    /// 503, as during an outage of Cassandra.
     Away,
-    /// Takes requests and never answers.
+    /// Accepts requests and never answers.
     Silent,
     /// Answers with something else.
     Strange,
 }
 
-/// Runs as long as the test.
+/// Runs until the test ends.
 pub(crate) struct Profiles {
     pub(crate) address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -72,7 +72,7 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) {
         match (state.mood, state.profiles.get(id)) {
             (Mood::Silent, _) => {
                 drop(state);
-                // Until the other side gives up.
+                // Wait until the other side gives up.
                 while let Some(Ok(_)) = lines.next() {}
                 return;
             }

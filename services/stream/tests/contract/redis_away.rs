@@ -1,7 +1,7 @@
 use crate::support::{Ground, Replica};
 
 #[test]
-fn streams_go_on_while_redis_is_away_and_end_when_it_is_back_without_their_locks() {
+fn streams_continue_while_redis_is_away_and_end_if_it_returns_without_their_locks() {
     let mut ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let pair = ground.pair();
@@ -14,14 +14,14 @@ fn streams_go_on_while_redis_is_away_and_end_when_it_is_back_without_their_locks
     assert!(event.comment.unwrap().contains("Redis does not answer"), "nobody new");
     ground.redis.up();
     replica.expect_all_well();
-    // It is empty, so the pair is anybody's.
+    // It is empty, so any client can take the pair.
     let last = std::iter::from_fn(|| client.next()).last().unwrap();
     assert_eq!(last.comment.as_deref(), Some("the lock is lost"));
     assert!(replica.open(&pair).next().unwrap().id.is_some());
 }
 
 #[test]
-fn a_stream_whose_lock_may_be_over_ends_by_itself() {
+fn a_stream_whose_lock_may_have_expired_ends_by_itself() {
     let mut ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_TTL", "3"), ("LOCK_REFRESH", "1")]);
     let pair = ground.pair();

@@ -1,7 +1,7 @@
 use crate::profiles::Mood;
 use crate::support::{Ground, Replica, key, strangers};
 
-/// Asks for a stream and expects the one event of a refusal, with the reason in its comment.
+/// Requests a stream and expects the one event of a refusal, with the reason in its comment.
 fn expect_refusal(replica: &Replica, pair: &crate::support::Pair, reason: &str) {
     let (event, head) = replica.refused(pair);
     assert!(head.contains("text/event-stream"), "{head}");
@@ -15,7 +15,7 @@ fn expect_refusal(replica: &Replica, pair: &crate::support::Pair, reason: &str) 
 }
 
 #[test]
-fn who_is_not_bound_gets_no_lock() {
+fn an_unbound_user_gets_no_lock() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
     let (pair, other) = (ground.pair(), ground.pair());
@@ -27,7 +27,7 @@ fn who_is_not_bound_gets_no_lock() {
 }
 
 #[test]
-fn a_pair_is_open_once_wherever_the_other_one_is() {
+fn a_pair_is_open_only_once_across_replicas() {
     let ground = Ground::new();
     let (one, two) = (Replica::start(&ground, &[]), Replica::start(&ground, &[]));
     let pair = ground.pair();
@@ -46,13 +46,13 @@ fn a_pair_is_open_once_wherever_the_other_one_is() {
 }
 
 #[test]
-fn profiles_that_do_not_answer_refuse_everybody_and_the_page_of_readiness_says_so() {
+fn without_answers_from_profiles_all_clients_are_refused_and_readiness_says_so() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("PROFILES_TIMEOUT", "300ms")]);
     let pair = ground.pair();
     for mood in [Mood::Away, Mood::Silent, Mood::Strange] {
         ground.profiles.is(mood);
-        // Where it is and what it said is not for clients.
+        // Its address and its answer are not shown to clients.
         expect_refusal(&replica, &pair, "profiles does not answer as it should");
         replica.expect_degraded("profiles");
     }
@@ -63,7 +63,7 @@ fn profiles_that_do_not_answer_refuse_everybody_and_the_page_of_readiness_says_s
 }
 
 #[test]
-fn without_redis_nobody_gets_a_stream() {
+fn without_redis_no_client_gets_a_stream() {
     let mut ground = Ground::new();
     ground.redis.down();
     let replica = Replica::start_alone(&ground, &[]);

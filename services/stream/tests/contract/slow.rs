@@ -20,7 +20,7 @@ fn a_client_that_does_not_read_skips_whole_events_and_stays() {
         replica.metric("stream_events_skipped_total") >= 3
     });
     assert_eq!(replica.metric("users"), 2);
-    // It gets what was begun, and then what is due: whole events, with some left out.
+    // It gets the rest of the started event, and then the current ones: whole events, with some skipped.
     let first = slow.next().unwrap().second();
     let second = slow.next().unwrap().second();
     let third = slow.next().unwrap().second();
@@ -29,7 +29,7 @@ fn a_client_that_does_not_read_skips_whole_events_and_stays() {
 }
 
 #[test]
-fn those_who_do_not_read_hold_a_bounded_memory() {
+fn clients_that_do_not_read_use_bounded_memory() {
     const CLIENTS: usize = 20;
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[]);
@@ -39,7 +39,7 @@ fn those_who_do_not_read_hold_a_bounded_memory() {
     let held = kernel_memory(Sockets::AcceptedAt(replica.address));
     assert_eq!(held.len(), CLIENTS);
     let most = held.iter().max().unwrap();
-    // What the kernel was told, doubled, and a segment.
+    // Twice the configured buffer, and a segment.
     assert!(*most <= 2 * 128 * 1024 + 64 * 1024, "{most} bytes");
     drop(clients);
     replica.expect_metric("users", 0);
@@ -60,17 +60,17 @@ fn a_client_that_ignores_the_notice_is_cut_off_and_frees_its_pair() {
     replica.expect_metric("stream_ended_total{by=\"shed\"}", 1);
     replica.expect_metric("users", 0);
     settles("its pair is free", "(nil)".to_owned(), || ground.owner(&pair));
-    // What the kernel had is all there is, and it is not an answer's end.
+    // Only the kernel's bytes arrive, without the end of the answer.
     while let Ok(event) = client.try_next() {
         assert!(event.is_some(), "the answer is cut off");
     }
 }
 
 #[test]
-fn a_client_that_closes_its_side_is_gone_and_holds_nothing() {
+fn a_client_that_half_closes_is_gone_and_holds_nothing() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
-    // At once, and after the stream was opened.
+    // Right after the request, and after the stream was opened.
     let (pair, other) = (ground.pair(), ground.pair());
     let request = format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", crate::support::path(&other));
     let mut at_once = TcpStream::connect(replica.address).unwrap();
@@ -81,13 +81,13 @@ fn a_client_that_closes_its_side_is_gone_and_holds_nothing() {
     client.close_sending();
     replica.expect_metric("users", 0);
     settles("nothing is left", ["0"].map(String::from).to_vec(), || ground.redis.say(&["DBSIZE"]));
-    // A short answer comes nevertheless.
+    // A short answer still arrives.
     let (status, _, body) = ask_half_closed(replica.address, "/ping");
     assert_eq!((status, body.as_str()), (200, "stream-0"));
 }
 
 #[test]
-fn requests_that_never_end_and_clients_that_come_and_go_keep_nobody_out() {
+fn endless_requests_and_short_lived_clients_do_not_block_others() {
     let ground = Ground::new();
     let replica = Replica::start(&ground, &[("LOCK_RELEASE", "true")]);
     let half_sent: Vec<TcpStream> = (0..200)

@@ -15,7 +15,7 @@ use crate::profiles::Profiles;
 /// A user and a profile.
 pub(crate) type Pair = (String, String);
 
-/// What a stream needs around it.
+/// The servers that a stream needs.
 pub(crate) struct Ground {
     pub(crate) redis: Redis,
     pub(crate) profiles: Profiles,
@@ -26,19 +26,19 @@ impl Ground {
         Self { redis: Redis::start(), profiles: Profiles::start() }
     }
 
-    /// A user and a profile that are bound.
+    /// A user and a profile that belong together.
     pub(crate) fn pair(&self) -> Pair {
         let pair = strangers();
         self.profiles.bind(&pair.0, &pair.1);
         pair
     }
 
-    /// The value of a pair's lock, if it has one.
+    /// The value of a pair's lock, if any.
     pub(crate) fn owner(&self, pair: &Pair) -> String {
         self.redis.say(&["GET", &key(pair)]).remove(0)
     }
 
-    /// How long the pair's lock still lives, ms.
+    /// The remaining TTL of a pair's lock, in ms.
     pub(crate) fn life(&self, pair: &Pair) -> i64 {
         self.redis.say(&["PTTL", &key(pair)])[0].parse().unwrap()
     }
@@ -49,7 +49,7 @@ impl Ground {
     }
 }
 
-/// A user and a profile that are not bound.
+/// A user and a profile that do not belong together.
 pub(crate) fn strangers() -> Pair {
     (Uuid::new_v4().to_string(), Uuid::new_v4().to_string())
 }
@@ -70,7 +70,8 @@ impl Deref for Replica {
 }
 
 impl Replica {
-    /// Starts a server with these variables beside those of the test, which has reached Redis and profiles.
+    /// Starts a server with these variables in addition to the test's, and waits until it has reached Redis and
+    /// `profiles`.
     pub(crate) fn start(ground: &Ground, variables: &[(&str, &str)]) -> Self {
         let replica = Self::start_alone(ground, variables);
         replica.expect_all_well();
@@ -98,7 +99,7 @@ impl Replica {
         Self(Running::start(addresses, server.bound().readiness().clone(), shutdown, move || server.run()))
     }
 
-    /// Asks for a stream and reads the head of the answer.
+    /// Requests a stream and reads the head of the answer.
     pub(crate) fn connect(&self, pair: &Pair) -> Client {
         self.connect_with(pair, "")
     }
@@ -130,7 +131,7 @@ impl Replica {
         Ok(Client { reader, is_chunked, text: Vec::new(), is_over: false, head })
     }
 
-    /// Opens a stream that is known to have its lock.
+    /// Opens a stream and waits until it has its lock.
     pub(crate) fn open(&self, pair: &Pair) -> Client {
         let before = self.metric("stream_opened_total");
         let client = self.connect(pair);
@@ -138,7 +139,7 @@ impl Replica {
         client
     }
 
-    /// Asks for a stream that is refused: the whole answer.
+    /// Requests a stream that is refused; returns the whole answer.
     pub(crate) fn refused(&self, pair: &Pair) -> (Event, String) {
         let mut client = self.connect(pair);
         let head = client.head.clone();
@@ -157,7 +158,7 @@ pub(crate) fn path((user, profile): &Pair) -> String {
     format!("/stream/{user}/{profile}")
 }
 
-/// One event, or what stands in its place.
+/// One event, or the notice in its place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Event {
     pub(crate) id: Option<String>,
@@ -196,18 +197,18 @@ impl Event {
     }
 }
 
-/// A client with its answer.
+/// A client and its answer.
 pub(crate) struct Client {
     reader: BufReader<TcpStream>,
     is_chunked: bool,
-    /// The part of the next event that is here.
+    /// The part of the next event that has arrived.
     text: Vec<u8>,
     is_over: bool,
     pub(crate) head: String,
 }
 
 impl Client {
-    /// Closes this side, and keeps the other one.
+    /// Closes this side and keeps reading.
     pub(crate) fn close_sending(&self) {
         self.reader.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
     }
@@ -220,7 +221,7 @@ impl Client {
     /// The same; an error if the connection was cut.
     pub(crate) fn try_next(&mut self) -> std::io::Result<Option<Event>> {
         loop {
-            // A piece never belongs to two events.
+            // A chunk never contains parts of two events.
             if self.text.ends_with(b"\n\n") {
                 let text = std::mem::take(&mut self.text);
                 return Ok(Some(Event::parse(std::str::from_utf8(&text).unwrap().trim_end())));
@@ -275,7 +276,7 @@ pub(crate) fn ask_with(
     read_answer(stream)
 }
 
-/// The same for a client that closes its side behind the request.
+/// The same for a client that half-closes after the request.
 pub(crate) fn ask_half_closed(address: SocketAddr, path: &str) -> (u16, String, String) {
     let mut stream = connect(address);
     write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clients_of_both_families_come_back() {
+    fn clients_of_both_address_families_survive_packing() {
         let clients: Vec<SocketAddr> =
             ["10.0.0.7:40000", "[2001:db8::1]:65535", "127.0.0.1:1"].map(|text| text.parse().unwrap()).into();
         let packed = Packed::of(clients.iter().copied());
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_packed_clients_is_refused_and_nothing_panics() {
+    fn invalid_packed_clients_are_refused_without_a_panic() {
         for length in 0..=255_usize {
             for first in 0..=u8::MAX {
                 let bytes = vec![first; length];

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_learns_that_its_own_key_was_taken_away() {
+    fn a_server_notices_that_its_own_key_was_removed() {
         let others = others(vec![server(OWN, 5)]);
         let own = format!("{SERVERS}{OWN}");
         let taken = others.apply(vec![deleted(&own, 11)]).unwrap();
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn garbage_counts_for_nothing() {
+    fn garbage_is_ignored() {
         let others = others(vec![server("a", 1), chunk("a", 0, 0..9)]);
         let before = clients(&others);
         let long = format!("{SERVERS}{}", "x".repeat(SERVER_NAME_BYTES_MAX + 1));
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_can_be_held_is_an_error() {
+    fn more_clients_than_fit_are_an_error() {
         let chunks = |count: usize, ports: std::ops::Range<u16>| {
             let entries = (0..count).map(|number| chunk("a", number as u32, ports.clone())).collect();
             Others::new(OWN).replace(List { revision: 1, entries })

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_open_files_are_kept_back() {
+    fn some_open_files_are_reserved() {
         assert_eq!(connections_max(20_000), 19_744);
         assert_eq!(connections_max(64), 48);
     }

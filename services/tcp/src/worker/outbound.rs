@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_come_out_in_order_whatever_the_client_takes() {
+    fn pieces_are_written_in_order_however_much_the_client_takes() {
         let list: Arc<[u8]> = b"list\n".to_vec().into();
         let mut outbound = Outbound::new(0);
         outbound.push_shared(Arc::clone(&list), 2, 4);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_does_not_move_it() {
+    fn a_client_that_takes_nothing_does_not_count_as_moving() {
         let mut outbound = Outbound::new(5);
         outbound.push(b"reply");
         let mut stream = Narrow { taken: Vec::new(), per_call: 1, calls: 0 };

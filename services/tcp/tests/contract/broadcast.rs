@@ -11,13 +11,13 @@ fn start_with(kafka: &Kafka, memcached: &Memcached) -> Running {
     start_well(backends)
 }
 
-/// One that soon gives up on a broadcast that is not delivered.
+/// A server that soon gives up on undelivered broadcasts.
 fn start_impatient(kafka: &Kafka, memcached: &Memcached) -> Running {
     let kafka = service::kafka::Settings { message_timeout: Duration::from_secs(1), ..kafka.settings() };
     start_well(tcp::Settings { cache: Some(memcached.settings()), kafka: Some(kafka), ..settings() })
 }
 
-/// A server that receives broadcasts: it is ready before if Kafka is slow, and then misses the first ones.
+/// A server that already receives broadcasts: with a slow Kafka, a server is ready earlier, and misses the first ones.
 fn start_well(settings: tcp::Settings) -> Running {
     let server = start(settings);
     server.expect_all_well();
@@ -36,7 +36,7 @@ fn a_broadcast_reaches_all_clients_of_all_instances_and_its_sender() {
     for client in &mut clients {
         assert_eq!(client.packet(), "hello: all");
     }
-    // Nothing else comes to the sender.
+    // The sender gets nothing else.
     clients[0].expect_nothing_waits();
     servers[0].expect_metric("tcp_broadcasts_total", 1);
     servers[0].expect_metric("tcp_broadcast_deliveries_total", 2);
@@ -79,7 +79,7 @@ fn workers_share_a_broadcast() {
 }
 
 #[test]
-fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
+fn a_broadcast_does_not_block_later_commands() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_impatient(&kafka, &memcached);
     let mut client = server.client();
@@ -93,7 +93,7 @@ fn a_broadcast_does_not_hold_up_the_commands_behind_it() {
 }
 
 #[test]
-fn many_broadcasts_without_kafka_hold_up_nothing_either() {
+fn many_broadcasts_without_kafka_do_not_block_commands() {
     const COUNT: usize = 500;
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_impatient(&kafka, &memcached);
@@ -119,7 +119,7 @@ fn a_broadcast_needs_a_valid_token() {
 }
 
 #[test]
-fn broadcasts_of_one_client_keep_their_order_and_have_no_limit_in_number() {
+fn broadcasts_of_one_client_keep_their_order_and_are_unlimited() {
     const COUNT: usize = 500;
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_with(&kafka, &memcached);
@@ -131,12 +131,12 @@ fn broadcasts_of_one_client_keep_their_order_and_have_no_limit_in_number() {
         writeln!(expected, "{number}").unwrap();
     }
     client.send(sent);
-    // Records of one client have one key, so one partition and one order.
+    // Records of one client have the same key, so they share a partition and keep their order.
     client.expect(expected);
 }
 
 #[test]
-fn kafka_may_go_and_come_back() {
+fn broadcasts_work_again_after_kafka_returns() {
     let (kafka, memcached) = (Kafka::start(), Memcached::start());
     let server = start_with(&kafka, &memcached);
     let mut client = server.client();
@@ -165,7 +165,7 @@ fn a_server_starts_without_its_kafka_and_says_so() {
 }
 
 #[test]
-fn a_topic_may_be_made_later() {
+fn a_topic_may_be_created_later() {
     let kafka = Kafka::start();
     let mut elsewhere = kafka.settings();
     elsewhere.broadcast_topic = "not-there-yet".into();

@@ -29,7 +29,7 @@ fn values_are_stored_and_fetched() {
 }
 
 #[test]
-fn every_login_gives_another_token_and_all_of_them_hold() {
+fn every_login_gives_a_new_token_and_all_stay_valid() {
     let memcached = Memcached::start();
     let server = start_with(&memcached);
     let mut client = server.client();
@@ -40,7 +40,7 @@ fn every_login_gives_another_token_and_all_of_them_hold() {
 }
 
 #[test]
-fn a_token_holds_for_its_address_alone() {
+fn a_token_is_valid_for_its_address_only() {
     let memcached = Memcached::start();
     let server = start_with(&memcached);
     let (mut owner, mut thief) = (server.client(), server.client());
@@ -58,7 +58,7 @@ fn a_stored_value_never_passes_as_a_token() {
     let (mut accomplice, mut forger) = (server.client(), server.client());
     let token = accomplice.login();
     let key = "k".repeat(34);
-    // With exactly the name and value that a forged token would have.
+    // With exactly the key and value of a forged token.
     let address = forger.address();
     assert_eq!(accomplice.ask(format!("mcset:{token}:{key}:{address}")), "success");
     for command in ["mcset:c-KEY:k:v", "mcget:c-KEY:k", "brd:c-KEY:v"] {
@@ -71,7 +71,7 @@ fn a_stored_value_never_passes_as_a_token() {
 fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
     let memcached: [Memcached; 3] = Memcached::start_several();
     let [first, second, third] = memcached.each_ref().map(Memcached::host);
-    // Every replica gets them in a different order.
+    // Every replica gets the hosts in a different order.
     let replicas = [format!("{third},{first},{second}"), format!("{second}, {third}, {first}")].map(|host| {
         let cache = service::cache::Settings { host, ..memcached[0].settings() };
         let server = start(tcp::Settings { cache: Some(cache), ..settings() });
@@ -88,7 +88,7 @@ fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
         let other = reader.login();
         assert_eq!(reader.ask(format!("mcget:{other}:{key}")), format!("value {number}"));
         for key in [token, other, format!("c-{key}")] {
-            // Placed as by other clients, over the addresses in order.
+            // Placed like other clients do, over the sorted addresses.
             let place = crc32fast::hash(key.as_bytes()) as usize % 3;
             places[place] += 1;
             for (index, memcached) in memcached.iter().enumerate() {
@@ -100,7 +100,7 @@ fn keys_are_spread_over_all_servers_and_found_through_every_replica() {
 }
 
 #[test]
-fn a_server_that_is_down_takes_only_its_own_keys_with_it() {
+fn a_memcached_that_is_down_loses_only_its_own_keys() {
     let mut memcached: [Memcached; 3] = Memcached::start_several();
     let host = memcached.each_ref().map(Memcached::host).join(",");
     let cache = service::cache::Settings { host, ..memcached[0].settings() };
@@ -146,7 +146,7 @@ fn nothing_is_injected_into_memcached() {
     client.send(format!("mcget:{token}:evil\n"));
     assert_eq!(client.line(), "error: key not found");
 
-    // A value is data: whatever is in it comes back.
+    // A value is data: any content comes back.
     client.send(format!("mcset:{token}:data:x\rset c-evil 0 0 4\rEN\n"));
     assert_eq!(client.line(), "success");
     client.send(format!("mcget:{token}:data\nmcget:{token}:evil\n"));
@@ -173,7 +173,7 @@ fn replies_keep_the_order_of_the_commands() {
 }
 
 #[test]
-fn memcached_may_go_and_come_back() {
+fn the_cache_works_again_after_memcached_returns() {
     let mut memcached = Memcached::start();
     let server = start_with(&memcached);
     let mut client = server.client();
@@ -204,7 +204,7 @@ fn a_server_starts_without_its_memcached() {
 }
 
 #[test]
-fn a_memcached_that_never_answers_costs_a_deadline_and_not_the_connection() {
+fn a_silent_memcached_costs_a_deadline_and_not_the_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
@@ -220,7 +220,7 @@ fn a_memcached_that_never_answers_costs_a_deadline_and_not_the_connection() {
 }
 
 /// Answers the first request of each connection as a probe expects, and all others with endless bytes. Returns its port
-/// and, each time a connection ends, how much could be sent.
+/// and, for each ended connection, how much could be sent.
 fn endless_memcached() -> (u16, Receiver<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -236,7 +236,7 @@ fn endless_memcached() -> (u16, Receiver<u64>) {
                 while let Ok(count) = stream.write(&endless) {
                     sent += count as u64;
                 }
-                // Nobody listens any more once the test is over.
+                // The receiver is gone once the test is over.
                 let _ = tell.send(sent);
             });
         }
@@ -245,8 +245,8 @@ fn endless_memcached() -> (u16, Receiver<u64>) {
 }
 
 #[test]
-fn a_reply_without_an_end_costs_neither_memory_nor_the_deadline() {
-    // More than both sides' socket buffers hold, and far less than is sent within a deadline.
+fn an_endless_reply_costs_neither_memory_nor_the_deadline() {
+    // More than both sides' socket buffers hold, and far less than can be sent within the deadline.
     const BYTES_MAX: u64 = 32 << 20;
     let (port, ended) = endless_memcached();
     let cache = service::cache::Settings { host: "127.0.0.1".into(), port };

@@ -1,11 +1,11 @@
-//! Clients that come, go, break and fall silent.
+//! Clients that connect, leave, break and fall silent.
 
 use std::time::Duration;
 
 use crate::support::{Connect as _, eventually, settings, start};
 
 #[test]
-fn ten_thousand_connects_and_aborts_leave_nothing() {
+fn ten_thousand_connects_and_aborts_leave_nothing_behind() {
     const ROUNDS: usize = 20;
     const CLIENTS: usize = 500;
     let server = start(settings());
@@ -48,14 +48,14 @@ fn silent_clients_are_closed_and_others_are_not() {
 }
 
 #[test]
-fn a_client_that_sends_and_never_reads_is_closed_and_costs_the_others_nothing() {
+fn a_client_that_never_reads_is_closed_and_does_not_affect_others() {
     let server = start(tcp::Settings { write_timeout: Duration::from_millis(300), ..settings() });
     let mut bystander = server.client();
     let greedy = server.client();
     greedy.stream.set_nonblocking(true).unwrap();
     let lines = "WHERE\n".repeat(2000);
     eventually("the client is closed as slow", || {
-        // Fails when nothing more fits or when it was closed; either is fine.
+        // Fails when the buffer is full or the connection was closed; either is fine.
         let _ = std::io::Write::write(&mut &greedy.stream, lines.as_bytes());
         bystander.expect_nothing_waits();
         server.metric("tcp_connections_closed_total{reason=\"slow\"}") == 1

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::support::{Connect as _, eventually, settings, start};
 
 #[test]
-fn msg_gives_its_second_field() {
+fn msg_replies_with_its_second_field() {
     let server = start(settings());
     let mut client = server.client();
     assert_eq!(client.ask("msg:12345"), "12345");
@@ -18,7 +18,7 @@ fn msg_gives_its_second_field() {
 }
 
 #[test]
-fn where_is_this_server_and_why_is_42() {
+fn where_names_this_server_and_why_answers_42() {
     let server = start(settings());
     let other = start(settings());
     let mut client = server.client();
@@ -55,7 +55,7 @@ fn who_lists_all_clients_of_all_workers() {
 }
 
 #[test]
-fn quit_closes_after_what_came_before() {
+fn quit_closes_after_answering_earlier_commands() {
     let server = start(settings());
     let mut client = server.client();
     client.send("msg:1\nQUIT\nmsg:2\n");
@@ -71,7 +71,7 @@ fn quit_closes_after_what_came_before() {
 }
 
 #[test]
-fn unknown_commands_get_nothing() {
+fn unknown_commands_get_no_reply() {
     let server = start(settings());
     let mut client = server.client();
     client.send("hello\nwho\nWHOM\nMSG:x\nWHY\n");
@@ -110,7 +110,7 @@ fn refused_commands_get_an_error_each() {
 }
 
 #[test]
-fn without_backends_only_what_needs_them_fails() {
+fn without_backends_only_commands_that_need_them_fail() {
     let server = start(settings());
     let mut client = server.client();
     let token = "a".repeat(36);

@@ -1,4 +1,4 @@
-//! The end: SIGTERM, notices, and the second signal.
+//! The end of a server: SIGTERM, notices, and the second signal.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::support::{Client, Connect as _, Running, eventually, settings, start};
 
 #[test]
-fn a_drain_accepts_on_then_notices_then_closes() {
-    // Long enough for a client to come, and to ask something, on a machine that is busy.
+fn a_drain_keeps_accepting_then_notifies_then_closes() {
+    // Long enough for a client to connect and send a command on a busy machine.
     let server = start(tcp::Settings {
         sigterm_timeout: Duration::from_secs(3),
         drain_spread: Duration::from_millis(200),
@@ -27,7 +27,7 @@ fn a_drain_accepts_on_then_notices_then_closes() {
     packets.expect("reconnect");
     lines.expect("reconnect\n");
     late.expect("reconnect");
-    // Between its notice and its end a client is served as usual.
+    // Between its notice and its end, a client is served as usual.
     lines.send("msg:still here\n");
     lines.expect("still here\n");
     assert!(TcpStream::connect(server.address).is_err(), "nothing is accepted any more");
@@ -39,7 +39,7 @@ fn a_drain_accepts_on_then_notices_then_closes() {
 }
 
 #[test]
-fn without_connections_it_ends_after_the_timeout_alone() {
+fn without_connections_a_drain_ends_after_the_timeout() {
     let server = start(tcp::Settings {
         sigterm_timeout: Duration::from_millis(200),
         drain_spread: Duration::from_hours(1),
@@ -51,7 +51,7 @@ fn without_connections_it_ends_after_the_timeout_alone() {
 }
 
 #[test]
-fn it_ends_when_the_last_client_leaves() {
+fn a_drain_ends_when_the_last_client_leaves() {
     let server = start(tcp::Settings {
         sigterm_timeout: Duration::ZERO,
         drain_spread: Duration::ZERO,
@@ -67,7 +67,7 @@ fn it_ends_when_the_last_client_leaves() {
 }
 
 #[test]
-fn the_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let server = start(settings());
     let mut client = server.client();
     client.expect_nothing_waits();
@@ -98,7 +98,7 @@ fn the_notices_are_spread() {
         });
         peeks.count()
     };
-    // At some moment some have their notice and some do not, so they are spread.
+    // At some moment, some clients have their notice and others do not, so the notices are spread.
     eventually("some have their notice", || (1..CLIENTS).contains(&noticed(&clients)));
     eventually("all have their notice", || noticed(&clients) == CLIENTS);
     for client in &mut clients {
@@ -107,7 +107,8 @@ fn the_notices_are_spread() {
     }
 }
 
-/// Sends as fast as it gets replies, until the server closes: how many were answered, and whether the notice came.
+/// Sends as fast as it gets replies, until the server closes. Returns how many were answered, and whether it got a
+/// notice.
 fn keep_asking(server: &Running) -> std::thread::JoinHandle<(u64, bool)> {
     let mut client = server.client();
     std::thread::spawn(move || {
@@ -123,7 +124,7 @@ fn keep_asking(server: &Running) -> std::thread::JoinHandle<(u64, bool)> {
             assert_eq!(line, answered.to_string(), "no reply is lost");
             answered += 1;
             if noticed {
-                // It leaves as told, to reconnect elsewhere.
+                // It leaves after the notice, to reconnect elsewhere.
                 return (answered, noticed);
             }
         }
@@ -137,7 +138,7 @@ fn a_drain_under_load_loses_no_reply() {
             workers: workers.try_into().unwrap(),
             sigterm_timeout: Duration::from_millis(300),
             drain_spread: Duration::from_millis(200),
-            // Clients are only closed because they left.
+            // The only reason for closed connections is that clients left.
             drain_grace: Duration::from_hours(1),
             ..settings()
         });

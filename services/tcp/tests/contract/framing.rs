@@ -28,13 +28,13 @@ fn lines_are_answered_with_lines_and_in_order() {
 }
 
 #[test]
-fn line_mode_lasts() {
+fn line_mode_is_permanent() {
     let server = start(settings());
     let mut client = server.client();
     assert_eq!(client.ask("msg:first"), "first");
     client.send("msg:second\r\n\r\n  \nWHY\n");
     client.expect("second\n42\n");
-    // What follows the last line end waits for its own.
+    // Bytes after the last line end wait for their own line end.
     client.send("msg:th");
     client.send("ird");
     let mut other = server.client();
@@ -63,7 +63,7 @@ fn a_packet_may_be_as_long_as_the_limit() {
 }
 
 #[test]
-fn a_longer_packet_is_refused_once_and_its_excess_is_not_parsed() {
+fn an_overlong_packet_is_refused_once_and_its_excess_is_not_parsed() {
     let server = start(settings());
     for excess in [1, 100, 20_000, 300_000] {
         let mut client = server.client();
@@ -75,7 +75,7 @@ fn a_longer_packet_is_refused_once_and_its_excess_is_not_parsed() {
 }
 
 #[test]
-fn a_longer_line_is_refused_once_and_its_excess_is_not_parsed() {
+fn an_overlong_line_is_refused_once_and_its_excess_is_not_parsed() {
     let server = start(settings());
     for excess in [1, 100, 20_000, 300_000] {
         let mut client = server.client();
@@ -121,7 +121,7 @@ fn a_client_that_has_finished_sending_gets_all_its_replies() {
 }
 
 #[test]
-fn rubbish_harms_nobody() {
+fn garbage_from_one_client_harms_no_other() {
     let server = start(settings());
     let mut bystander = server.client();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -129,7 +129,7 @@ fn rubbish_harms_nobody() {
         let mut client = server.client();
         let rubbish: Vec<u8> = (0..1500)
             .map(|_| {
-                // xorshift: any bytes will do, the same ones each time.
+                // xorshift: arbitrary bytes, the same ones each time.
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;

@@ -1,4 +1,4 @@
-//! Servers that are named as members of etcd and are none: what they say changes nothing for clients.
+//! Servers configured as members of etcd that are not: their answers change nothing for clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -39,14 +39,14 @@ fn expect_served(etcd: Settings, words: &str) {
 }
 
 #[test]
-fn a_member_that_says_nothing_is_given_up() {
-    // Until the client hangs up.
+fn a_silent_member_is_given_up() {
+    // Read until the client hangs up.
     let silent = member(|stream| _ = stream.read(&mut [0; 1024]));
     expect_served(silent, "no answer within 500 ms");
 }
 
 #[test]
-fn rubbish_is_no_answer() {
+fn garbage_is_not_an_answer() {
     for rubbish in
         [&b"hello"[..], b"HTTP/1.1 200 OK\r\n\r\n<html>", b"HTTP/1.1 200 OK\r\n\r\n{\"header\":[]}"]
     {
@@ -55,9 +55,9 @@ fn rubbish_is_no_answer() {
     }
 }
 
-/// Without an end: a body, and a line of a watch.
+/// Endless answers: a body, and a line of a watch.
 #[test]
-fn an_answer_without_an_end_is_given_up() {
+fn an_endless_answer_is_given_up() {
     let endless = member(|stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n{\"header\":{\"revision\":\"1");
         while stream.write_all(&[b'1'; 4096]).is_ok() {}
@@ -65,9 +65,9 @@ fn an_answer_without_an_end_is_given_up() {
     expect_served(endless, "presence");
 }
 
-/// A list is answered, a lease is granted, and the watch is rubbish: what the list said holds.
+/// The list and the lease are valid, and the watch returns garbage: the list remains in use.
 #[test]
-fn a_watch_of_rubbish_is_opened_again() {
+fn a_watch_that_returns_garbage_is_opened_again() {
     let half = member(|stream| {
         let body = concat!(
             r#"{"ID":"7","header":{"revision":"5"},"result":{"TTL":"10"},"#,

@@ -1,7 +1,8 @@
 //! The wire contract of the `tcp` service, over real sockets.
 //!
-//! Every test has a server of its own on free ports. Kafka is librdkafka's mock cluster; memcached is a real server
-//! of its protocol, and so is etcd, which is needed with the feature `real-servers` alone. No test depends on how long something takes: tests wait for conditions, with a deadline.
+//! Every test has its own server on free ports. Kafka is librdkafka's mock cluster; memcached is a real server of its
+//! protocol, and so is etcd, which only the feature `real-servers` needs. No test depends on how long something takes:
+//! tests wait for conditions, with a deadline.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod broadcast;

@@ -1,4 +1,4 @@
-//! Clients of all servers, kept in a real etcd. What takes processes that are killed is in `cli/tests/presence.rs`.
+//! Clients of all servers, kept in a real etcd. Tests that kill processes are in `cli/tests/presence.rs`.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const TOTAL: &str = "/sockets/client_list_cnt";
 const SERVERS: &str = "/sockets/presence/";
 /// Long enough for a busy machine to keep it alive.
 const TTL: Duration = Duration::from_secs(5);
-/// A lease that does not run out while a test waits.
+/// A lease that does not expire while a test waits.
 const FOR_EVER: Duration = Duration::from_mins(10);
 
 fn start_with(etcd: &Etcd, lease_ttl: Duration) -> Running {
@@ -47,7 +47,7 @@ fn expect_all(etcd: &Etcd, clients: &mut [Client]) {
 }
 
 #[test]
-fn who_speaks_for_all_servers() {
+fn who_lists_clients_of_all_servers() {
     let etcd = Etcd::start(1);
     let servers = [start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER)];
     let mut clients: Vec<Client> = servers.iter().map(crate::support::Connect::client).collect();
@@ -86,12 +86,12 @@ fn socketz_has_a_line_for_all_servers() {
 }
 
 #[test]
-fn a_server_that_ends_takes_its_clients_with_it_at_once() {
+fn a_server_that_ends_removes_its_clients_at_once() {
     let etcd = Etcd::start(1);
     let (first, second) = (start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER));
     let (leaving, mut staying) = (first.client(), [second.client()]);
     settles("the total", Some("2".to_owned()), || etcd.get(TOTAL));
-    // The first one has written the total until now.
+    // Until now, the first server has written the total.
     first.shutdown.force();
     first.join();
     drop(leaving);
@@ -113,7 +113,7 @@ fn a_lease_that_is_lost_is_replaced() {
     for lease in &leases {
         etcd.call("/v3/lease/revoke", lease);
     }
-    // Nothing is left of the old ones, so what comes is on new ones.
+    // The old leases are gone, so the keys are on new ones.
     expect_all(&etcd, &mut clients);
     let now = etcd.call("/v3/lease/leases", &json!({}));
     assert!(leases.iter().all(|lease| !now["leases"].as_array().expect("leases").contains(lease)));
@@ -135,7 +135,7 @@ fn entries_deleted_or_overwritten_by_others_are_restored() {
 }
 
 #[test]
-fn while_etcd_is_away_who_speaks_for_its_server() {
+fn while_etcd_is_away_who_lists_its_own_servers_clients() {
     let mut etcd = Etcd::start(1);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients = [servers[0].client(), servers[1].client()];
@@ -145,7 +145,7 @@ fn while_etcd_is_away_who_speaks_for_its_server() {
         server.expect_degraded("presence");
         let own = client.address().to_string();
         settles("WHO", (vec![own], 1), || who(client));
-        // After that, which the next attempt notices.
+        // The next attempt notices it.
         server.expect_degraded("WHO speaks for this server alone");
         server.expect_metric("tcp_presence_servers", 0);
         assert_eq!(client.ask("msg:echo\n"), "echo\n");
@@ -156,12 +156,12 @@ fn while_etcd_is_away_who_speaks_for_its_server() {
 }
 
 #[test]
-fn history_that_is_gone_is_not_needed() {
+fn compacted_history_is_not_needed() {
     let mut etcd = Etcd::start(1);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients = vec![servers[0].client(), servers[1].client()];
     expect_all(&etcd, &mut clients);
-    // Changes, and no trace of them but the result.
+    // Changes that leave no trace except the result.
     etcd.down();
     clients.pop();
     clients.push(servers[0].client());
@@ -185,12 +185,12 @@ fn a_server_starts_without_etcd_and_finds_it_later() {
 }
 
 #[test]
-fn an_etcd_that_takes_no_writes_is_named_and_the_others_stay_known() {
+fn a_read_only_etcd_is_named_and_other_servers_stay_known() {
     let etcd = Etcd::start(1);
     let servers = [start_with(&etcd, FOR_EVER), start_with(&etcd, FOR_EVER)];
     let mut clients = vec![servers[0].client(), servers[1].client()];
     expect_all(&etcd, &mut clients);
-    // As when its quota is used up.
+    // As if its quota were exhausted.
     etcd.call("/v3/maintenance/alarm", &json!({"action": "ACTIVATE", "alarm": "NOSPACE"}));
     clients.push(servers[0].client());
     servers[0].expect_degraded("database space exceeded");
@@ -202,7 +202,7 @@ fn an_etcd_that_takes_no_writes_is_named_and_the_others_stay_known() {
 }
 
 #[test]
-fn a_server_goes_on_with_the_members_that_are_left() {
+fn a_server_continues_with_the_remaining_members() {
     let mut etcd = Etcd::start(3);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients = vec![servers[0].client(), servers[1].client()];
@@ -235,7 +235,7 @@ fn a_member_without_a_leader_says_so() {
 }
 
 #[test]
-fn a_member_that_hangs_is_left_and_what_it_held_up_changes_nothing() {
+fn a_hanging_member_is_left_and_its_delayed_requests_change_nothing() {
     let etcd = Etcd::start(3);
     let servers = [start_with(&etcd, TTL), start_with(&etcd, TTL), start_with(&etcd, TTL)];
     let mut clients: Vec<Client> = servers.iter().map(crate::support::Connect::client).collect();

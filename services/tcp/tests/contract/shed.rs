@@ -1,4 +1,4 @@
-//! Orders to shed: who is told to reconnect, and what becomes of them.
+//! Orders to shed: which clients are told to reconnect, and what happens to them.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +14,7 @@ fn with_token(more: tcp::Settings) -> Running {
     start(tcp::Settings { shed_token: Some(service::shed::Token::parse(TOKEN).unwrap()), ..more })
 }
 
-/// How many connections the server says it told.
+/// The number of notified connections that the server reports.
 #[track_caller]
 fn shed(admin: SocketAddr, id: &str, count: u64) -> u64 {
     let mut stream = TcpStream::connect(admin).unwrap();
@@ -34,19 +34,19 @@ fn shed(admin: SocketAddr, id: &str, count: u64) -> u64 {
 }
 
 #[test]
-fn the_longest_silent_are_notified_and_then_closed() {
+fn the_longest_silent_clients_are_notified_and_then_closed() {
     let server = with_token(tcp::Settings { drain_grace: Duration::from_secs(2), ..settings() });
     let mut clients: Vec<Client> = (0..5).map(|_| server.client()).collect();
     for client in &mut clients {
         client.expect_nothing_waits();
-        // So that each was heard in a millisecond of its own.
+        // So that each client was last heard in a different millisecond.
         fixtures::pause(Duration::from_millis(5));
     }
     clients[0].expect_nothing_waits();
     assert_eq!(shed(server.admin, "a", 2), 2);
     clients[1].expect("reconnect");
     clients[2].expect("reconnect");
-    // Until its end a client is served as usual.
+    // A client is served as usual until its end.
     assert_eq!(clients[1].ask("msg:still here"), "still here");
     for told in [1, 2] {
         clients[told].expect_closed();
@@ -59,7 +59,7 @@ fn the_longest_silent_are_notified_and_then_closed() {
 }
 
 #[test]
-fn nobody_is_told_twice_and_no_more_than_there_are() {
+fn no_client_is_notified_twice() {
     let server = with_token(tcp::Settings { drain_grace: Duration::from_hours(1), ..settings() });
     let mut clients: Vec<Client> = (0..3).map(|_| server.client()).collect();
     clients.iter_mut().for_each(Client::expect_nothing_waits);
@@ -74,9 +74,9 @@ fn nobody_is_told_twice_and_no_more_than_there_are() {
 }
 
 #[test]
-fn a_drain_tells_those_that_were_shed_no_second_time_and_sheds_nobody() {
+fn a_drain_does_not_notify_shed_clients_again_and_sheds_nobody() {
     let server = with_token(tcp::Settings {
-        // Long enough to ask it something while it drains, on a machine that is busy.
+        // Long enough to send it a request while it drains, on a busy machine.
         sigterm_timeout: Duration::from_secs(3),
         drain_spread: Duration::ZERO,
         drain_grace: Duration::from_secs(3),
@@ -93,7 +93,7 @@ fn a_drain_tells_those_that_were_shed_no_second_time_and_sheds_nobody() {
     assert_eq!(shed(server.admin, "b", 1), 0);
     other.expect("reconnect");
     let mut rest = Vec::new();
-    // An end, orderly or not.
+    // Any end, clean or not.
     let _ = shed_one.stream.read_to_end(&mut rest);
     assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
     drop((shed_one, other));

@@ -43,11 +43,11 @@ fn queues_for_slow_readers_are_bounded_and_excess_is_dropped_and_counted() {
     let in_kernel = (sent - arrived) / CLIENTS;
     assert!(in_kernel <= 128 * 1024, "{in_kernel} bytes are in the server's send buffer for each");
 
-    // Their commands wait meanwhile, and continue when they read.
+    // Their commands wait meanwhile, and continue once they read.
     for client in &mut slow {
         client.send("WHY");
     }
-    // What others send later is answered; by the second time, the count of whatever came before is up to date.
+    // Later commands of others are answered; by the second answer, the counts of earlier events are up to date.
     let mut other = server.client();
     other.expect_nothing_waits();
     other.expect_nothing_waits();
@@ -73,7 +73,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
     let kafka = Kafka::start();
     let server = start(tcp::Settings {
         kafka: Some(kafka.settings()),
-        // Longer than a busy machine can keep the others from reading.
+        // Longer than a busy machine can delay the other readers.
         write_timeout: Duration::from_secs(4),
         ..settings()
     });
@@ -99,7 +99,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
         })
         .collect();
     for number in 0..COUNT {
-        // At the pace of those that read: fewer wait for them than may.
+        // At the readers' pace, so that their queues do not fill up.
         if number % AT_ONCE == 0 {
             kafka.flush();
             let follows = |got: &AtomicUsize| got.load(Ordering::Relaxed) + AT_ONCE >= number;
@@ -117,7 +117,7 @@ fn a_slow_reader_is_closed_and_the_others_get_everything() {
 }
 
 #[test]
-fn a_broadcast_above_the_queue_reaches_nobody_and_breaks_nothing() {
+fn a_broadcast_larger_than_the_queue_reaches_no_client_and_breaks_nothing() {
     let kafka = Kafka::start();
     let server = start(tcp::Settings { kafka: Some(kafka.settings()), ..settings() });
     server.expect_all_well();

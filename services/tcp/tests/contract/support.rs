@@ -11,8 +11,7 @@ use tcp::{Server, Settings};
 pub(crate) use self::client::Client;
 pub(crate) use self::kafka::Kafka;
 
-/// Settings for a server on free ports of the loopback address. Backends that work may be as slow as a busy machine
-/// makes them.
+/// Settings for a server on free ports of the loopback address, with time limits that allow for a busy machine.
 pub(crate) fn settings() -> Settings {
     Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, cache_timeout: DEADLINE, ..Settings::default() }
 }

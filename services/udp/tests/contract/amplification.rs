@@ -6,19 +6,19 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::support::{Connect as _, Memcached, Peer, Running, settings, start, start_with};
 
-/// The longest reply to a request that proves nothing, by the contract.
+/// By the contract, the longest reply to a request without a valid token.
 fn without_token(request: &[u8]) -> usize {
     request.len().max(32)
 }
 
-/// The longest reply to a request with a token that exists, by the contract.
+/// By the contract, the longest reply to a request with an existing token.
 fn with_token(request: &[u8]) -> usize {
     request.len() + 256
 }
 
 const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
 
-/// Packets near the grammar: its words, separators, tokens and keys of all kinds, and rubbish.
+/// Packets near the grammar: its words, separators, tokens and keys of all kinds, and garbage.
 fn packets() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         prop::sample::select(vec![
@@ -42,7 +42,7 @@ fn cached(token: impl Strategy<Value = String>) -> impl Strategy<Value = Vec<u8>
     })
 }
 
-/// Checks for `cases` packets that no reply is longer than `longest` allows.
+/// Checks with `cases` packets that no reply is longer than `longest` allows.
 #[track_caller]
 fn check(
     cases: u32,
@@ -78,7 +78,7 @@ fn with_values(memcached: &Memcached) -> Running {
 }
 
 #[test]
-fn no_packet_without_a_token_gets_more_than_it_brought() {
+fn a_reply_without_a_token_is_no_longer_than_its_request() {
     let server = start(settings());
     let peer = server.peer();
     check(2_000, &packets(), |packet| peer.reply(packet), without_token);
@@ -90,12 +90,12 @@ fn no_packet_without_a_token_gets_more_than_it_brought() {
 }
 
 #[test]
-fn no_packet_with_a_token_gets_more_than_a_value_beyond_what_it_brought() {
+fn a_reply_with_a_token_exceeds_its_request_by_one_value_at_most() {
     let memcached = Memcached::start();
     let server = with_values(&memcached);
     let peer = server.peer();
     check(1_000, &cached(Just(TOKEN.to_owned())), exchange(&peer), with_token);
-    // The limits are reached, so the property does not hold for errors alone.
+    // The limits are reached, so the property does not only hold for errors.
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:long")).len(), 256);
     let request = format!("mcget:{TOKEN}:longest");
     assert_eq!(peer.ask(&request).len(), with_token(request.as_bytes()));

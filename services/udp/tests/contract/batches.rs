@@ -1,4 +1,4 @@
-//! Many packets at once, many peers, several workers, and what the kernel drops.
+//! Many packets at once, many peers, several workers, and packets that the kernel drops.
 
 use std::net::{Ipv6Addr, UdpSocket};
 use std::num::NonZeroUsize;
@@ -8,7 +8,7 @@ use udp::Server;
 
 use crate::support::{Connect as _, Peer, run, settings, start};
 
-/// Fewer than the smallest default receive buffer holds.
+/// Fewer packets than the smallest default receive buffer holds.
 const ON_THE_WAY: usize = 100;
 
 fn exchange(peers: &[Peer], rounds: usize) -> u64 {
@@ -29,7 +29,7 @@ fn exchange(peers: &[Peer], rounds: usize) -> u64 {
 }
 
 #[test]
-fn every_packet_of_a_burst_is_answered_to_its_sender() {
+fn every_packet_of_a_burst_gets_its_reply() {
     let server = start(settings());
     let one = exchange(&[server.peer()], 20);
     let peers: Vec<Peer> = (0..50).map(|_| server.peer()).collect();
@@ -70,7 +70,7 @@ fn packets_dropped_by_the_kernel_are_counted() {
         Server::bind(udp::Settings { receive_buffer: 4096, ..settings() }, shutdown.clone()).unwrap();
     let peer = Peer::of(server.address());
     let admin = server.admin_address();
-    // Nobody reads yet.
+    // The server does not read yet.
     for _ in 0..200 {
         peer.send(format!("msg:{}", "x".repeat(500)));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::support::{Connect as _, Memcached, Running, eventually, settings, start, start_with};
 
-/// A token as `tcp` issues it: to another address than any peer here has.
+/// A token issued by `tcp`, to an address that no peer here has.
 const TOKEN: &str = "123e4567-e89b-12d3-a456-426614174000";
 
 fn with_token(memcached: &Memcached) -> Running {
@@ -14,7 +14,7 @@ fn with_token(memcached: &Memcached) -> Running {
 }
 
 #[test]
-fn values_are_stored_and_fetched_with_any_token_that_exists() {
+fn values_are_stored_and_fetched_with_any_existing_token() {
     let memcached = Memcached::start();
     let server = with_token(&memcached);
     let peer = server.peer();
@@ -73,7 +73,7 @@ fn nothing_is_injected_into_memcached() {
     assert_eq!(peer.ask(format!("mcget:{spaced}:k")), "error: token not of [0-9A-Za-z-]");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:evil")), "error: key not found");
 
-    // A value is data: whatever is in it comes back.
+    // A value is data: any content comes back.
     assert_eq!(peer.ask(format!("mcset:{TOKEN}:data:x\r\nset c-evil 0 0 4\r\nEN:D")), "success");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:data")), "x\r\nset c-evil 0 0 4\r\nEN:D");
     assert_eq!(peer.ask(format!("mcget:{TOKEN}:evil")), "error: key not found");
@@ -112,7 +112,7 @@ fn two_servers_cannot_be_made_to_answer_each_other_for_ever() {
 }
 
 #[test]
-fn memcached_may_go_and_come_back() {
+fn the_cache_works_again_after_memcached_returns() {
     let mut memcached = Memcached::start();
     let server = with_token(&memcached);
     let peer = server.peer();
@@ -131,7 +131,7 @@ fn memcached_may_go_and_come_back() {
 }
 
 #[test]
-fn a_memcached_that_never_answers_does_not_hold_up_the_echo() {
+fn a_silent_memcached_does_not_block_the_echo() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let cache =
         service::cache::Settings { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };

@@ -1,4 +1,4 @@
-//! What is answered at once, and what is not answered.
+//! Packets that are answered at once, and packets that are not answered.
 
 use crate::support::{Connect as _, settings, start};
 
@@ -84,7 +84,7 @@ fn packets_above_the_limit_are_refused_whole() {
 }
 
 #[test]
-fn without_memcached_the_echo_goes_on() {
+fn without_memcached_the_echo_keeps_working() {
     let server = start(settings());
     let peer = server.peer();
     let token = "0".repeat(36);

@@ -8,7 +8,7 @@ use udp::Server;
 use crate::support::{Connect as _, Peer, eventually, settings, start};
 
 #[test]
-fn a_drain_says_so_and_goes_on_answering() {
+fn a_drain_is_reported_and_answers_continue() {
     let server = start(udp::Settings { sigterm_timeout: Duration::from_hours(1), ..settings() });
     let peer = server.peer();
     assert_eq!(peer.ask("msg:before"), "before");
@@ -20,14 +20,14 @@ fn a_drain_says_so_and_goes_on_answering() {
 }
 
 #[test]
-fn a_drain_is_over_after_its_timeout() {
+fn a_drain_ends_after_its_timeout() {
     let server = start(udp::Settings { sigterm_timeout: Duration::from_millis(200), ..settings() });
     server.shutdown.advance();
     server.join();
 }
 
 #[test]
-fn a_second_signal_ends_at_once() {
+fn a_second_signal_ends_the_server_at_once() {
     let server = start(udp::Settings { sigterm_timeout: Duration::from_hours(1), ..settings() });
     server.shutdown.advance();
     eventually("it drains", || !server.readiness.is_ready());
@@ -37,7 +37,7 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
-fn without_a_timeout_what_had_come_is_answered_and_that_is_all() {
+fn without_a_timeout_only_waiting_packets_are_answered() {
     let shutdown = Shutdown::new();
     let settings = udp::Settings { sigterm_timeout: Duration::ZERO, ..settings() };
     let server = Server::bind(settings, shutdown.clone()).unwrap();
@@ -49,12 +49,12 @@ fn without_a_timeout_what_had_come_is_answered_and_that_is_all() {
 }
 
 #[test]
-fn packets_that_never_cease_do_not_keep_it_from_ending() {
+fn an_endless_stream_of_packets_does_not_prevent_the_end() {
     let server = start(udp::Settings { sigterm_timeout: Duration::from_millis(100), ..settings() });
     let address = server.address;
     let flood = std::thread::spawn(move || {
         let peer = Peer::of(address);
-        // Until the kernel says that nobody is there any more.
+        // Until the kernel reports that the port is closed.
         while peer.try_send(b"msg:x") {}
     });
     server.shutdown.advance();
@@ -63,7 +63,7 @@ fn packets_that_never_cease_do_not_keep_it_from_ending() {
 }
 
 #[test]
-fn the_admin_port_tells_who_it_is() {
+fn the_admin_port_identifies_the_server() {
     let server = start(udp::Settings { pod_name: Some("udp-0".into()), ..settings() });
     assert_eq!(server.page("/healthz"), (200, "ok\n".into()));
     let (status, info) = server.page("/info");

@@ -9,8 +9,7 @@ use udp::{Server, Settings};
 
 pub(crate) use self::peer::Peer;
 
-/// Settings for a server on free ports of the loopback address. A memcached that works may be as slow as a busy machine
-/// makes it.
+/// Settings for a server on free ports of the loopback address, with time limits that allow for a busy machine.
 pub(crate) fn settings() -> Settings {
     Settings { host: Host::LOOPBACK, port: 0, admin_port: 0, cache_timeout: DEADLINE, ..Settings::default() }
 }
@@ -22,7 +21,7 @@ pub(crate) fn start(settings: Settings) -> Running {
     run(Server::bind(settings, shutdown.clone()).expect("the server starts"), shutdown)
 }
 
-/// The same with a memcached, which it has reached.
+/// The same with a memcached, after the server has reached it.
 #[track_caller]
 pub(crate) fn start_with(memcached: &Memcached) -> Running {
     let server = start(Settings { cache: Some(memcached.settings()), ..settings() });

@@ -3,7 +3,7 @@ use fixtures::{Redis, eventually, settles};
 use crate::support::Ws;
 
 #[test]
-fn a_drain_closes_everybody_and_leaves_nothing_in_redis() {
+fn a_drain_closes_all_clients_and_leaves_nothing_in_redis() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     let clients: Vec<_> = (0..20).map(|user| ws.open(&user.to_string())).collect();
@@ -17,7 +17,7 @@ fn a_drain_closes_everybody_and_leaves_nothing_in_redis() {
 }
 
 #[test]
-fn clients_that_come_after_sigterm_are_served_until_balancers_have_noticed() {
+fn clients_that_arrive_after_sigterm_are_served_until_balancers_have_noticed() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("SIGTERM_TIMEOUT", "60")]);
     ws.shutdown.drain();

@@ -1,4 +1,4 @@
-//! Clients that break the protocol are told how, by the codes of RFC 6455, section 7.4.1.
+//! Clients that break the protocol get the codes of RFC 6455, section 7.4.1.
 
 use std::io::Write as _;
 
@@ -21,7 +21,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_client_that_breaks_the_protocol_is_told_how() {
+fn a_client_that_breaks_the_protocol_gets_a_reason() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("MAX_MESSAGE", "1000"), ("RETRY_AFTER", "600")]);
     let cases: &[(&str, u16, &[&[u8]])] = &[
@@ -47,7 +47,7 @@ fn a_client_that_breaks_the_protocol_is_told_how() {
         for bytes in *frames {
             stream.write_all(bytes).unwrap();
         }
-        // What is not read when the server closes must not cost the client the answer.
+        // Unread input when the server closes must not make the client lose the answer.
         let _ = stream.write_all(&vec![0; 100_000]);
         let (code, reason) = client.closed();
         assert_eq!(code, *expected, "{what}: {reason}");

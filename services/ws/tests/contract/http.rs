@@ -16,7 +16,7 @@ fn health_checks_and_other_paths() {
 }
 
 #[test]
-fn pages_of_any_origin_may_ask_even_from_a_public_address() {
+fn pages_of_any_origin_may_send_requests_even_from_a_public_address() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     let (status, head, _) = ws.ask("GET", "/ws-session/all/runtime", "Origin: http://page:4200\r\n", "");

@@ -6,7 +6,7 @@ use crate::support::Ws;
 const HINT: (&str, &str) = ("Sec-WebSocket-Protocol", "retry-hint");
 
 #[test]
-fn beyond_the_limit_a_client_is_accepted_and_closed_with_1013() {
+fn a_client_beyond_the_limit_is_accepted_and_closed_with_1013() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("MAX_CONNECTIONS_PER_HOST", "2")]);
     let (mut first, second) = (ws.open("1"), ws.open("2"));
@@ -20,7 +20,7 @@ fn beyond_the_limit_a_client_is_accepted_and_closed_with_1013() {
 }
 
 #[test]
-fn clients_that_ask_for_it_are_told_when_to_come_back() {
+fn clients_that_request_hints_are_told_when_to_return() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("MAX_CONNECTIONS_PER_HOST", "1"), ("RETRY_AFTER", "4")]);
     let _first = ws.open("1");
@@ -33,7 +33,7 @@ fn clients_that_ask_for_it_are_told_when_to_come_back() {
 }
 
 #[test]
-fn messages_that_are_too_long_or_no_text_end_the_session_with_a_reason() {
+fn too_long_or_binary_messages_end_the_session_with_a_reason() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("MAX_MESSAGE", "1000")]);
     let mut fits = ws.open("1");
@@ -47,7 +47,7 @@ fn messages_that_are_too_long_or_no_text_end_the_session_with_a_reason() {
 }
 
 #[test]
-fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
+fn clients_of_a_storm_wait_their_turn_and_the_last_are_told_when_to_return() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("ACCEPT_RATE", "1"), ("ACCEPT_WAIT", "1")]);
     let outcomes: Vec<_> = std::thread::scope(|scope| {
@@ -61,7 +61,7 @@ fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
             .collect();
         storm.into_iter().map(|client| client.join().unwrap()).collect()
     });
-    // The first at once, a second within the wait; on a slow machine some come later and find an empty queue.
+    // The first is accepted at once, a second within the wait; on a slow machine some arrive later at an empty queue.
     let opened = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(opened >= 2, "{outcomes:?}");
     for refusal in outcomes.into_iter().filter_map(Result::err) {
@@ -71,7 +71,7 @@ fn a_storm_waits_for_its_turn_and_the_last_are_told_when_to_come_back() {
 }
 
 #[test]
-fn a_user_who_was_turned_away_has_a_key_for_a_while() {
+fn a_refused_user_has_a_key_for_a_while() {
     let redis = Redis::start();
     let ws = Ws::start(
         &redis,

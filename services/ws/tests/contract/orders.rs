@@ -6,20 +6,20 @@ use crate::support::{Ws, ask};
 const CHANNEL: &str = "drop-persistent-sessions";
 const MOVED: (u16, &str) = (4001, "Server Rebalancing");
 
-/// Publishes an order until the server hears it.
+/// Publishes an order until the server receives it.
 fn order(redis: &Redis, payload: &str) {
     eventually("the server listens", || redis.say(&["PUBLISH", CHANNEL, payload]) == ["1"]);
 }
 
 #[test]
-fn an_order_closes_those_that_are_idle_longest() {
+fn an_order_closes_the_longest_idle_sessions() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]);
     let mut first = ws.open("first");
     let second = ws.open("second");
     let mut third = ws.open("third");
     ws.expect_metric("ws_sessions", 3);
-    // Activity, by a message and by a ping: idle longest is now the second.
+    // Activity, by a message and by a ping: now the second session is idle longest.
     fixtures::pause(std::time::Duration::from_millis(5));
     first.say("hi");
     third.0.send(Message::Ping("x".into())).unwrap();
@@ -35,11 +35,11 @@ fn an_order_closes_those_that_are_idle_longest() {
 }
 
 #[test]
-fn the_same_by_http_for_this_host_only() {
+fn http_takes_the_same_orders_for_this_host_only() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]);
     let clients = ["1", "2", "3"].map(|user| ws.open(user));
-    // Idle for less long than any of them, to the millisecond.
+    // Idle for a shorter time than all others, to the millisecond.
     fixtures::pause(std::time::Duration::from_millis(5));
     let mut four = ws.open("4");
     ws.expect_metric("ws_sessions", 4);
@@ -58,7 +58,7 @@ fn the_same_by_http_for_this_host_only() {
 }
 
 #[test]
-fn the_same_on_the_admin_port_with_the_token() {
+fn the_admin_port_takes_the_same_orders_with_the_token() {
     const TOKEN: &str = "correct-horse-battery";
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("SHED_TOKEN", TOKEN)]);

@@ -10,7 +10,7 @@ use service::redis::Settings;
 use crate::support::Ws;
 
 #[test]
-fn without_redis_sessions_go_on_and_are_listed_when_it_is_back() {
+fn without_redis_sessions_continue_and_are_listed_when_it_returns() {
     let mut redis = Redis::start();
     redis.down();
     let ws = Ws::start(&redis, &[("SESSION_REFRESH", "200ms")]);
@@ -25,7 +25,7 @@ fn without_redis_sessions_go_on_and_are_listed_when_it_is_back() {
     ws.expect_all_well();
     settles("listed", vec!["anna".to_owned()], || ws.users());
 
-    // Away again with changes in between, and back with nothing in it.
+    // Redis is away again with changes meanwhile, and returns empty.
     redis.down();
     ws.expect_degraded("redis");
     let _bert = ws.open("bert");
@@ -36,7 +36,7 @@ fn without_redis_sessions_go_on_and_are_listed_when_it_is_back() {
     settles("listed", vec!["bert".to_owned()], || ws.users());
 }
 
-/// A way to Redis that can be cut. Redis itself keeps everything, as one with a file does that is killed and comes back.
+/// A connection to Redis that can be cut. Redis itself keeps its data, like one with a file after a restart.
 struct Way {
     address: SocketAddr,
     state: Arc<Mutex<WayState>>,
@@ -93,15 +93,15 @@ impl Way {
 }
 
 #[test]
-fn who_left_while_redis_could_not_be_reached_is_not_listed_when_it_can() {
+fn users_who_left_during_a_redis_outage_are_not_listed_afterwards() {
     let redis = Redis::start();
     let way = Way::to(&redis);
-    // Nothing is right because time passes: no refresh comes, and no key expires.
+    // No refresh and no expiry can hide a mistake.
     let ws = Ws::start_at(&way.settings(), &[("SESSION_REFRESH", "1h")]);
     let (anna, bert, _carl) = (ws.open("anna"), ws.open("bert"), ws.open("carl"));
     settles("listed", vec!["anna".to_owned(), "bert".to_owned(), "carl".to_owned()], || ws.users());
     way.cut();
-    // The first change is how the loss is noticed, unless the connection's end was noticed before.
+    // The first change reveals the loss, unless the connection's end was noticed before.
     drop(anna);
     ws.expect_degraded("redis");
     drop(bert);

@@ -3,7 +3,7 @@ use fixtures::{Redis, eventually, settles};
 use crate::support::Ws;
 
 #[test]
-fn text_is_echoed_and_an_open_session_is_listed_everywhere() {
+fn text_is_echoed_and_open_sessions_are_listed_on_every_host() {
     let redis = Redis::start();
     let (one, two) =
         (Ws::start(&redis, &[("HOST_ID", "10.0.0.1")]), Ws::start(&redis, &[("HOST_ID", "10.0.0.2")]));
@@ -26,20 +26,20 @@ fn text_is_echoed_and_an_open_session_is_listed_everywhere() {
 }
 
 #[test]
-fn a_client_that_just_goes_is_forgotten() {
+fn a_client_that_disappears_is_forgotten() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     drop(ws.open("anna"));
     ws.expect_metric("ws_sessions_opened_total", 1);
     ws.expect_metric("ws_sessions", 0);
-    // It has broken no rule.
+    // It has not violated the protocol.
     ws.expect_metric("ws_sessions_ended_total{by=\"client\"}", 1);
     ws.expect_metric("ws_sessions_ended_total{by=\"refused\"}", 0);
     settles("Redis is empty", ["0".to_owned()].to_vec(), || redis.say(&["DBSIZE"]));
 }
 
 #[test]
-fn a_user_may_be_there_twice_and_have_any_name() {
+fn a_user_may_connect_twice_and_have_any_name() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     let _sessions = [ws.open("anna"), ws.open("anna"), ws.open("J%C3%B6rg%20%22%7B%7D%22")];
@@ -48,7 +48,7 @@ fn a_user_may_be_there_twice_and_have_any_name() {
 }
 
 #[test]
-fn sessions_expire_with_their_host_and_live_on_with_it() {
+fn sessions_live_as_long_as_their_host() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[("SESSION_REFRESH", "100ms")]);
     let _anna = ws.open("anna");
@@ -59,10 +59,10 @@ fn sessions_expire_with_their_host_and_live_on_with_it() {
     eventually("it has a life of three refreshes at most", || {
         let life: i64 = redis.say(&["PTTL", &key])[0].parse().unwrap();
         assert!(life <= 300, "{life}");
-        // On a busy machine it may be over before it is written again.
+        // On a busy machine it may expire before it is written again.
         life > 0
     });
-    // Somebody removes it: the next refresh writes it again.
+    // Another client removes it: the next refresh writes it again.
     redis.say(&["DEL", &key]);
     settles("written again", vec!["anna".to_owned()], || ws.users());
 }

@@ -15,7 +15,7 @@ fn a_client_that_does_not_read_is_cut_off_and_the_others_are_served() {
     slow.0.get_ref().set_nonblocking(true).unwrap();
     let message = "x".repeat(60_000);
     eventually("it is given up", || {
-        // Sends until nothing more is taken, and reads nothing.
+        // Sends until nothing more is accepted, and reads nothing.
         let _ = slow.0.send(Message::text(&*message));
         other.say("hi") == "hi" && ws.metric("ws_sessions_ended_total{by=\"lost\"}") == 1
     });
@@ -37,7 +37,7 @@ fn a_silent_peer_is_pinged_and_given_up_unless_it_answers() {
 }
 
 #[test]
-fn requests_that_never_end_do_not_keep_others_out() {
+fn endless_requests_do_not_block_others() {
     let redis = Redis::start();
     let ws = Ws::start(&redis, &[]);
     let half_sent: Vec<TcpStream> = (0..200)

@@ -24,12 +24,12 @@ impl Deref for Ws {
 }
 
 impl Ws {
-    /// Starts a server with these variables beside those of the test.
+    /// Starts a server with these variables in addition to the test's.
     pub(crate) fn start(redis: &Redis, variables: &[(&str, &str)]) -> Self {
         Self::start_at(&redis.settings(), variables)
     }
 
-    /// The same with a Redis that is found there.
+    /// The same with the Redis at this address.
     pub(crate) fn start_at(at: &service::redis::Settings, variables: &[(&str, &str)]) -> Self {
         let common = [
             ("HOST", "127.0.0.1".to_owned()),
@@ -85,7 +85,7 @@ impl Ws {
     /// The users of all sessions in Redis, sorted.
     pub(crate) fn users(&self) -> Vec<String> {
         let mut answer = (0, String::new());
-        // Just after the start, or after Redis' return, it may not be connected yet.
+        // Right after the start, or after Redis' return, it may not be connected yet.
         eventually("the sessions are known", || {
             answer = self.get("/ws-session/all");
             answer.0 == 200
@@ -144,10 +144,10 @@ impl Client {
         }
     }
 
-    /// Waits for the server's close: its code and reason.
+    /// Waits for the server's close; returns its code and reason.
     pub(crate) fn closed(mut self) -> (u16, String) {
         let Message::Close(Some(frame)) = self.hear() else { panic!("not a close") };
-        // Until the handshake is over.
+        // Read until the handshake is over.
         loop {
             match self.0.read() {
                 Ok(_) => {}
@@ -159,7 +159,7 @@ impl Client {
         (frame.code.into(), frame.reason.to_string())
     }
 
-    /// Whether nothing but pings comes for a moment, which are answered: the session is still there.
+    /// Whether only pings arrive for a moment, which are answered, so the session is still open.
     pub(crate) fn is_open(&mut self) -> bool {
         self.0.get_ref().set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let heard = loop {

@@ -10,14 +10,14 @@ use super::fleet;
 use crate::{Pace, Policy, Selector, Traffic};
 
 const STEP_MS: u64 = 50;
-/// How old a count can be.
+/// Maximum age of a count.
 const SCRAPE_MS: u64 = 7_000;
 const LOOK_MS: u64 = 10_000;
-/// How long a client waits before it comes back, plus up to half as much.
+/// How long a client waits before it reconnects, plus up to half as much.
 const BACK_MS: u64 = 1_000;
 
 pub(super) struct Model {
-    /// Connections of each server, by gateway: a gateway knows its own alone.
+    /// Connections of each server, by gateway: a gateway knows only its own.
     held: Vec<Vec<u64>>,
     at_once_percent: u64,
     random: Pcg32,
@@ -26,14 +26,14 @@ pub(super) struct Model {
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) final_loads: Vec<u64>,
-    /// Share of the server that has least, of two.
+    /// The smaller share, of two servers.
     pub(super) final_share_percent: u64,
     pub(super) sheds: u64,
-    /// When nobody was above the tolerance any more, for good.
+    /// The time from which no server was above the tolerance any more.
     pub(super) even_at_s: Option<u64>,
     pub(super) last_shed_s: u64,
     pub(super) max_accepts_per_second: u64,
-    /// How often it began.
+    /// Number of rebalancings.
     pub(super) waves: u32,
     pub(super) all_active_at_end: bool,
 }
@@ -60,7 +60,7 @@ impl Model {
         (0..self.held[0].len()).map(|server| self.held.iter().map(|held| held[server]).sum()).collect()
     }
 
-    /// A connection of `server` ends, on a gateway in proportion to what it has.
+    /// A connection of `server` ends, on a gateway chosen in proportion to its connections.
     fn leave(&mut self, server: usize) -> bool {
         let total: u64 = self.held.iter().map(|held| held[server]).sum();
         if total == 0 {

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_trims_is_not_missed() {
+    fn bytes_the_server_trims_are_not_missed() {
         let form = Form::new(Expect::Echo, b"msg:ab:cd \n");
         let sent = message(&form, 1, 2);
         assert_eq!(sent, b"msg:0000000100000002ab:cd \n");

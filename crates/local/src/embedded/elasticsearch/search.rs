@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_bounded_and_fewer_hits_at_a_time_give_them_all() {
+    fn an_answer_is_bounded_and_smaller_pages_give_all_hits() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = Store::create(directory.path().join("documents"), 64 * 1024 * 1024).unwrap();
         let document = json!({ "text": "x".repeat(HITS_BYTES_MAX / 4) }).to_string();

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_join_is_whole_or_does_not_pass() {
+    fn incomplete_or_invalid_joins_are_refused() {
         for version in 0..=5 {
             let whole = join(version, 1, 4);
             assert_eq!(check(&whole), Ok(()), "{version}");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_at_the_beginning_are_whole_or_the_request_does_not_pass() {
+    fn requests_with_invalid_leading_texts_are_refused() {
         let group = |key: i16, version: i16, text: &[u8]| {
             let head = [&key.to_be_bytes()[..], &version.to_be_bytes(), &[0, 0, 0, 7, 0xff, 0xff]].concat();
             check(&[&head, text, &[0; 30]].concat())
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_nobody_needs_do_not_pass() {
+    fn unneeded_kinds_of_requests_are_refused() {
         let of_kind = |key: i16| [&key.to_be_bytes()[..], &[0; 60]].concat();
         assert_eq!(check(&of_kind(3)), Ok(()));
         for key in [68, 72, 19, -1, i16::MAX] {

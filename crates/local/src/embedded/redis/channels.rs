@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_reach_those_who_listen_now() {
+    fn messages_reach_present_subscribers_only() {
         let (mut channels, room) = (Channels::default(), room());
         assert_eq!(channels.publish(b"c", &message()), 0);
         let (one, _) = enter(&mut channels, &room);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn few_large_messages_count_as_many_small_ones() {
+    async fn few_large_messages_count_like_many_small_ones() {
         let (mut channels, room) = (Channels::default(), room());
         let large = Message::from(vec![0; 64 * 1024]);
         let (slow, told) = enter(&mut channels, &room);
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn subscriptions_have_a_bound_for_all_together() {
+    fn all_subscriptions_share_one_bound() {
         let (mut channels, room) = (Channels::default(), room());
         let (one, _) = enter(&mut channels, &room);
         let (two, _) = enter(&mut channels, &room);

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_gone_when_its_time_is_over() {
+    fn a_key_expires() {
         let (mut store, now) = (Store::new(1 << 20), clock::now());
         say(&mut store, now, &["set k v px 100"]);
         assert_eq!(say(&mut store, now + Duration::from_millis(99), &["get k", "dbsize"]), ["$1 v", ":1"]);

@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_expired_value_is_gone_and_a_new_one_starts_afresh() {
+    fn a_new_value_replaces_an_expired_one_and_its_expiry() {
         let (mut store, start) = (Store::new(1 << 20), clock::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         store.put(b"a", b"1", Some(at(1))).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_nothing_is_lost() {
+    fn a_full_store_loses_nothing() {
         let mut store = Store::new(3 * OVERHEAD);
         store.put(b"a", b"1", None).unwrap();
         store.put(b"b", b"2", None).unwrap();
@@ -204,7 +204,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_scan_gives_what_was_there_throughout(
+        fn a_scan_returns_every_key_that_was_there_throughout(
             keys in proptest::collection::btree_set("[a-z]{1,4}", 0..60),
             gone in proptest::collection::vec(any::<bool>(), 60),
             count in 1usize..20,

@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn watchers_hear_of_their_keys_once_and_leave_nothing_behind() {
+    fn watchers_learn_of_changed_keys_once_and_leave_nothing_behind() {
         let mut watches = Watches::default();
         let (one, two) = (watches.enter(), watches.enter());
         assert!(watches.watch(one, b"a") && watches.watch(one, b"a") && watches.watch(one, b"b"));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_and_what_is_watched_have_bounds_for_all_together() {
+    fn queued_commands_and_watched_keys_are_bounded_in_total() {
         let mut watches = Watches::default();
         let watcher = watches.enter();
         assert!((0..KEYS_MAX).all(|number| watches.watch(watcher, number.to_string().as_bytes())));

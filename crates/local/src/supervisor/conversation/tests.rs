@@ -80,7 +80,7 @@ async fn on_stage<Play: Future<Output = ()>>(play: impl FnOnce(Stage) -> Play) {
 }
 
 #[tokio::test]
-async fn events_come_from_where_they_are_wanted_and_end_with_the_platform() {
+async fn events_start_where_requested_and_end_with_the_platform() {
     on_stage(async |mut stage| {
         stage.warn("zero");
         stage.warn("one");
@@ -111,7 +111,7 @@ async fn events_come_from_where_they_are_wanted_and_end_with_the_platform() {
 }
 
 #[tokio::test]
-async fn new_readers_get_the_present_state_and_not_the_past() {
+async fn new_readers_get_the_present_state_only() {
     on_stage(async |mut stage| {
         let service = ServiceInfo {
             name: "tcp".to_owned(),
@@ -190,7 +190,7 @@ async fn a_bring_up_shows_its_events_and_then_its_outcome() {
 }
 
 #[tokio::test]
-async fn the_supervisor_is_told_when_the_client_that_wanted_the_platform_hangs_up() {
+async fn the_supervisor_learns_when_the_client_that_wanted_the_platform_hangs_up() {
     on_stage(async |mut stage| {
         let values = Box::new(::platform::values::Values::builtin());
         let client = stage.client(&Request::Apply { values, nodes: 2 }, true);
@@ -204,7 +204,7 @@ async fn the_supervisor_is_told_when_the_client_that_wanted_the_platform_hangs_u
 }
 
 #[tokio::test]
-async fn nonsense_is_answered_and_a_supervisor_that_is_gone_is_said() {
+async fn nonsense_gets_an_answer_and_a_missing_supervisor_is_reported() {
     on_stage(async |mut stage| {
         let reply = stage.client_that_says(r#"{"request":"dance"}"#, false).next().await;
         assert!(matches!(&reply, Reply::Failed(TargetError::Invalid { .. })), "{reply:?}");

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_node_tells_its_version_unless_it_wants_a_login() {
+    async fn a_node_reports_its_version_unless_it_wants_a_login() {
         // The answer of Cassandra 5, and without the meaningless flag.
         for told in [
             b"\0\0\0\x02\0\0\0\x05\0\0\0\x01\0\0\0\x01\0\0\0\x055.0.5",
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn anything_else_is_an_error_that_shows_it() {
+    async fn any_other_answer_is_an_error_that_shows_it() {
         let refusing = node([(0, b"\0\0\0\x0a\0\x09no such v")]).await;
         let error = version(&refusing).await.unwrap_err().to_string();
         assert!(error.contains("no such v"), "{error}");

@@ -49,7 +49,7 @@ fn endpoints() -> Endpoints {
 }
 
 #[test]
-fn our_own_gateway_is_no_proxy_and_an_old_haproxy_is_refused() {
+fn our_own_gateway_is_not_a_proxy_and_an_old_haproxy_is_refused() {
     let values = Values::builtin();
     assert_eq!(Proxy::of(&template(&values), &Programs::new()), None);
     let set = vec!["gateway.kind=haproxy".to_owned()];
@@ -64,7 +64,7 @@ fn our_own_gateway_is_no_proxy_and_an_old_haproxy_is_refused() {
 }
 
 #[test]
-fn envoy_is_told_what_the_values_say() {
+fn the_envoy_configuration_follows_the_values() {
     let most = "gateway.maxConnections=300";
     let proxy = proxy("envoy", &[most, "gateway.health.interval=500ms", "gateway.policy=round-robin"]);
     insta::assert_snapshot!(format!("{:#}", envoy::bootstrap(&proxy, &site(Path::new("/state/gateways/0")))));
@@ -77,7 +77,7 @@ fn envoy_learns_the_replicas_of_its_own_service() {
 }
 
 #[test]
-fn haproxy_is_told_what_the_values_say() {
+fn the_haproxy_configuration_follows_the_values() {
     let proxy = proxy("haproxy", &["gateway.maxConnections=300"]);
     insta::assert_snapshot!(haproxy::config(
         &proxy,

@@ -1,7 +1,7 @@
 //! Elasticsearch: one node without security.
 //!
-//! It refuses to run as root. Root starts it in its own user namespace, in which it is nobody and yet owns its files;
-//! anything else would need a copy of the installation in a place that everybody may enter.
+//! It refuses to run as root. Root starts it in its own user namespace, as the user `nobody` who still owns its files;
+//! any other way would need a copy of the installation in a place that every user can read.
 
 use std::{ffi::OsString, fs, io, path::Path, time::Duration};
 

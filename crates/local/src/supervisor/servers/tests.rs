@@ -53,13 +53,13 @@ fn every_server_listens_on_its_own_address_alone() {
 }
 
 #[test]
-fn a_gateway_is_no_server() {
+fn a_gateway_is_not_a_server() {
     let base = tempfile::tempdir().unwrap();
     assert!(spec(Program::Envoy, base.path()).prepare(uuid::Uuid::nil()).is_err());
 }
 
 #[test]
-fn kafka_is_told_of_one_broker() {
+fn the_kafka_configuration_has_one_broker() {
     let base = tempfile::tempdir().unwrap();
     let folder = base.path().join("kafka");
     spec(Program::Kafka, base.path()).prepare(uuid::Uuid::nil()).unwrap();
@@ -85,7 +85,7 @@ fn redis_has_a_password_that_was_generated_and_stays() {
 }
 
 #[test]
-fn a_member_of_etcd_knows_its_name_and_the_others() {
+fn an_etcd_member_knows_its_name_and_the_others() {
     let base = tempfile::tempdir().unwrap();
     let members = [("etcd01", "127.77.250.10"), ("etcd02", "127.77.250.11"), ("etcd03", "127.77.250.12")];
     let members = members.map(|(name, ip)| (name, ip.parse().unwrap())).to_vec();
@@ -112,7 +112,7 @@ fn cassandra_without_its_agent_is_not_started() {
 }
 
 #[test]
-fn a_private_file_is_nobody_elses() {
+fn a_private_file_is_readable_by_its_owner_only() {
     let base = tempfile::tempdir().unwrap();
     let path = base.path().join("secret");
     write_private(&path, "longer than what follows").unwrap();

@@ -1,4 +1,4 @@
-//! Which replica holds how many connections when the load's close begins, and what a balancer has decided by then.
+//! How many connections each replica has when the load's close begins, and a balancer's decisions until then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,33 +6,33 @@ use platform::event::EventKind;
 
 use crate::spread::{self, UNKNOWN};
 
-/// Against a platform whose replicas come and go for ever.
+/// Bounds the memory if a platform's replicas keep changing.
 const REPLICAS_MAX: usize = 10_000;
-/// Against a balancer that never comes to an end.
+/// Bounds the memory if a balancer never settles.
 const DECISIONS_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Balance {
     service: String,
-    /// Replicas that were there before the run, if anybody said so, or came during it. The load does not know them as long
-    /// as they have no connection.
+    /// Replicas that existed before the run, if that is known, or were added during it. The load does not know those
+    /// without a connection.
     here: BTreeSet<String>,
-    /// Those before the run are among them.
+    /// They include those from before the run.
     is_complete: bool,
     /// Replicas that were told to end, or ended.
     left: BTreeSet<String>,
-    /// As of the load's last tick.
+    /// From the load's last tick.
     now: BTreeMap<String, u64>,
     /// Orders and reason of each decision.
     decisions: Vec<String>,
     at_close: Option<BTreeMap<String, u64>>,
 }
 
-/// A replica with its connections.
+/// A replica and its connections.
 pub(super) struct Holder {
     pub(super) replica: String,
     pub(super) connections: u64,
-    /// On all replicas.
+    /// The connections on all replicas.
     pub(super) all: u64,
 }
 
@@ -91,7 +91,7 @@ impl Balance {
         self.at_close.as_ref().ok_or_else(|| "the load did not come to its close".to_owned())
     }
 
-    /// Replicas that still take part.
+    /// Replicas that still count.
     fn part(&self) -> Result<Vec<(&String, u64)>, String> {
         let counts = self.at_close()?.iter();
         let part = counts.filter(|(replica, _)| *replica != UNKNOWN && !self.left.contains(*replica));
@@ -99,7 +99,7 @@ impl Balance {
         if part.is_empty() { Err("no replica says who it is".to_owned()) } else { Ok(part) }
     }
 
-    /// The share is of all connections. One replica alone is not even with anybody.
+    /// The share refers to all connections. A single replica has no balance.
     pub(super) fn emptiest(&self) -> Result<Holder, String> {
         let part = self.part()?;
         if let [(only, _)] = part.as_slice() {

@@ -128,7 +128,7 @@ fn times_count_from_their_anchors() {
 }
 
 #[test]
-fn a_crossing_that_nobody_observed_counts_from_its_earliest_moment() {
+fn an_unobserved_crossing_counts_from_its_earliest_moment() {
     let mut evaluator = evaluator(&["tcp 1 → 2 within 10s of crossing", "tcp 1 → 2 within 15s of crossing"]);
     evaluator.observe(&event(27_900, crossed_not_before(Some(15_900))));
     evaluator.observe(&event(27_900, changed(1, 2)));
@@ -137,7 +137,7 @@ fn a_crossing_that_nobody_observed_counts_from_its_earliest_moment() {
 }
 
 #[test]
-fn a_change_before_its_anchor_is_none() {
+fn a_change_before_its_anchor_does_not_count() {
     let mut evaluator = evaluator(&["tcp 2 → 1 within 130s of close"]);
     evaluator.observe(&event(10, changed(2, 1)));
     assert_eq!(verdicts(&evaluator), [("2 → 1, but not after close".to_owned(), false)]);
@@ -148,7 +148,7 @@ fn a_change_before_its_anchor_is_none() {
 }
 
 #[test]
-fn a_message_that_was_sent_again_after_a_move_is_one_message() {
+fn a_message_resent_after_a_move_counts_once() {
     let seen = |answered, resumed| {
         let mut evaluator = evaluator(&["answered >= 99%"]);
         let (messages_sent, messages_answered, messages_resumed) = (246, answered, resumed);
@@ -162,7 +162,7 @@ fn a_message_that_was_sent_again_after_a_move_is_one_message() {
 }
 
 #[test]
-fn shares_are_of_what_there_could_have_been() {
+fn shares_are_relative_to_the_possible_maximum() {
     let mut evaluator =
         evaluator(&["answered >= 99%", "wrong <= 1%", "connected >= 100%", "broadcasts-received >= 1%"]);
     let totals = Counters {
@@ -178,7 +178,7 @@ fn shares_are_of_what_there_could_have_been() {
 }
 
 #[test]
-fn log_lines_are_waited_for_until_each_is_delivered_or_dropped() {
+fn log_lines_stay_pending_until_delivered_or_dropped() {
     let mut evaluator = evaluator(&["log-lines-unaccounted = 0"]);
     assert_eq!(verdicts(&evaluator), [("no service said how many there are".to_owned(), false)]);
     let counted = |service: &str, written, shipped, dropped| EventKind::LogLinesCounted {
@@ -221,7 +221,7 @@ fn the_emptiest_replica_is_judged_when_the_close_begins() {
 }
 
 #[test]
-fn what_a_balancer_did_is_judged_by_its_words_and_the_state_at_the_close() {
+fn a_balancer_is_judged_by_its_words_and_the_state_at_the_close() {
     let texts = [
         "decided ⌈9 ÷ 7⌉ = 2",
         "never decided becomes inactive",

@@ -69,7 +69,7 @@ fn carry(data: &[u8], pipes_max: usize, seed: u64) -> (Vec<u8>, usize) {
 }
 
 #[test]
-fn bulk_goes_through_a_pipe_that_comes_back() {
+fn bulk_data_uses_a_pipe_that_is_returned() {
     let data = bytes(1, 8 << 20);
     let (received, pipes) = carry(&data, 2, 1);
     assert!(received == data);
@@ -88,7 +88,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
     #[test]
-    fn copying_and_splicing_carry_the_same(length in 0..3_000_000_usize, seed: u64) {
+    fn copying_and_splicing_carry_the_same_bytes(length in 0..3_000_000_usize, seed: u64) {
         let data = bytes(seed, length);
         prop_assert!(carry(&data, 0, seed).0 == data);
         prop_assert!(carry(&data, 1, seed).0 == data);
@@ -134,7 +134,7 @@ fn a_flow_owns_memory_only_while_its_sink_is_full() {
 }
 
 #[test]
-fn what_was_said_before_the_flow_began_comes_first() {
+fn bytes_read_before_the_flow_began_come_first() {
     let ((source, sender), (sink, mut receiver)) = (pair(), pair());
     let mut shared = Shared::new(0, None);
     assert_eq!(shared.read(&source).unwrap(), 0, "nothing was said yet");

@@ -77,7 +77,7 @@ fn a_record_ends_soon_after_its_session() {
 }
 
 #[test]
-fn a_full_bucket_keeps_the_clients_that_are_there() {
+fn a_full_bucket_keeps_its_clients() {
     let group = Group::new();
     let mut ledger = group.gateway();
     let clients = neighbours(WAYS + 4);
@@ -113,7 +113,7 @@ fn only_a_regular_file_is_a_ledger() {
 }
 
 #[test]
-fn a_record_that_is_half_written_is_none() {
+fn a_half_written_record_is_ignored() {
     let group = Group::new();
     let mut ledger = group.gateway();
     ledger.record(visitor(1), replica(1), true);
@@ -126,7 +126,7 @@ fn a_record_that_is_half_written_is_none() {
 
 proptest! {
     #[test]
-    fn a_record_is_read_as_it_was_written(
+    fn a_record_survives_writing_and_reading(
         visitor in 1_u64..,
         written: u64,
         ip: std::net::Ipv4Addr,
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_a_record_or_none(bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES)) {
+    fn arbitrary_bytes_are_not_a_record(bytes in proptest::collection::vec(any::<u8>(), RECORD_BYTES)) {
         prop_assert_eq!(Record::decode(bytes.as_slice().try_into().unwrap()), None);
     }
 }

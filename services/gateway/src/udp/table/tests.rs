@@ -16,7 +16,7 @@ fn session(client: u16, rank: Rank) -> Session {
 }
 
 #[test]
-fn room_is_made_by_those_that_left_then_the_fresh_then_the_longest_idle() {
+fn departed_then_fresh_then_longest_idle_sessions_make_room() {
     let (mut table, start) = (Table::new(), clock::now());
     let at = |seconds| start + Duration::from_secs(seconds);
     let proven = table.insert(session(1, Rank::Proven), at(0));
@@ -38,7 +38,7 @@ fn room_is_made_by_those_that_left_then_the_fresh_then_the_longest_idle() {
 }
 
 #[test]
-fn a_client_that_moved_has_its_new_session_even_if_the_old_one_ends() {
+fn a_moved_client_keeps_its_new_session_when_the_old_one_ends() {
     let (mut table, now) = (Table::new(), clock::now());
     let old = table.insert(session(1, Rank::Proven), now);
     table.leave(old, now);
@@ -76,7 +76,7 @@ proptest! {
 
     /// Compares the lists with queues that are searched.
     #[test]
-    fn the_order_is_that_of_last_use(steps in proptest::collection::vec(step(), 1..60)) {
+    fn sessions_are_ordered_by_last_use(steps in proptest::collection::vec(step(), 1..60)) {
         let (mut table, start) = (Table::new(), clock::now());
         let mut model: [VecDeque<usize>; 2] = Default::default();
         for (time, step) in steps.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The end of a gateway that carries HTTP.
+//! The end of a gateway for HTTP.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::support::{Replica, Running, settles, wait_until};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
-/// A replica whose answer to `/stream` ends when it is told, and to others at once.
+/// A replica whose answer to `/stream` ends on a signal of the test, and whose other answers end at once.
 fn replica() -> (Replica, mpsc::Sender<()>) {
     let (end, ends) = mpsc::channel();
     let ends = Arc::new(Mutex::new(ends));
@@ -36,7 +36,7 @@ fn stream(running: &Running) -> Client {
 }
 
 #[test]
-fn answers_go_on_and_who_is_idle_is_closed() {
+fn a_drain_lets_answers_continue_and_closes_idle_connections() {
     let (replica, end) = replica();
     let running = one(&replica, &[]);
     let mut streaming = stream(&running);
@@ -59,7 +59,7 @@ fn answers_go_on_and_who_is_idle_is_closed() {
 }
 
 #[test]
-fn a_request_that_is_under_way_is_told_that_it_is_the_last() {
+fn a_request_in_flight_during_a_drain_is_marked_as_the_last() {
     let (tell, told) = mpsc::channel();
     let (go, wait) = mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
@@ -82,7 +82,7 @@ fn a_request_that_is_under_way_is_told_that_it_is_the_last() {
 }
 
 #[test]
-fn at_the_deadline_an_answer_is_cut_and_seen_to_be() {
+fn an_answer_cut_at_the_deadline_is_recognisably_incomplete() {
     let (replica, _end) = replica();
     let running = one(&replica, &[("DRAIN_TIMEOUT", "100ms")]);
     let mut streaming = stream(&running);

@@ -1,4 +1,4 @@
-//! Replicas that are not there, or do not answer.
+//! Replicas that are absent, or do not answer.
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use super::{Client, gateway, get, http_replica, mirror, one};
 use crate::support::{Replica, endpoint, nobody, wait_until};
 
 #[test]
-fn without_a_replica_a_client_learns_when_to_come_back() {
+fn without_a_replica_a_client_learns_when_to_retry() {
     let (running, _file) = gateway(&[("stream", &[]), ("directory", &[])], &[]);
     let mut client = Client::new(running.address);
     for _ in 0..2 {
@@ -25,7 +25,7 @@ fn without_a_replica_a_client_learns_when_to_come_back() {
 }
 
 #[test]
-fn a_replica_that_cannot_be_reached_costs_nobody_a_request() {
+fn an_unreachable_replica_costs_no_request() {
     let living = mirror("stream-1");
     let endpoints = [endpoint("stream-0", nobody()), endpoint("stream-1", living.address)];
     let settings = [("EJECT_FAILURES", "0"), ("POLICY", "round-robin")];
@@ -33,7 +33,7 @@ fn a_replica_that_cannot_be_reached_costs_nobody_a_request() {
     let mut client = Client::new(running.address);
     for _ in 0..10 {
         assert!(client.get("/").text().starts_with("stream-1\n"));
-        // None of it was sent, so any request may go elsewhere.
+        // Nothing was sent, so any request may go to another replica.
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello");
         assert!(client.receive().text().ends_with("hello"));
     }
@@ -49,7 +49,7 @@ fn a_replica_that_cannot_be_reached_costs_nobody_a_request() {
 }
 
 #[test]
-fn a_full_replica_takes_no_more_and_a_sticky_client_goes_elsewhere() {
+fn a_full_replica_gets_no_more_requests_and_its_sticky_clients_move() {
     let stuck = || {
         http_replica(|request, stream| {
             if request.head.contains("/wait") {
@@ -103,8 +103,8 @@ fn a_replica_that_ends_the_connection_instead_of_answering_is_a_bad_gateway() {
 }
 
 #[test]
-fn a_connection_that_a_replica_closed_meanwhile_costs_nobody_a_request() {
-    // Every second request on a connection finds it closed.
+fn a_connection_closed_by_a_replica_costs_no_request() {
+    // The replica closes each connection before its second request.
     let replica = Replica::new(|stream| {
         let mut writes = stream.try_clone().unwrap();
         let mut reads = std::io::BufReader::new(stream);
@@ -120,7 +120,7 @@ fn a_connection_that_a_replica_closed_meanwhile_costs_nobody_a_request() {
     let mut client = Client::new(running.address);
     for _ in 0..10 {
         assert_eq!(client.get("/").text(), "hi");
-        // What may not be repeated gets a connection of its own.
+        // A request that must not be repeated gets a new connection.
         client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx");
         assert_eq!(client.receive().text(), "hi");
     }

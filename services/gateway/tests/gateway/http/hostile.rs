@@ -1,4 +1,4 @@
-//! Requests that are made to be misread, too large, or never finished.
+//! Requests designed to be misread, too large, or never finished.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ fn recording() -> (Replica, Arc<Mutex<Vec<Message>>>) {
     (replica, seen)
 }
 
-/// What would be a request of its own if a body ended elsewhere.
+/// Bytes that would be a separate request if the body ended elsewhere.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[test]
@@ -28,14 +28,14 @@ fn ambiguous_requests_are_refused() {
     let running = one(&replica, &[]);
     let chunks = format!("0\r\n\r\n{HIDDEN}");
     for refused in [
-        // Two lengths, and what is none.
+        // Two lengths, and invalid ones.
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{HIDDEN}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5, 6\r\n\r\n{HIDDEN}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: +5\r\n\r\n{HIDDEN}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0x5\r\n\r\n{HIDDEN}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n{HIDDEN}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nContent-Length : 5\r\n\r\n{HIDDEN}"),
-        // Encodings of the transfer that are not the one.
+        // Unsupported transfer encodings.
         format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n{chunks}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n{chunks}"),
         format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n{chunks}"),
@@ -67,7 +67,7 @@ fn ambiguous_requests_are_refused() {
         assert_eq!(answers.matches("HTTP/1.1 ").count(), 1, "{refused:?}: {answers}");
         assert_eq!(seen.lock().len(), 0, "{refused:?} got through");
     }
-    // HTTP/2 without being asked is closed without a word.
+    // Unrequested HTTP/2 is closed without an answer.
     let mut client = Client::new(running.address);
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     assert_eq!(client.rest().0, b"");
@@ -75,7 +75,7 @@ fn ambiguous_requests_are_refused() {
 }
 
 #[test]
-fn a_length_beside_chunks_means_nothing_and_ends_the_connection() {
+fn a_length_beside_chunks_is_ignored_and_ends_the_connection() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     for lengths in [
@@ -95,7 +95,7 @@ fn a_length_beside_chunks_means_nothing_and_ends_the_connection() {
 }
 
 #[test]
-fn a_body_with_a_bad_chunk_does_not_end_at_a_replica() {
+fn a_body_with_a_bad_chunk_never_looks_complete_to_a_replica() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     for bad in
@@ -113,7 +113,7 @@ fn a_body_with_a_bad_chunk_does_not_end_at_a_replica() {
 }
 
 #[test]
-fn requests_behind_each_other_are_answered_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     let mut client = Client::new(running.address);
@@ -128,7 +128,7 @@ fn requests_behind_each_other_are_answered_in_their_order() {
 }
 
 #[test]
-fn heads_have_a_bound() {
+fn the_size_of_heads_is_bounded() {
     let (replica, seen) = recording();
     let running = one(&replica, &[]);
     let much = |count: usize| "x".repeat(count);
@@ -139,7 +139,7 @@ fn heads_have_a_bound() {
         (format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", much(70_000)), ["414", "431"]),
     ] {
         let mut stream = connect(running.address);
-        // It may be refused before all is sent.
+        // It may be refused before everything is sent.
         let _ = stream.write_all(request.as_bytes());
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).unwrap();
@@ -147,7 +147,7 @@ fn heads_have_a_bound() {
         assert!(statuses.iter().any(|status| answer.ends_with(status)), "{answer}");
     }
     assert!(seen.lock().is_empty());
-    // What browsers send at most is fine.
+    // The largest heads of browsers are accepted.
     let mut client = Client::new(running.address);
     assert_eq!(client.ask(&format!("GET / HTTP/1.1\r\nX: {}", much(16_000))).text(), "ok");
 }
@@ -179,7 +179,7 @@ fn an_unfinished_head_frees_its_slot() {
     let (replica, _) = recording();
     let settings = [("MAX_CONNECTIONS", "100"), ("HEAD_TIMEOUT", "300ms")];
     let running = one(&replica, &settings);
-    // Ten times as many as there are places; the rest waits in the kernel's queue.
+    // Ten times as many as there are places; the rest wait in the kernel's queue.
     let slow: Vec<_> = (0..1_000)
         .map(|_| {
             let mut client = connect(running.address);
@@ -197,7 +197,7 @@ fn an_unfinished_head_frees_its_slot() {
 }
 
 #[test]
-fn beyond_the_rate_clients_wait_in_the_queue_and_all_are_served() {
+fn clients_beyond_the_rate_wait_in_the_queue_and_all_are_served() {
     let (replica, _) = recording();
     let running = one(&replica, &[("ACCEPT_RATE", "50")]);
     let mut clients: Vec<Client> = (0..40).map(|_| Client::new(running.address)).collect();

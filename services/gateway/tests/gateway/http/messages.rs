@@ -1,10 +1,10 @@
-//! Messages as they arrive at a replica and come back.
+//! Messages on their way to a replica and back.
 
 use std::io::Write;
 
 use super::{Client, Message, http_replica, mirror, one};
 
-/// What a mirror has seen, as a message.
+/// The message that a mirror received.
 fn seen(answer: &Message) -> Message {
     let text = answer.text();
     let (_, request) = text.split_once('\n').unwrap();
@@ -13,7 +13,7 @@ fn seen(answer: &Message) -> Message {
 }
 
 #[test]
-fn who_the_client_is_comes_from_the_gateway_alone() {
+fn only_the_gateway_says_who_the_client_is() {
     let running = one(&mirror("stream"), &[]);
     let answer = Client::new(running.address).ask(
         "GET / HTTP/1.1\r\nX-Forwarded-For: 6.6.6.6\r\nx-forwarded-proto: https\r\nX-Forwarded-Host: evil\r\n\
@@ -50,7 +50,7 @@ fn bodies_arrive_whole_however_they_are_framed() {
         assert_eq!(chunked.body, b"hello world", "{method}");
         assert_eq!(chunked.header("transfer-encoding"), Some("chunked"));
     }
-    // With a body of 16 MiB nothing waits for its end.
+    // A body of 16 MiB is forwarded before its end.
     let body = "x".repeat(16 << 20);
     let length = body.len();
     client.send(&format!(
@@ -65,7 +65,7 @@ fn bodies_arrive_whole_however_they_are_framed() {
 }
 
 #[test]
-fn answers_keep_what_they_say() {
+fn answers_keep_their_status_and_headers() {
     let running = one(
         &http_replica(|request, stream| {
             let answer = match request.first_line() {
@@ -97,7 +97,7 @@ fn answers_keep_what_they_say() {
     assert_eq!(client.get("/early").text(), "hi");
     let teapot = client.get("/tea");
     assert_eq!((teapot.status(), teapot.text()), (418, "tea".to_owned()));
-    // The first answer of the connection has set the gateway's own cookie, which is not brought here.
+    // The connection's first answer set the gateway's own cookie, which this client does not send.
     assert!(teapot.headers("set-cookie").any(|cookie| cookie == "a=b"));
     assert!(teapot.headers("set-cookie").any(|cookie| cookie == "c=d"));
     running.expect_metric("gateway_answers_total{status=\"4xx\"}", 1);

@@ -1,11 +1,11 @@
-//! Which service answers, and what it is asked.
+//! Which service answers, and the path that it gets.
 
 use super::{Client, HTTP, gateway, get, mirror};
 use crate::dns_server::{DnsServer, Say};
 use crate::support::{Running, endpoint, wait_until};
 
 #[test]
-fn a_path_decides_and_its_prefix_does_not_arrive() {
+fn the_path_selects_the_service_and_its_prefix_is_removed() {
     let (directory, stream) = (mirror("directory"), mirror("stream"));
     let (running, _file) = gateway(
         &[
@@ -30,7 +30,7 @@ fn a_path_decides_and_its_prefix_does_not_arrive() {
         let expected = format!("{service}\nGET {seen} HTTP/1.1\r\n");
         assert!(answer.text().starts_with(&expected), "{path}: {}", answer.text());
     }
-    // One connection to each replica was enough, and the client's lasted.
+    // One connection to each replica was enough, and the client's connection stayed open.
     assert_eq!((directory.accepted(), stream.accepted()), (1, 1));
     running.expect_metric("gateway_connections_opened_total", 1);
     running.expect_metric("gateway_requests_total", 8);
@@ -69,7 +69,7 @@ fn each_service_is_found_by_a_name_of_its_own() {
     assert!(get(running.address, "/main/x").text().starts_with("directory\nGET /x "));
     assert!(get(running.address, "/x").text().starts_with("stream\nGET /x "));
 
-    // A name that can no longer be looked up changes nothing, and is said once for both.
+    // A failed look-up changes nothing, and is reported once for both.
     server.say(Say::Fail);
     running.expect_degraded("endpoints: play.");
     running.expect_metric("gateway_endpoints_stale", 1);

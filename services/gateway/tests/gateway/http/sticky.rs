@@ -1,4 +1,4 @@
-//! The cookie: the same replica by every gateway, and another one when it must be.
+//! The cookie: the same replica through every gateway, and another one only if necessary.
 
 use platform::endpoints::Endpoint;
 
@@ -43,7 +43,7 @@ fn every_gateway_gives_a_client_the_same_replicas() {
     let begins = super::get(first.address, "/");
     let key = cookie(&begins).expect("a new client gets a cookie");
     assert!(!key.contains(&who(&begins)) && !key.contains("127"), "{key}");
-    // The other service joins in.
+    // The other service is added.
     let other = ask(&second, "/main/", &key);
     let both = cookie(&other).expect("a new service gets a key");
     assert!(both.contains(&key) && both.len() == 2 * key.len() + 1, "{both}");
@@ -54,7 +54,7 @@ fn every_gateway_gives_a_client_the_same_replicas() {
             assert_eq!((cookie(&stream), cookie(&directory)), (None, None));
         }
     }
-    // Who brings none is spread.
+    // Clients without a cookie are spread.
     let spread = || who(&super::get(second.address, "/"));
     wait_until("each replica was chosen", || {
         let mut names: Vec<_> = (0..64).map(|_| spread()).collect();
@@ -80,7 +80,7 @@ fn a_cookie_without_a_valid_replica_is_replaced() {
 }
 
 #[test]
-fn a_client_moves_on_when_its_replica_may_not_keep_it() {
+fn a_client_moves_when_its_replica_may_not_keep_it() {
     let (_streams, mut streams) = replicas(STREAMS);
     let (_directories, directories) = replicas(DIRECTORIES);
     let health: Vec<Readyz> = STREAMS.iter().map(|_| Readyz::new(200)).collect();

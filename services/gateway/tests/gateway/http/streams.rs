@@ -1,4 +1,4 @@
-//! Bodies that last: each piece passes as it comes, and who does not read holds up only its own.
+//! Long-lived bodies: each piece is forwarded as it comes, and a client that does not read delays only its own.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -25,7 +25,7 @@ fn send_event(stream: &mut TcpStream, letter: u8) -> std::io::Result<()> {
 }
 
 #[test]
-fn an_event_passes_before_the_next_one_is_made() {
+fn an_event_is_forwarded_before_the_next_one_exists() {
     let (go, next) = mpsc::channel::<u8>();
     let next = Arc::new(Mutex::new(next));
     let replica = http_replica(move |_, stream| {
@@ -39,7 +39,7 @@ fn an_event_passes_before_the_next_one_is_made() {
     let running = one(&replica, &[]);
     let mut client = Client::new(running.address);
     client.send("GET /stream/u/p HTTP/1.1\r\nHost: x\r\n\r\n");
-    // The head comes before there is any event.
+    // The head comes before the first event.
     let head = read_head(&mut client.0).unwrap();
     assert!(head.contains("text/event-stream"), "{head}");
     for letter in [b'a', b'b', b'c'] {
@@ -58,7 +58,7 @@ fn an_event_passes_before_the_next_one_is_made() {
 }
 
 #[test]
-fn a_request_s_body_passes_piece_by_piece_too() {
+fn a_request_body_is_forwarded_piece_by_piece() {
     let (tell, told) = mpsc::channel();
     let replica = Replica::new(move |mut stream| {
         let mut part = [0; 4096];
@@ -76,7 +76,7 @@ fn a_request_s_body_passes_piece_by_piece_too() {
             seen += &told.recv_timeout(crate::support::PATIENCE).unwrap();
         }
     }
-    // A client that leaves in the middle takes the request with it: the replica sees no end of the body.
+    // If a client leaves in the middle, its request is aborted: the replica sees no end of the body.
     drop(client);
     wait_until("the replica's connection ended", || {
         matches!(told.try_recv(), Err(mpsc::TryRecvError::Disconnected))
@@ -85,7 +85,7 @@ fn a_request_s_body_passes_piece_by_piece_too() {
     assert!(!seen.contains("\r\n0\r\n"));
 }
 
-/// Sends events for ever, and counts the bytes that were taken.
+/// Sends events for ever, and counts the bytes that were accepted.
 fn talkative() -> (Replica, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&taken);
@@ -115,7 +115,7 @@ fn a_client_that_does_not_read_blocks_only_its_replica_and_stays() {
         pause(Duration::from_millis(300));
         held() > 0 && held() == before
     });
-    // All that is under way: the sockets' buffers, the replica's own and the client's too.
+    // The maximum in flight: the sockets' buffers, including the replica's and the client's.
     assert!(held() < 16 << 20, "{}", held());
     for _ in 0..20 {
         assert_eq!(super::get(running.address, "/").text(), "hi");
@@ -124,14 +124,14 @@ fn a_client_that_does_not_read_blocks_only_its_replica_and_stays() {
     let mut part = vec![0; 64 << 20];
     slow.0.read_exact(&mut part).unwrap();
     assert!(held() > before, "it continues where it was");
-    // When it leaves, so does its request.
+    // When the client leaves, its request ends.
     drop(slow);
     running.expect_count("stream-0", "active", 0);
     running.expect_metric("gateway_answers_broken_total", 1);
 }
 
 #[test]
-fn with_a_stall_time_out_it_does_not_stay() {
+fn a_stall_timeout_closes_a_client_that_does_not_read() {
     let (replica, _) = talkative();
     let running = one(&replica, &[("STALL_TIMEOUT", "1s")]);
     let mut slow = Client::new(running.address);
@@ -145,7 +145,7 @@ fn with_a_stall_time_out_it_does_not_stay() {
 
 #[test]
 fn an_answer_that_breaks_off_never_looks_whole() {
-    // Whatever says where the end is, and even if nothing does.
+    // With every kind of framing, and even without any.
     let heads = [
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello",
@@ -159,7 +159,7 @@ fn an_answer_that_breaks_off_never_looks_whole() {
             if stream.read(&mut request).is_ok_and(|length| length > 0) {
                 stream.write_all(head.as_bytes()).unwrap();
                 let _ = died.lock().recv();
-                // As if the process had been killed with something unread.
+                // Like a process that is killed with unread input.
                 crate::support::reset(stream);
             }
         });
@@ -184,7 +184,7 @@ fn an_answer_that_breaks_off_never_looks_whole() {
 }
 
 #[test]
-fn an_answer_without_an_end_of_its_own_ends_with_the_replica_s_connection() {
+fn an_answer_without_a_length_ends_with_the_replicas_connection() {
     let replica = http_replica(|_, stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nall of it").unwrap();
         false
@@ -201,7 +201,7 @@ fn an_answer_without_an_end_of_its_own_ends_with_the_replica_s_connection() {
 fn silence_ends_a_connection_only_where_a_time_is_set() {
     let replica = http_replica(|_, stream| {
         stream.write_all(HEAD.as_bytes()).unwrap();
-        // Nothing more, until the other side is gone.
+        // Send nothing more until the other side is gone.
         let _ = stream.read(&mut [0]);
         false
     });

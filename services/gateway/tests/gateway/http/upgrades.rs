@@ -1,4 +1,4 @@
-//! `WebSocket` connections pass; what else a connection could become does not.
+//! `WebSocket` upgrades are forwarded; others are not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,7 +9,7 @@ use crate::support::{echo, settles};
 const UPGRADE: &str = "GET /socket HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Key: x3JJHMbDL1EzLkh9GBhXDw==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// Agrees to become a WebSocket, and is an echo from then on.
+/// Accepts an upgrade to WebSocket, and then echoes.
 fn accepts(stream: &mut TcpStream) -> bool {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: HSmrc0sMlYUkAGmm5OPpG2HaGWk=\r\n\r\n";
@@ -93,7 +93,7 @@ fn other_upgrades_and_refusals_are_answers_like_others() {
     assert_eq!(answer.status(), 200);
     let seen = answer.text().to_lowercase();
     assert!(!seen.contains("upgrade") && !seen.contains("http2-settings"), "{seen}");
-    // A replica that does not want to.
+    // A replica that refuses the upgrade.
     client.send(UPGRADE);
     let refusal = client.receive();
     assert_eq!(refusal.status(), 200);

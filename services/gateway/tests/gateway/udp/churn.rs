@@ -1,4 +1,4 @@
-//! Endpoints that change while packets are carried.
+//! Endpoints that change while packets are forwarded.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::support::wait_until;
 const WINDOW: usize = 8;
 
 #[test]
-fn no_packet_is_lost_or_doubled_while_endpoints_come_and_go() {
+fn changing_endpoints_lose_or_duplicate_no_packet() {
     const VERSIONS: u64 = 100;
     let replicas = replicas(4);
     let all = super::endpoints(&replicas);
@@ -32,7 +32,7 @@ fn no_packet_is_lost_or_doubled_while_endpoints_come_and_go() {
                         under_way.insert(said.to_string());
                         said += 1;
                     }
-                    // A lost one runs into the time-out, which fails the test.
+                    // A lost packet causes a time-out, which fails the test.
                     let answer = client.hear();
                     assert!(under_way.remove(&answer.text), "{answer:?} came before or was never asked for");
                     answered.fetch_add(1, Ordering::SeqCst);

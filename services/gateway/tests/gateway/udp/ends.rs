@@ -4,9 +4,9 @@ use super::{Client, ask_all, clients, endpoints, gateway, replicas};
 use crate::support::{settles, wait_until};
 
 #[test]
-fn an_idle_session_expires_and_one_in_use_does_not() {
+fn an_idle_session_expires_and_an_active_one_does_not() {
     let replicas = replicas(1);
-    // Longer than a busy machine can keep the client that asks from asking.
+    // Longer than a busy machine can delay the active client.
     let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
     let (used, idle) = (Client::new(running.address), Client::new(running.address));
     let (first_used, first_idle) = (used.ask("x"), idle.ask("x"));
@@ -28,7 +28,7 @@ fn an_idle_session_expires_and_one_in_use_does_not() {
 #[test]
 fn a_gateway_that_drains_keeps_its_clients_and_takes_no_new_one() {
     let replicas = replicas(1);
-    // Longer than a busy machine takes from one packet of the client to the next.
+    // Longer than a busy machine takes between two packets of the client.
     let (running, _file) = gateway(&endpoints(&replicas), &[("IDLE_TIMEOUT", "3s")]);
     let known = Client::new(running.address);
     known.ask("before");
@@ -43,7 +43,7 @@ fn a_gateway_that_drains_keeps_its_clients_and_takes_no_new_one() {
 }
 
 #[test]
-fn a_gateway_without_sessions_ends_at_once_and_with_them_at_the_deadline() {
+fn a_draining_gateway_ends_at_once_without_sessions_and_at_the_deadline_with_them() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[]);
     running.shutdown.drain();

@@ -1,4 +1,4 @@
-//! Packets from sources that do not exist, or should not.
+//! Packets from forged or looping sources.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
@@ -8,12 +8,12 @@ use crate::support::settles;
 /// Fewer packets than any receive buffer holds.
 const BURST: u32 = 100;
 
-/// One packet each from `bursts` times [`BURST`] sources.
+/// Sends one packet each from `bursts` times [`BURST`] sources.
 fn flood(gateway: SocketAddr, replicas: &[Replica], bursts: u32) {
     for number in 0..bursts {
         let before = heard(replicas);
         burst(gateway, number);
-        // Otherwise clients' packets could find a buffer full.
+        // Otherwise clients' packets could be dropped by a full buffer.
         settles("packets that reached a replica", before + u64::from(BURST), || heard(replicas));
     }
 }
@@ -56,7 +56,7 @@ fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
     assert_eq!(ask_all(&clients, "first"), before);
     flood(running.address, &replicas, 4);
     burst(running.address, 4);
-    // Comes with the end of the flood; the gateway takes fewer packets at once than there are places.
+    // It is sent with the end of the flood; the gateway reads fewer packets at once than there are places.
     let late = Client::new(running.address);
     let answer = late.ask("first");
     assert_eq!(late.ask("first"), answer);
@@ -69,7 +69,7 @@ fn a_flood_that_fills_all_replicas_does_not_lock_out_clients() {
 }
 
 #[test]
-fn among_equals_the_longest_idle_makes_room() {
+fn the_longest_idle_of_equal_sessions_makes_room() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[("MAX_SESSIONS", "3")]);
     let clients = clients(3, running.address);
@@ -86,7 +86,7 @@ fn among_equals_the_longest_idle_makes_room() {
 }
 
 #[test]
-fn packets_that_would_go_round_for_ever_are_dropped() {
+fn packets_that_would_loop_for_ever_are_dropped() {
     let replica = UdpSocket::bind("127.0.0.1:0").unwrap();
     let listed = [crate::support::endpoint("udp-0", replica.local_addr().unwrap())];
     let (running, _file) = gateway(&listed, &[]);

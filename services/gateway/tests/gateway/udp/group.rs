@@ -1,4 +1,4 @@
-//! Gateways that share a port: clients keep their replica, whichever of them serves.
+//! Gateways that share a port: clients keep their replica, whichever gateway serves them.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -25,12 +25,12 @@ impl Port {
         (Self { address, file, sessions: tempfile::tempdir().unwrap() }, socket)
     }
 
-    /// One more socket of the group.
+    /// Another socket of the group.
     fn another(&self) -> UdpSocket {
         bind(self.address)
     }
 
-    /// The gateway of a node; its packets come from `own`.
+    /// A node's gateway; its packets come from `own`.
     fn gateway(&self, socket: &UdpSocket, own: &str) -> Process {
         let sessions = self.sessions.path().join("sessions");
         let settings = [("SESSIONS_FILE", sessions.to_str().unwrap()), ("UPSTREAM_BIND", own)];
@@ -54,13 +54,13 @@ fn gateways(answers: &[super::Answer]) -> BTreeSet<String> {
 }
 
 #[test]
-fn a_gateway_that_is_killed_has_a_successor_that_moves_nobody() {
+fn a_killed_gateways_successor_moves_no_client() {
     let mut replicas = replicas(3);
     let (mut port, socket) = Port::new(&replicas);
     let mut first = port.gateway(&socket, "127.66.5.1");
     let clients = clients(60, port.address);
     let before = ask_all(&clients, "x");
-    // A replica that came meanwhile must not attract anybody.
+    // A replica that was added meanwhile must not attract existing clients.
     replicas.push(Replica::new(3));
     port.file.write(&endpoints(&replicas));
 
@@ -74,7 +74,7 @@ fn a_gateway_that_is_killed_has_a_successor_that_moves_nobody() {
 }
 
 #[test]
-fn a_gateway_that_drains_hands_its_clients_over_without_losing_a_packet() {
+fn a_draining_gateway_hands_its_clients_over_without_losing_a_packet() {
     let replicas = replicas(3);
     let (port, socket) = Port::new(&replicas);
     let mut first = port.gateway(&socket, "127.66.6.1");
@@ -92,7 +92,7 @@ fn a_gateway_that_drains_hands_its_clients_over_without_losing_a_packet() {
 }
 
 #[test]
-fn a_gateway_that_joins_or_leaves_the_group_moves_nobody() {
+fn a_gateway_joining_or_leaving_the_group_moves_no_client() {
     let replicas = replicas(3);
     let (port, socket) = Port::new(&replicas);
     let _first = port.gateway(&socket, "127.66.7.1");
@@ -114,7 +114,7 @@ fn a_gateway_that_joins_or_leaves_the_group_moves_nobody() {
 }
 
 #[test]
-fn a_client_whose_replica_is_gone_is_not_sent_back_to_it_by_the_successor() {
+fn a_successor_does_not_send_clients_back_to_a_vanished_replica() {
     let replicas = replicas(2);
     let (mut port, socket) = Port::new(&replicas);
     let mut first = port.gateway(&socket, "127.66.8.1");
@@ -127,7 +127,7 @@ fn a_client_whose_replica_is_gone_is_not_sent_back_to_it_by_the_successor() {
 }
 
 #[test]
-fn a_gateway_for_packets_does_not_outlive_its_supervisor() {
+fn a_udp_gateway_does_not_outlive_its_supervisor() {
     let replicas = replicas(1);
     let (port, socket) = Port::new(&replicas);
     let mut process = port.gateway(&socket, "127.66.9.1");

@@ -1,4 +1,4 @@
-//! When sessions go to another replica, and when they stay.
+//! When sessions move to another replica, and when they stay.
 
 use std::collections::BTreeMap;
 use std::net::UdpSocket;
@@ -7,7 +7,7 @@ use super::{Client, Replica, ask_all, clients, endpoints, gateway, replicas};
 use crate::support::{PATIENCE, Readyz, endpoint, wait_until};
 
 #[test]
-fn sessions_of_a_replica_that_drains_move_and_no_others() {
+fn only_sessions_of_a_draining_replica_move() {
     let replicas = replicas(3);
     let (running, mut file) = gateway(&endpoints(&replicas), &[]);
     let clients = clients(60, running.address);
@@ -35,7 +35,7 @@ fn sessions_of_a_replica_that_drains_move_and_no_others() {
 }
 
 #[test]
-fn replies_under_way_come_from_the_replica_that_was_left() {
+fn replies_in_flight_still_come_from_the_old_replica() {
     let slow = UdpSocket::bind("127.0.0.1:0").unwrap();
     slow.set_read_timeout(Some(PATIENCE)).unwrap();
     let old = endpoint("udp-9", slow.local_addr().unwrap());
@@ -53,7 +53,7 @@ fn replies_under_way_come_from_the_replica_that_was_left() {
 }
 
 #[test]
-fn with_nowhere_to_go_a_session_stays() {
+fn a_session_without_another_replica_stays() {
     let replica = Replica::new(0);
     let (running, mut file) = gateway(&[replica.endpoint()], &[]);
     let client = Client::new(running.address);
@@ -100,7 +100,7 @@ fn a_replica_that_refuses_packets_is_left_and_ejected() {
         if before.replica == "udp-0" && answer.text == "first" {
             answer = client.hear();
         } else if before.replica == "udp-0" {
-            // Nobody could know before it was sent, and only the next one learned of it.
+            // The first packet after the close is lost: only its refusal reveals the close.
             lost += 1;
         }
         assert_eq!((answer.replica.as_str(), answer.text.as_str()), ("udp-1", "second"));
@@ -131,7 +131,7 @@ fn the_only_replica_is_kept_through_its_restart() {
 }
 
 #[test]
-fn a_new_replica_gets_three_quarters_of_what_comes() {
+fn a_new_replica_gets_three_quarters_of_new_sessions() {
     let replicas = replicas(2);
     let (running, mut file) = gateway(&[replicas[0].endpoint()], &[]);
     let old = clients(200, running.address);

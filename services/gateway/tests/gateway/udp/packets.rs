@@ -1,4 +1,4 @@
-//! Packets pass as they are: their bytes, their order, their number.
+//! Packets are forwarded unchanged: bytes, order and number.
 
 use std::collections::BTreeSet;
 use std::net::UdpSocket;
@@ -7,7 +7,7 @@ use super::{Client, ask_all, clients, endpoints, gateway, replicas};
 use crate::support::endpoint;
 
 #[test]
-fn bytes_of_every_length_come_back_as_they_were() {
+fn datagrams_of_every_length_come_back_unchanged() {
     let echo = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = echo.local_addr().unwrap();
     let replica = std::thread::spawn(move || {
@@ -82,14 +82,14 @@ fn several_loops_have_sockets_of_their_own() {
 }
 
 #[test]
-fn sessions_come_from_the_address_that_is_set() {
+fn sessions_use_the_configured_source_address() {
     let replicas = replicas(1);
     let (running, _file) = gateway(&endpoints(&replicas), &[("UPSTREAM_BIND", "127.66.4.9")]);
     assert_eq!(Client::new(running.address).ask("x").source.ip().to_string(), "127.66.4.9");
 }
 
 #[test]
-fn clients_of_ipv6_reach_replicas_of_ipv4() {
+fn ipv6_clients_reach_ipv4_replicas() {
     if UdpSocket::bind("[::1]:0").is_err() {
         return;
     }

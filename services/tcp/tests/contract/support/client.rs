@@ -1,4 +1,4 @@
-//! A client as the tests need it: blocking, with a deadline for each read.
+//! A client for tests: blocking, with a deadline for each read.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -17,7 +17,7 @@ impl Client {
         Self::over(TcpStream::connect(address).expect("the server accepts"))
     }
 
-    /// A client with a small receive buffer, so that the kernel takes little that the client has not read.
+    /// A client with a small receive buffer, so that the kernel holds little unread data.
     #[track_caller]
     pub(crate) fn narrow(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
@@ -42,7 +42,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("the server takes what is sent");
     }
 
-    /// The next `bytes.len()` bytes are `bytes`.
+    /// Expects `bytes` next.
     #[track_caller]
     pub(crate) fn expect(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
@@ -52,14 +52,14 @@ impl Client {
         assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(bytes));
     }
 
-    /// Sends a packet and takes what one read returns for it.
+    /// Sends a packet and returns the result of one read.
     #[track_caller]
     pub(crate) fn ask(&mut self, packet: impl AsRef<[u8]>) -> String {
         self.send(packet);
         self.packet()
     }
 
-    /// What one read returns.
+    /// The result of one read.
     #[track_caller]
     pub(crate) fn packet(&mut self) -> String {
         let mut buffer = vec![0; 64 * 1024];
@@ -82,13 +82,13 @@ impl Client {
         }
     }
 
-    /// Nothing was sent to this client that it has not read: the next thing it gets is the answer to a message.
+    /// Checks that nothing unread was sent to this client: the next thing it gets is the answer to a message.
     #[track_caller]
     pub(crate) fn expect_nothing_waits(&mut self) {
         assert_eq!(self.ask("msg:marker").trim_end(), "marker");
     }
 
-    /// Asks for a token.
+    /// Requests a token.
     #[track_caller]
     pub(crate) fn login(&mut self) -> String {
         let token = self.ask("login").trim_end().to_owned();
@@ -96,7 +96,7 @@ impl Client {
         token
     }
 
-    /// The server closes the connection once everything was read.
+    /// Expects that the server closes the connection, with nothing left to read.
     #[track_caller]
     pub(crate) fn expect_closed(&mut self) {
         let mut rest = Vec::new();
@@ -110,7 +110,7 @@ impl Client {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
-    /// Closes with a reset instead of an orderly end.
+    /// Closes with a reset instead of a clean end.
     pub(crate) fn abort(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }

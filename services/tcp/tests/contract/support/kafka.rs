@@ -41,7 +41,7 @@ impl Kafka {
         }
     }
 
-    /// Publishes as any other producer may, to the partitions in turn: each keeps only its last 5 MiB.
+    /// Publishes like any other producer, to the partitions in turn, because each keeps only its last 5 MiB.
     pub(crate) fn publish(&self, value: &[u8]) {
         let partition = self.published.fetch_add(1, Ordering::Relaxed) % PARTITIONS;
         let record = BaseRecord::<str, [u8]>::to(TOPIC).partition(partition).payload(value);
@@ -53,7 +53,7 @@ impl Kafka {
         self.producer.flush(super::DEADLINE).expect("records are delivered");
     }
 
-    /// Makes the broker refuse connections and drop those it has.
+    /// Makes the broker refuse new connections and drop existing ones.
     pub(crate) fn down(&self) {
         self.cluster.broker_down(BROKER).expect("the broker goes down");
     }

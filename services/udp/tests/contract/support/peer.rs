@@ -1,4 +1,4 @@
-//! A peer as the tests need it: blocking, with a deadline for each datagram.
+//! A peer for tests: blocking, with a deadline for each datagram.
 
 use std::net::{SocketAddr, UdpSocket};
 
@@ -9,7 +9,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// One that talks to `server` alone: replies from elsewhere do not reach it.
+    /// A peer connected to `server`: it receives nothing from other addresses.
     pub(crate) fn of(server: SocketAddr) -> Self {
         let socket = UdpSocket::bind((server.ip(), 0)).expect("a port");
         socket.connect(server).unwrap();
@@ -23,7 +23,7 @@ impl Peer {
         assert_eq!(self.socket.send(packet).expect("sent"), packet.len());
     }
 
-    /// `false`: nobody takes packets at that address any more.
+    /// `false`: the address no longer accepts packets.
     pub(crate) fn try_send(&self, packet: &[u8]) -> bool {
         self.socket.send(packet).is_ok()
     }
@@ -42,8 +42,8 @@ impl Peer {
         String::from_utf8_lossy(&self.receive()).into_owned()
     }
 
-    /// The reply to `packet`, if it arrives before the reply to the packet behind it. For packets that are answered at
-    /// once or not at all.
+    /// The reply to `packet`, if it arrives before the reply to the next packet. For packets that are answered at once
+    /// or not at all.
     #[track_caller]
     pub(crate) fn reply(&self, packet: impl AsRef<[u8]>) -> Option<Vec<u8>> {
         const MARKER: &[u8] = b"end of what came before";

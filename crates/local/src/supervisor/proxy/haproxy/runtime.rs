@@ -79,7 +79,7 @@ pub(super) fn make_cookies(backend: &str) -> Step {
     Step::silent(format!("enable dynamic-cookie backend {backend}"))
 }
 
-/// The servers of a backend.
+/// Lists the servers of a backend.
 pub(super) async fn servers(socket: &Path, backend: &str) -> io::Result<Vec<Server>> {
     let answer = say(socket, &format!("show servers state {backend}")).await?;
     parse(&answer)

@@ -87,7 +87,7 @@ fn proposal(metric: &str, value_milli: Option<i64>, target_milli: i64) -> Metric
 }
 
 #[test]
-fn a_platform_is_told_under_the_names_of_a_cluster() {
+fn metrics_use_the_names_of_a_cluster() {
     let listener = TcpListener::bind("127.76.6.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let _clients: Vec<TcpStream> = (0..7).map(|_| TcpStream::connect(address).unwrap()).collect();

@@ -41,7 +41,7 @@ fn found(replica: &str, connections: u64, all: u64) -> (String, u64, u64) {
 }
 
 #[test]
-fn it_is_the_one_with_the_fewest_when_the_close_begins() {
+fn the_emptiest_replica_has_the_fewest_when_the_close_begins() {
     let before = tick(&[("tcp-0", 77), ("tcp-1", 23)]);
     let even = tick(&[("tcp-0", 53), ("tcp-1", 47)]);
     let while_closing = tick(&[("tcp-0", 1), ("tcp-1", 9)]);
@@ -49,7 +49,7 @@ fn it_is_the_one_with_the_fewest_when_the_close_begins() {
 }
 
 #[test]
-fn connections_whose_replica_is_unknown_belong_to_the_whole_alone() {
+fn connections_of_unknown_replicas_count_only_in_the_total() {
     assert_eq!(
         emptiest(&[tick(&[("tcp-0", 50), ("tcp-1", 40), ("unknown", 10)]), close()]),
         Ok(found("tcp-1", 40, 100))
@@ -59,13 +59,13 @@ fn connections_whose_replica_is_unknown_belong_to_the_whole_alone() {
 }
 
 #[test]
-fn a_replica_that_came_and_got_nothing_is_the_emptiest() {
+fn a_new_replica_without_connections_is_the_emptiest() {
     let events = [ready("ws", "ws-1"), ready("tcp", "tcp-1"), tick(&[("tcp-0", 100)]), close()];
     assert_eq!(emptiest(&events), Ok(found("tcp-1", 0, 100)));
 }
 
 #[test]
-fn a_replica_that_leaves_takes_no_part() {
+fn a_draining_replica_does_not_count() {
     let counts = tick(&[("tcp-0", 50), ("tcp-1", 48), ("tcp-2", 2)]);
     assert_eq!(emptiest(&[draining("tcp-2"), counts.clone(), close()]), Ok(found("tcp-1", 48, 100)));
     let back = [draining("tcp-2"), ready("tcp", "tcp-2"), counts, close()];
@@ -73,7 +73,7 @@ fn a_replica_that_leaves_takes_no_part() {
 }
 
 #[test]
-fn one_replica_alone_is_not_even_with_anybody() {
+fn a_single_replica_has_no_balance() {
     let error = emptiest(&[tick(&[("tcp-0", 100)]), close()]).unwrap_err();
     assert_eq!(error, "tcp-0 is the only replica");
     assert!(emptiest(&[tick(&[("tcp-0", 1), ("tcp-1", 1)])]).unwrap_err().contains("close"));
@@ -88,12 +88,12 @@ fn decided(service: &str, order: &str, reason: &str) -> EventKind {
 }
 
 #[test]
-fn replicas_are_those_that_were_there_and_came_without_those_that_left() {
+fn replicas_that_joined_count_and_those_that_left_do_not() {
     let mut balance = Balance::of("tcp");
     balance.begins_with(["tcp-0", "tcp-1"].map(str::to_owned));
     for event in [
         ready("tcp", "tcp-2"),
-        // One of the first that was not ready for a moment.
+        // One of the initial replicas was briefly unready.
         ready("tcp", "tcp-0"),
         draining("tcp-1"),
         tick(&[("tcp-0", 6), ("tcp-1", 1)]),
@@ -116,7 +116,7 @@ fn replicas_are_those_that_were_there_and_came_without_those_that_left() {
 }
 
 #[test]
-fn decisions_are_the_services_own_and_end_with_the_close() {
+fn only_the_services_own_decisions_before_the_close_count() {
     let mut balance = Balance::of("ws");
     balance.observe(&decided("ws", "1 → 2", "90 % > 80 %"));
     balance.observe(&decided("tcp", "1 → 2", "somebody else's"));

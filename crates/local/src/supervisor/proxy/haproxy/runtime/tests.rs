@@ -31,7 +31,7 @@ fn commands(there: &[Server], wanted: Vec<Endpoint>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_full_queue_is_waited_for() {
+async fn connecting_waits_for_a_full_queue() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("haproxy.sock");
     let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
@@ -56,19 +56,19 @@ async fn a_full_queue_is_waited_for() {
 }
 
 #[test]
-fn its_servers_are_read() {
+fn haproxys_servers_are_read() {
     assert_eq!(parse(STATE).unwrap(), [server(0, 8), server(1, 1)]);
     assert_eq!(parse("1\n# be_id srv_name srv_addr srv_port srv_admin_state\n\n").unwrap(), []);
     assert_eq!(parse("Can't find backend.\n"), None);
 }
 
 #[test]
-fn what_is_as_it_should_be_is_left_alone() {
+fn servers_in_the_wanted_state_are_left_alone() {
     assert!(commands(&[server(0, 0), server(1, 8)], vec![endpoint(0, false), endpoint(1, true)]).is_empty());
 }
 
 #[test]
-fn servers_come_before_others_go() {
+fn servers_are_added_before_others_are_removed() {
     let steps =
         commands(&[server(0, 8), server(1, 0), server(2, 0)], vec![endpoint(1, true), endpoint(3, false)]);
     assert_eq!(
@@ -87,7 +87,7 @@ fn servers_come_before_others_go() {
 }
 
 #[test]
-fn one_that_could_not_be_deleted_and_comes_back_elsewhere_is_made_anew() {
+fn a_server_that_moved_is_deleted_and_added_again() {
     let mut old = server(0, 1);
     old.address.set_port(1);
     let steps = commands(&[old], vec![endpoint(0, false)]);
@@ -96,7 +96,7 @@ fn one_that_could_not_be_deleted_and_comes_back_elsewhere_is_made_anew() {
 }
 
 #[test]
-fn a_refusal_is_an_error_unless_it_does_no_harm() {
+fn a_refusal_is_an_error_unless_it_is_harmless() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("runtime.sock");
     let listener = control::bind(&socket).unwrap();
