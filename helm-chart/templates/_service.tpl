@@ -115,7 +115,7 @@ spec:
 
 {{/* The platform's settings, then `env`: the user wins. */}}
 {{- define "service.env" }}
-{{- $env := dict }}
+{{- $env := dict "ADMIN_HOST" (include "env.admin.host" .) }}
 {{- if .protocol }}{{ $_ := set $env "PORT" .values.port }}{{ end }}
 {{- $_ := set $env "ADMIN_PORT" .values.adminPort }}
 {{- $_ := mustMergeOverwrite $env (include "service.backends" . | fromYaml) }}
@@ -143,15 +143,15 @@ spec:
 {{- end }}
 {{- end }}
 
+{{/* Probes and scrapes reach the pod's address, a forwarded port its loopback address. */}}
+{{- define "env.admin.host" }}::{{ end }}
+
 {{/* A container with our program. */}}
 {{- define "env.site" }}
 - name: POD_NAME
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-# Probes and scrapes reach the pod's address, a forwarded port its loopback address.
-- name: ADMIN_HOST
-  value: "::"
 {{- end }}
 
 {{/* Prints a value like playctl: whole numbers, which Helm parses as floats, without exponent or fraction. */}}

@@ -74,7 +74,7 @@ spec:
 {{- define "gateway.env" }}
 {{- $listener := .listener }}
 {{- with .gateway }}
-{{- $env := dict "PROTOCOL" $listener.protocol "HOST" .root.Values.envoy.host "PORT" $listener.port }}
+{{- $env := dict "PROTOCOL" $listener.protocol "HOST" .root.Values.envoy.host "PORT" $listener.port "ADMIN_HOST" (include "env.admin.host" .) }}
 {{- $_ := set $env "ADMIN_PORT" (add .values.adminPort $.index) }}
 {{- $names := list }}
 {{- range $listener.clusters }}
