@@ -56,6 +56,10 @@ fn all_of_the_chart_goes_up_changes_and_goes_away_again() {
     assert_eq!(installed["plan"]["changes"], planned["changes"]);
     assert_eq!(installed["pods"], planned["requests"]["pods"], "{installed:#}");
     assert_eq!(installed["endpoints"][0], "tcp 192.0.2.1:10000/TCP");
+    // Nothing runs on these nodes that could say what it knows.
+    let is_unknown =
+        |installed: &Value| installed["notes"].to_string().contains("whether the gateways know the replicas");
+    assert!(is_unknown(&installed), "{installed:#}");
     assert_eq!(lab.status(), "deployed");
     let secret = lab.get("secret", "playground-kafka-user-passwords").unwrap();
     let password = secret["data"]["client-passwords"].as_str().unwrap().to_owned();
@@ -65,6 +69,7 @@ fn all_of_the_chart_goes_up_changes_and_goes_away_again() {
     let again = up(&[]).json();
     assert_eq!((&again["plan"]["action"], &again["plan"]["changes"]), (&json!("nothing"), &json!([])));
     assert_eq!(lab.written(&places), before, "nothing is written");
+    assert!(!is_unknown(&again), "by now the gateways have had the time: {again:#}");
 
     let changed = ["--set", "tcp.env.BUFF_SIZE=900,udp.enabled=false,tcp.podAnnotations.a=b"];
     let planned = up(&[&changed[..], &["--dry-run"]].concat()).json();
