@@ -4,8 +4,8 @@
 use std::net::IpAddr;
 
 use hyper::header::{
-    CONNECTION, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::{HeaderMap, Version};
 
@@ -84,6 +84,10 @@ pub(super) fn to_replica(headers: &mut HeaderMap, client: IpAddr, upgrade: Upgra
 
 /// Turns the headers of a replica's answer into those of the answer to the client.
 pub(super) fn to_client(headers: &mut HeaderMap, upgrade: Upgrade) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        // The encoding alone says where the body ends (RFC 9112, 6.3); hyper would cut it off at the length.
+        headers.remove(CONTENT_LENGTH);
+    }
     remove_hop_by_hop(headers);
     upgrade.keep(headers);
 }
@@ -145,6 +149,17 @@ mod tests {
             ("x-forwarded-host", "shop"),
         ]);
         assert_eq!(request, expected);
+    }
+
+    #[test]
+    fn a_length_that_contradicts_the_encoding_does_not_pass() {
+        let mut answer = headers(&[("content-length", "3"), ("transfer-encoding", "chunked"), ("age", "1")]);
+        to_client(&mut answer, Upgrade::None);
+        assert_eq!(answer, headers(&[("age", "1")]));
+
+        let mut plain = headers(&[("content-length", "3")]);
+        to_client(&mut plain, Upgrade::None);
+        assert_eq!(plain, headers(&[("content-length", "3")]));
     }
 
     #[test]
