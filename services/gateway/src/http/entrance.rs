@@ -6,6 +6,7 @@ use std::time::Duration;
 use hyper::body::{Body, Incoming};
 use hyper::header::{HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request;
+use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use parking_lot::Mutex;
@@ -122,6 +123,10 @@ impl Entrance {
 
         let Answered { session, sender, mut response } =
             self.ask(service, head, body, upgrade, &keys).await?;
+        if !is_chunked_or_plain(response.headers()) {
+            self.stats.http.unanswered.increment();
+            return Err(Problem::AnswerEncoding { service: self.services[service].name.clone() });
+        }
         let own = hyper::upgrade::on(&mut response);
         let (mut head, body) = response.into_parts();
         if let (Some(name), false) = (&self.cookie, keys.contains(&session.backend().key.as_str())) {
@@ -262,12 +267,22 @@ fn check<B>(request: &Request<B>) -> Result<(), Problem> {
         return Err(Problem::Bad("the request's target has a user"));
     }
     let headers = request.headers();
-    match (headers.get_all(HOST).iter().count(), request.version()) {
-        (0, Version::HTTP_10) | (1, _) => {}
-        (0, _) => return Err(Problem::Bad("the request has no Host")),
-        _ => return Err(Problem::Bad("the request has more than one Host")),
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next(), request.version()) {
+        (Some(host), None, _) if is_host(host) => {}
+        (Some(_), None, _) => return Err(Problem::Bad("the request's Host is not a host and a port")),
+        (None, _, Version::HTTP_10) => {}
+        (None, ..) => return Err(Problem::Bad("the request has no Host")),
+        (Some(_), Some(_), _) => return Err(Problem::Bad("the request has more than one Host")),
     }
     if is_chunked_or_plain(headers) { Ok(()) } else { Err(Problem::Encoding) }
+}
+
+/// Empty, or a host and perhaps a port (RFC 9112, 3.2): anything else must be rejected.
+fn is_host(value: &HeaderValue) -> bool {
+    let is_authority =
+        || Authority::try_from(value.as_bytes()).is_ok_and(|authority| !authority.as_str().contains('@'));
+    value.is_empty() || is_authority()
 }
 
 fn is_chunked_or_plain(headers: &HeaderMap) -> bool {

@@ -21,6 +21,8 @@ pub(super) enum Problem {
     Shortage { service: String, shortage: Shortage },
     /// A replica of this service accepted it, and ended the connection without an answer.
     NoAnswer { service: String },
+    /// A replica's answer has an encoding that the gateway cannot pass on.
+    AnswerEncoding { service: String },
 }
 
 impl Problem {
@@ -38,6 +40,10 @@ impl Problem {
                 StatusCode::BAD_GATEWAY,
                 format!("{service}: the replica ended the connection without an answer"),
             ),
+            Self::AnswerEncoding { service } => (
+                StatusCode::BAD_GATEWAY,
+                format!("{service}: the replica's Transfer-Encoding is neither chunked nor nothing"),
+            ),
         };
         let title = status.canonical_reason().unwrap_or_default();
         let text =
@@ -54,7 +60,7 @@ impl Problem {
             Self::Bad(_) | Self::Encoding => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::NoRoute | Self::NoAnswer { .. } => {}
+            Self::NoRoute | Self::NoAnswer { .. } | Self::AnswerEncoding { .. } => {}
         }
         response
     }

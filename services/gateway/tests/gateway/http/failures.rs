@@ -25,6 +25,29 @@ fn without_a_replica_a_client_learns_when_to_retry() {
 }
 
 #[test]
+fn an_answer_ends_where_its_encoding_says_whatever_its_length() {
+    let replica = http_replica(|_, stream| {
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n").is_ok()
+    });
+    let running = one(&replica, &[]);
+    assert_eq!(get(running.address, "/").text(), "hello");
+}
+
+#[test]
+fn an_answer_in_another_encoding_is_refused() {
+    for encoding in ["gzip, chunked", "gzip", "chunked, identity"] {
+        let replica = http_replica(move |_, stream| {
+            let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: {encoding}\r\n\r\n");
+            let _ = write!(stream, "{head}2\r\nxx\r\n0\r\n\r\n");
+            false
+        });
+        let running = one(&replica, &[]);
+        let answer = get(running.address, "/");
+        assert_eq!(answer.status(), 502, "{encoding}: {}", answer.text());
+    }
+}
+
+#[test]
 fn an_unreachable_replica_costs_no_request() {
     let living = mirror("stream-1");
     let endpoints = [endpoint("stream-0", nobody()), endpoint("stream-1", living.address)];

@@ -51,6 +51,11 @@ fn ambiguous_requests_are_refused() {
         // Hosts.
         format!("GET / HTTP/1.1\r\n\r\n{HIDDEN}"),
         format!("GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n{HIDDEN}"),
+        format!("GET / HTTP/1.1\r\nHost: x y\r\n\r\n{HIDDEN}"),
+        format!("GET / HTTP/1.1\r\nHost: \"><x\r\n\r\n{HIDDEN}"),
+        format!("GET / HTTP/1.1\r\nHost: me@x\r\n\r\n{HIDDEN}"),
+        format!("GET / HTTP/1.1\r\nHost: x/y\r\n\r\n{HIDDEN}"),
+        format!("GET / HTTP/1.1\r\nHost: x, y\r\n\r\n{HIDDEN}"),
         // First lines.
         format!("GET / HTTP/1.1 HTTP/1.1\r\nHost: x\r\n\r\n{HIDDEN}"),
         format!("GET / HTTP/3\r\nHost: x\r\n\r\n{HIDDEN}"),
@@ -72,6 +77,19 @@ fn ambiguous_requests_are_refused() {
     client.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     assert_eq!(client.rest().0, b"");
     assert_eq!(get(running.address, "/").text(), "ok");
+}
+
+#[test]
+fn every_valid_host_gets_through() {
+    let (replica, seen) = recording();
+    let running = one(&replica, &[]);
+    let hosts = ["", "x", "x.example:8090", "127.0.0.1", "[::1]:80", "my_host", "x-y.z."];
+    for host in hosts {
+        let mut client = Client::new(running.address);
+        client.send(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(client.receive().status(), 200, "{host:?}");
+    }
+    assert_eq!(seen.lock().len(), hosts.len());
 }
 
 #[test]
