@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -57,6 +57,17 @@ pub(crate) async fn content(
         let detail = "expected a body in JSON, with Content-Type: application/json";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
+    let encoded = request.headers().get(header::CONTENT_ENCODING);
+    if encoded.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        let detail = "expected a body without Content-Encoding: compressed ones are not understood";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+    }
+    // A client that waits for `100 Continue` need not send the body. Others are sending it, and could miss an answer that
+    // comes before they are done.
+    let waits = request.headers().contains_key(header::EXPECT);
+    if waits && request.body().size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(too_long());
+    }
     let (bytes, _held) = whole(request.into_body(), room, patience).await?;
     let body: Value = serde_json::from_slice(&bytes).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, format!("the body is not valid JSON: {error}"))
@@ -80,8 +91,7 @@ async fn whole(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             if error.is::<LengthLimitError>() {
-                let detail = format!("the body is too long: expected at most {BODY_BYTES_MAX} bytes");
-                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+                too_long()
             } else {
                 Problem::new(StatusCode::BAD_REQUEST, "the body did not arrive in full, or not in time")
             }
@@ -110,6 +120,11 @@ async fn whole(
         bytes.extend_from_slice(&piece);
     }
     Ok((bytes, held))
+}
+
+fn too_long() -> Problem {
+    let detail = format!("the body is too long: expected at most {BODY_BYTES_MAX} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
 }
 
 /// JSON is UTF-8; other character sets are not supported.

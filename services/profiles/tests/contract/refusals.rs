@@ -1,5 +1,8 @@
 //! Invalid requests.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use crate::support::{ID, JSON, ask, cassandra, get, send, start};
@@ -34,6 +37,10 @@ fn a_body_that_is_not_declared_as_json_is_refused() {
         ] {
             ask(server.address, method, &path, headers, "{}").problem(415);
         }
+        let compressed = [JSON, ("Content-Encoding", "gzip")];
+        assert!(
+            ask(server.address, method, &path, &compressed, "{}").problem(415).contains("Content-Encoding")
+        );
         let utf_8 = [("Content-Type", "application/json;charset=UTF-8")];
         ask(server.address, method, &path, &utf_8, "{}").ok();
     }
@@ -61,6 +68,14 @@ fn a_too_long_body_is_refused_and_the_longest_allowed_is_stored() {
     let blanks = " ".repeat(1024 * 1024);
     ask(server.address, "POST", "/users", &[JSON], &blanks).problem(400);
     ask(server.address, "POST", "/users", &[JSON], &format!("{blanks} ")).problem(413);
+    // The only answer: no `100 Continue` comes before it.
+    let mut waiting = TcpStream::connect(server.address).unwrap();
+    let head = "POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\
+                Expect: 100-continue\r\nConnection: close\r\n\r\n";
+    waiting.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     let users: Vec<uuid::Uuid> = (0..10_000).map(uuid::Uuid::from_u128).collect();
     let stored = send(&server, "PUT", &format!("/profiles/{ID}"), &json!({"users": users})).ok();
     assert_eq!(get(&server, &format!("/profiles/{ID}")).ok(), stored);
