@@ -5,7 +5,12 @@ pub(crate) mod cluster;
 mod minikube;
 mod with;
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use platform::{
     Target, exit,
@@ -194,12 +199,35 @@ fn tell_misspelt(context: &Context, values: &Values) {
     }
 }
 
+/// Names the services that lost their listeners: a list in a values file replaces the chart's.
+fn tell_unreached(
+    context: &Context,
+    values: &Values,
+    chart: Option<&Path>,
+    is_here: bool,
+) -> Result<(), Failure> {
+    let usual = ValuesSource { chart_dir: chart.map(Path::to_owned), ..ValuesSource::default() };
+    let usual = Values::load(&usual).map_err(Failure::usage)?;
+    let mut unreached = values.unreached(&usual);
+    // In a cluster, others reach it by its Service.
+    unreached.retain(|name| is_here || *name != "profiles");
+    if !unreached.is_empty() {
+        context.printer.note(&format!(
+            "no gateway listener leads to {}: a list in a values file replaces the whole list, so it must repeat the listeners \
+             of helm-chart/values.yaml that you need",
+            unreached.join(", ")
+        ));
+    }
+    Ok(())
+}
+
 /// Brings the platform up and shows how it goes. After an interruption, or a failure, nothing is left of a
 /// platform that was not up before.
 pub(crate) fn bring_up(context: &Context, what: &BringUp) -> Result<(Arc<dyn Target>, Applied), Failure> {
     let values = Values::load(&what.source()).map_err(Failure::usage)?;
     #[cfg(feature = "local")]
     tell_misspelt(context, &values);
+    tell_unreached(context, &values, what.chart.as_deref(), true)?;
     let target = platform_source::target(context)?;
     let wanted = Wanted { values: &values, chart: what.chart.as_deref(), nodes: what.nodes };
     let mut timeline = platform_source::timeline(context);

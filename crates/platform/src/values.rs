@@ -123,6 +123,19 @@ impl Values {
             .filter(|listener| self.service(&listener.service).is_some_and(|service| service.enabled))
     }
 
+    /// Services that run, and that clients would reach by the listeners of `usual` values, but not by these.
+    pub fn unreached<'a>(&self, usual: &'a Self) -> Vec<&'a str> {
+        let reached: Vec<&str> = self.listeners().flat_map(Listener::services).collect();
+        let runs = |name: &str| self.service(name).is_some_and(|service| service.enabled);
+        let mut unreached = Vec::new();
+        for name in usual.gateway.listeners.iter().flat_map(Listener::services) {
+            if runs(name) && !reached.contains(&name) && !unreached.contains(&name) {
+                unreached.push(name);
+            }
+        }
+        unreached
+    }
+
     /// The merged tree, as a chart's templates see it.
     pub fn merged(&self) -> &helm::Table {
         &self.merged

@@ -42,15 +42,19 @@ async fn all(State(shared): App, kind: Kind) -> Response {
 
 /// Moves one session of a server: through the platform, or, without one, by the Redis message that servers obey anyway.
 async fn command(State(shared): App, Path(host): Path<String>, kind: Kind) -> Response {
-    let Some(actor) = &shared.actor else {
-        return match shared.store.drop_one(kind, &host).await {
-            Ok(()) => StatusCode::NO_CONTENT.into_response(),
+    let Some(actor) = &shared.actor else { return order(&shared, kind, &host).await };
+    if Kind::of_service(&shared.settings.service).is_some_and(|balanced| balanced != kind) {
+        // The platform's view has the balanced service alone, Redis the servers of both.
+        return match shared.store.all(kind).await {
+            Ok(sessions) if sessions.iter().any(|session| session.host == host) => {
+                order(&shared, kind, &host).await
+            }
+            Ok(_) => {
+                let text = format!("no key {}… in Redis is a session of {host}\n", kind.prefix());
+                (StatusCode::NOT_FOUND, text).into_response()
+            }
             Err(error) => away(&format!("{error}\n")),
         };
-    };
-    if kind == Kind::Ws && shared.settings.service == "stream" {
-        return (StatusCode::NOT_FOUND, "stream has no WebSocket sessions: use /sse-session\n")
-            .into_response();
     }
     let replica = match actor.replica_of(&host).await {
         Ok(Some(replica)) => replica,
@@ -62,6 +66,13 @@ async fn command(State(shared): App, Path(host): Path<String>, kind: Kind) -> Re
     };
     match shared.shed_one(actor, &replica).await {
         Ok(_) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => away(&format!("{error}\n")),
+    }
+}
+
+async fn order(shared: &Shared, kind: Kind, host: &str) -> Response {
+    match shared.store.drop_one(kind, host).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
         Err(error) => away(&format!("{error}\n")),
     }
 }

@@ -26,6 +26,15 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Self; 2] = [Self::Ws, Self::Sse];
 
+    /// The sessions of one of our services; `None`: it keeps none in Redis.
+    pub(crate) fn of_service(service: &str) -> Option<Self> {
+        match service {
+            "ws" => Some(Self::Ws),
+            "stream" => Some(Self::Sse),
+            _ => None,
+        }
+    }
+
     /// Prefix of the keys.
     pub(crate) const fn prefix(self) -> &'static str {
         match self {

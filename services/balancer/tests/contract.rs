@@ -461,6 +461,10 @@ fn sessions_are_listed_and_one_moves_on_request() {
     assert_eq!(ask(balancer.address, "POST", "/ws-session/10.0.0.0/admin/command").0, 204);
     assert_eq!(platform.calls(), ["ws-0 sheds 1"]);
     assert_eq!(ask(balancer.address, "POST", "/ws-session/10.0.0.7/admin/command").0, 404);
+    // The servers of streams are not the balanced ones, and obey Redis.
+    assert_eq!(ask(balancer.address, "POST", "/sse-session/10.0.0.9/admin/command").0, 204);
+    assert_eq!(ask(balancer.address, "POST", "/sse-session/10.0.0.0/admin/command").0, 404);
+    assert_eq!(platform.calls().len(), 1);
 }
 
 #[test]

@@ -104,6 +104,7 @@ pub(super) fn run(context: &Context, args: &super::Args) -> Outcome {
 }
 
 pub(super) fn install(context: &Context, wanted: &Wanted, dry_run: bool) -> Outcome {
+    super::tell_unreached(context, &wanted.values, wanted.chart.as_deref(), false)?;
     let installer = installing::connect(context)?;
     if dry_run {
         let plan = installer.plan(wanted, &mut installing::teller(context))?;

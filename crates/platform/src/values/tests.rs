@@ -52,6 +52,21 @@ fn a_service_without_clients_has_its_admin_port_alone() {
 }
 
 #[test]
+fn services_that_lost_their_listener_are_named() {
+    let of = |presets: &[&str]| {
+        let files = presets.iter().map(|preset| preset.into()).collect();
+        let values = Values::load(&ValuesSource { files, ..ValuesSource::default() }).unwrap();
+        values.unreached(&Values::builtin()).join(" ")
+    };
+    for alone in ["streams", "page", "ws", "balancer", "socketz", "minikube"] {
+        assert_eq!(of(&[alone]), "", "{alone}");
+    }
+    assert_eq!(of(&["balancer", "page"]), "");
+    // The page's list of listeners takes the place of the usual one.
+    assert_eq!(of(&["streams", "page"]), "stream directory profiles");
+}
+
+#[test]
 fn flags_change_what_they_name() {
     let values = with(&["tcp.autoscaling=null,tcp.replicas=3", "udp.enabled=true", "tcp.env.FOO=1"]).unwrap();
     let tcp = values.service("tcp").unwrap();
