@@ -54,7 +54,7 @@ fn a_service_without_clients_has_its_admin_port_alone() {
 #[test]
 fn services_that_lost_their_listener_are_named() {
     let of = |presets: &[&str]| {
-        let files = presets.iter().map(|preset| preset.into()).collect();
+        let files = presets.iter().map(Into::into).collect();
         let values = Values::load(&ValuesSource { files, ..ValuesSource::default() }).unwrap();
         values.unreached(&Values::builtin()).join(" ")
     };
