@@ -17,7 +17,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
-    extract::{DefaultBodyLimit, Path, State},
+    extract::{DefaultBodyLimit, Path, RawQuery, State},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -158,12 +158,18 @@ async fn write(State(store): State<Shared>, body: String) -> Response {
     answer(StatusCode::OK, &format!(r#"{{"took":0,"errors":{errors},"items":[{items}]}}"#))
 }
 
-async fn find_in_all(state: State<Shared>, body: String) -> Response {
-    find(state, Path("*".to_owned()), body).await
+async fn find_in_all(state: State<Shared>, parameters: RawQuery, body: String) -> Response {
+    find(state, Path("*".to_owned()), parameters, body).await
 }
 
-async fn find(State(store): State<Shared>, Path(indices): Path<String>, body: String) -> Response {
-    let query = match Query::parse(&indices, &body) {
+async fn find(
+    State(store): State<Shared>,
+    Path(indices): Path<String>,
+    RawQuery(parameters): RawQuery,
+    body: String,
+) -> Response {
+    let query = Query::parse(&indices, &body);
+    let query = match query.and_then(|query| query.with_parameters(&parameters.unwrap_or_default())) {
         Ok(query) => query,
         Err(reason) => return refused(StatusCode::BAD_REQUEST, "parsing_exception", &reason),
     };

@@ -4,7 +4,7 @@
 //! on `timestamp`; `size`, and `sort` by `timestamp`. Anything else is refused, never ignored: an answer to a different
 //! question would be worse than none.
 
-use std::{cmp::Reverse, io};
+use std::{cmp::Reverse, fmt, io};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -43,6 +43,11 @@ enum Filter {
     Before(Timestamp),
 }
 
+fn size(number: Option<u64>, given: &dyn fmt::Display) -> Result<usize, String> {
+    let size = number.filter(|size| *size <= SIZE_MAX);
+    size.map(|size| size as usize).ok_or_else(|| format!("size: expected 0 to {SIZE_MAX}, got {given}"))
+}
+
 impl Query {
     /// Parses a request, or says what is not supported.
     pub(super) fn parse(indices: &str, body: &str) -> Result<Self, String> {
@@ -59,11 +64,7 @@ impl Query {
         for (key, value) in &body {
             match key.as_str() {
                 "query" => query.clause(value)?,
-                "size" => {
-                    let size = value.as_u64().filter(|size| *size <= SIZE_MAX);
-                    query.size =
-                        size.ok_or_else(|| format!("size: expected 0 to {SIZE_MAX}, got {value}"))? as usize;
-                }
+                "size" => query.size = size(value.as_u64(), value)?,
                 "sort" => query.newest_first = newest_first(value)?,
                 // All members are returned, and all hits are counted.
                 "_source" | "track_total_hits" => {}
@@ -71,6 +72,20 @@ impl Query {
             }
         }
         Ok(query)
+    }
+
+    /// Applies the parameters of its URL, which come before the body's.
+    pub(super) fn with_parameters(mut self, parameters: &str) -> Result<Self, String> {
+        for parameter in parameters.split('&') {
+            match parameter.split_once('=').unwrap_or((parameter, "")) {
+                ("size", text) => self.size = size(text.parse().ok(), &text)?,
+                // They change no hits here.
+                ("" | "pretty" | "human" | "track_total_hits", _) => {}
+                ("ignore_unavailable" | "allow_no_indices" | "expand_wildcards", _) => {}
+                (other, _) => return Err(format!("{other}: not understood by this end point")),
+            }
+        }
+        Ok(self)
     }
 
     fn clause(&mut self, clause: &Value) -> Result<(), String> {
@@ -296,6 +311,11 @@ mod tests {
         assert_eq!(minutes(&json!({"query": {"bool": {"filter": filter}}})), ["1"]);
         assert_eq!(minutes(&json!({"query": {"term": {"pod": {"value": "udp-0"}}}})), ["3"]);
         assert_eq!(Query::parse("other", "").unwrap().indices, ["other"]);
+        let sized = |parameters| Query::parse("*", r#"{"size": 3}"#).unwrap().with_parameters(parameters);
+        assert_eq!(sized("").unwrap().size, 3);
+        assert_eq!(sized("pretty&size=2").unwrap().size, 2);
+        assert!(sized("q=text").unwrap_err().contains("q: not understood"));
+        assert!(sized("size=-1").unwrap_err().contains("expected 0 to 10000, got -1"));
         assert!(matches("k8s-logs", "logs-a") && !matches("logs", "logs-a") && matches("logs-a", "logs-a"));
     }
 
