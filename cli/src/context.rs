@@ -19,6 +19,6 @@ pub(crate) struct Context {
 impl Context {
     /// The outcome of a command that runs until it is stopped.
     pub(crate) fn ended(&self) -> Outcome {
-        if self.interrupt.is_set() { Err(Failure::interrupted()) } else { Ok(exit::DONE) }
+        if self.interrupt.is_set() { Err(Failure::stopped()) } else { Ok(exit::DONE) }
     }
 }

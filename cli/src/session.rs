@@ -333,7 +333,7 @@ impl Run {
             return Ok(exit::DONE);
         }
         if self.summary.interrupted {
-            return Err(Failure::interrupted());
+            return Err(Failure::stopped());
         }
         if let Some(nobody) = failed_load::nobody_there(&self.summary) {
             return Err(Failure::failed(nobody));

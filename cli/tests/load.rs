@@ -414,7 +414,7 @@ fn ctrl_c_ends_a_load_with_its_results_so_far() {
 #[test]
 fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
     for (arguments, signal) in
-        [(&["up"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
+        [(&["up", "--output", "json"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
     {
         let lab = Lab::new("ctrlcup");
         let child = lab.spawn(arguments);
@@ -429,12 +429,17 @@ fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
         // An `up` that finished before the signal has done its work.
         let code = output.status.code();
         assert!(
-            code == Some(130) || (code == Some(0) && arguments == ["up"]),
+            code == Some(130) || (code == Some(0) && arguments[0] == "up"),
             "{arguments:?}, {signal:?}: {}",
             both(&output)
         );
         if code == Some(130) {
             lab.wait_for_no_process(SOON);
+            if arguments[0] == "up" {
+                let failure: Value =
+                    serde_json::from_slice(&output.stdout).expect("a JSON object");
+                assert_eq!(failure["kind"], "interrupted", "{failure}");
+            }
         }
     }
 }
