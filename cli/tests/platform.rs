@@ -108,6 +108,11 @@ fn results_are_what_their_schema_says() {
     check("explain", &lab.json(&["explain", "--hpa", hpa, "--print-state"]));
     let doctor = lab.run(&["doctor", "--output", "json"]);
     check("doctor", &serde_json::from_slice(&doctor.stdout).expect("JSON"));
+    let doctor = lab.run(&["doctor", "--output", "jsonl"]);
+    let lines = lossy(&doctor.stdout);
+    let checks = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(lines.lines().count() > 1 && lines.lines().all(|line| line.starts_with('{')), "{lines}");
+    check("doctor", &serde_json::Value::Array(checks));
     let failed = lab.run(&["scale", "tpc", "2", "--output", "json"]);
     check("failure", &serde_json::from_slice(&failed.stdout).expect("JSON"));
     check("down", &lab.json(&["down"]));

@@ -376,8 +376,7 @@ fn above_zero(reader: &mut Reader<'_>, variable: &Variable) -> u64 {
 fn interval(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
     let interval = reader.duration(variable);
     if interval < INTERVAL_LEAST {
-        let given = reader.optional::<String>(variable).unwrap_or_default();
-        reader.refuse(variable, given, "at least 100ms");
+        reader.refuse_given(variable, "at least 100ms");
     }
     interval.max(INTERVAL_LEAST)
 }
