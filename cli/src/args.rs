@@ -32,7 +32,8 @@ Examples:
   playctl down             take it down and prove that nothing is left
 
 Exit codes: 0 done, 1 failed, 2 usage or settings, 3 an expectation was not met,
-4 bring-up failed, 5 teardown left something, 130 interrupted.";
+4 bring-up failed, 5 teardown left something, 130 interrupted, 141 cut off by a
+closed standard output.";
 
 /// A lab and toolbox for autoscaling services with long-lived connections.
 #[derive(Debug, Parser)]

@@ -156,8 +156,7 @@ fn conclude(printer: &Printer, outcome: Outcome) -> ExitCode {
     match outcome {
         Ok(code) => code.into(),
         Err(failure) => {
-            // The user interrupted it, and needs no document to know that.
-            if failure.code != exit::INTERRUPTED {
+            if !failure.is_told {
                 printer.failure(&results::Failure::new(&failure, printer));
             }
             printer.error(&format!("playctl: {}", failure.message));

@@ -17,8 +17,14 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The outcome of a command that runs until it is stopped.
+    /// The outcome of a command that runs until it is stopped, or until nobody reads its output.
     pub(crate) fn ended(&self) -> Outcome {
-        if self.interrupt.is_set() { Err(Failure::interrupted()) } else { Ok(exit::DONE) }
+        if self.interrupt.is_set() {
+            Err(Failure::stopped())
+        } else if self.printer.closed() {
+            Ok(exit::UNREAD)
+        } else {
+            Ok(exit::DONE)
+        }
     }
 }

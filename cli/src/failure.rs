@@ -11,6 +11,9 @@ pub(crate) struct Failure {
     pub message: String,
     /// Whether the same command may succeed later without any changes.
     pub retry: bool,
+    /// Whether the result on stdout stands without it: an interruption of a command that runs until it is stopped, or
+    /// whose result says so.
+    pub is_told: bool,
 }
 
 /// `Ok` carries the exit code, since an unmet expectation is a result and not an error.
@@ -26,7 +29,7 @@ impl Failure {
             exit::INTERRUPTED => "interrupted",
             _ => "failed",
         };
-        Self { code, kind: kind.to_owned(), message: message.into(), retry: false }
+        Self { code, kind: kind.to_owned(), message: message.into(), retry: false, is_told: false }
     }
 
     /// A wrong command line, setting or file.
@@ -40,6 +43,11 @@ impl Failure {
 
     pub(crate) fn interrupted() -> Self {
         Self::new(exit::INTERRUPTED, "interrupted")
+    }
+
+    /// The same for a command whose result is complete nevertheless.
+    pub(crate) fn stopped() -> Self {
+        Self { is_told: true, ..Self::interrupted() }
     }
 }
 

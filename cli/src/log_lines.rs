@@ -79,10 +79,11 @@ impl Counter {
 /// Lines written, shipped and dropped by all replicas of a service.
 fn sums(service: &ServiceSnapshot) -> Result<[u64; 3], String> {
     let mut sums = [0; 3];
+    let prefix = service.name.replace('-', "_");
     for replica in &service.replicas {
         let page = metrics(replica)?;
         for (sum, kind) in sums.iter_mut().zip(["", "_shipped", "_dropped"]) {
-            let name = format!("{}_log_lines{kind}_total", service.name);
+            let name = format!("{prefix}_log_lines{kind}_total");
             *sum += value(&page, &name).ok_or_else(|| format!("{} has no metric {name}", replica.name))?;
         }
     }
@@ -173,14 +174,18 @@ mod tests {
             serve("tcp_log_lines_total 3\ntcp_log_lines_shipped_total 2\ntcp_log_lines_dropped_total 1\n");
         let udp =
             serve("udp_log_lines_total 9\nudp_log_lines_shipped_total 9\nudp_log_lines_dropped_total 0\n");
-        let told = Counter::default().look(&[service("tcp", Some(tcp)), service("udp", Some(udp))]);
+        let users = serve(
+            "ws_client_log_lines_total 4\nws_client_log_lines_shipped_total 4\nws_client_log_lines_dropped_total 0\n",
+        );
+        let services = [("tcp", tcp), ("udp", udp), ("ws-client", users)];
+        let told = Counter::default().look(&services.map(|(name, admin)| service(name, Some(admin))));
         let counted = |name: &str, written, shipped, dropped| EventKind::LogLinesCounted {
             service: name.to_owned(),
             written,
             shipped,
             dropped,
         };
-        assert_eq!(told, [counted("tcp", 3, 2, 1), counted("udp", 9, 9, 0)]);
+        assert_eq!(told, [counted("tcp", 3, 2, 1), counted("udp", 9, 9, 0), counted("ws-client", 4, 4, 0)]);
     }
 
     #[test]

@@ -147,6 +147,14 @@ impl Printer {
         }
     }
 
+    /// The same for a list, whose items are one line each in `jsonl`.
+    pub(crate) fn list<T: Serialize>(&self, items: &[T]) {
+        match self.output {
+            Output::Jsonl => items.iter().for_each(|item| self.document(item)),
+            Output::Human | Output::Json => self.document(&items),
+        }
+    }
+
     /// One line of a JSON stream (`--output jsonl` only).
     pub(crate) fn json_line<T: Serialize>(&self, value: &T) {
         if self.output == Output::Jsonl {

@@ -326,14 +326,14 @@ impl Run {
         .map_err(Failure::failed)
     }
 
-    /// The exit code of the run. If the output was closed early, there is no verdict, as with every command. An unmet
-    /// expectation takes precedence over other problems, which are then reported as well.
+    /// The exit code of the run. If the output was closed early, there is no verdict. An unmet expectation takes
+    /// precedence over other problems, which are then reported as well.
     pub(crate) fn outcome(&self, context: &Context, scenario: &Scenario) -> Outcome {
         if self.is_unread {
-            return Ok(exit::DONE);
+            return Ok(exit::UNREAD);
         }
         if self.summary.interrupted {
-            return Err(Failure::interrupted());
+            return Err(Failure::stopped());
         }
         if let Some(nobody) = failed_load::nobody_there(&self.summary) {
             return Err(Failure::failed(nobody));

@@ -138,8 +138,14 @@ fn a_page_lives_with_its_platform_needs_the_token_to_act_and_shows_loads() {
         let trouble = apart_page.story()["present"]["trouble"].to_string();
         if trouble.contains(&named) { Ok(()) } else { Err(trouble) }
     });
-    apart.kill().expect("it runs");
-    apart.wait().expect("it ends");
+    let pid = rustix::process::Pid::from_child(&apart);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("it runs");
+    let ended = eventually(SOON, || apart.try_wait().expect("can be waited for").ok_or(()));
+    if ended.is_err() {
+        apart.kill().expect("not waited for yet");
+        apart.wait().expect("it ends");
+    }
+    assert_eq!(ended.map(|status| status.code()), Ok(Some(130)));
     drop(stdout);
     told.expect("it names the platform");
     assert!(lab.processes().is_empty());

@@ -73,7 +73,7 @@ fn expectations_decide_the_exit_status() {
     assert!(lossy(&unmet.stdout).contains('✗'), "{}", both(&unmet));
 }
 
-/// `load | head -1`: a reader that stops after the first lines gets no verdict and no error.
+/// `load | head -1`: a reader that stops after the first lines gets no verdict, which is not a success.
 #[test]
 fn a_load_whose_output_is_closed_ends_quietly_and_its_test_cases_say_why() {
     let lab = Lab::new("unread");
@@ -93,7 +93,7 @@ fn a_load_whose_output_is_closed_ends_quietly_and_its_test_cases_say_why() {
             child.kill().expect("can be killed");
         }
         let output = child.wait_with_output().expect("ends");
-        assert_eq!((output.status.code(), lossy(&output.stderr).as_str()), (Some(0), ""), "{format}");
+        assert_eq!((output.status.code(), lossy(&output.stderr).as_str()), (Some(141), ""), "{format}");
         let xml = fs::read_to_string(&xml).expect("written");
         assert!(
             xml.contains("nobody was reading its output any more") && xml.contains(r#"errors="1""#),
@@ -414,7 +414,7 @@ fn ctrl_c_ends_a_load_with_its_results_so_far() {
 #[test]
 fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
     for (arguments, signal) in
-        [(&["up"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
+        [(&["up", "--output", "json"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]
     {
         let lab = Lab::new("ctrlcup");
         let child = lab.spawn(arguments);
@@ -429,12 +429,16 @@ fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
         // An `up` that finished before the signal has done its work.
         let code = output.status.code();
         assert!(
-            code == Some(130) || (code == Some(0) && arguments == ["up"]),
+            code == Some(130) || (code == Some(0) && arguments[0] == "up"),
             "{arguments:?}, {signal:?}: {}",
             both(&output)
         );
         if code == Some(130) {
             lab.wait_for_no_process(SOON);
+            if arguments[0] == "up" {
+                let failure: Value = serde_json::from_slice(&output.stdout).expect("a JSON object");
+                assert_eq!(failure["kind"], "interrupted", "{failure}");
+            }
         }
     }
 }

@@ -165,6 +165,34 @@ fn says(mut command: std::process::Command, words: &[&str]) {
     panic!("{words:?} in {all:#?}");
 }
 
+/// The services that talk to no broker themselves.
+#[test]
+fn every_service_ships_its_log_where_kafka_is_set() {
+    let lab = Lab::new("serve-kafka");
+    let broker = local::embedded::kafka::Broker::start(&["general-logs"]).unwrap();
+    for service in ["balancer", "ws-client", "page"] {
+        let admin = Port::free();
+        let serve = || {
+            let mut command = lab.command(&["serve", service]);
+            command.env("HOST", "127.0.0.1").env("PORT", "0").env("ADMIN_PORT", admin.number().to_string());
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        let child = serve().env("KAFKA_BROKERS", broker.bootstrap_servers()).spawn();
+        let running = Service(child.unwrap());
+        eventually(service, || TcpStream::connect(admin.address()).is_ok());
+        let shipped = format!("{}_log_lines_shipped_total", service.replace('-', "_"));
+        // It has started, and it is ready.
+        eventually(service, || metric(admin.address(), &shipped) >= 2);
+        drop(running);
+
+        let output = serve().env("KAFKA_BROKERS", "a:port").stderr(Stdio::piped()).output().unwrap();
+        let said = lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{service}: {said}");
+        assert!(said.contains("KAFKA_BROKERS=\"a:port\": expected host:port"), "{service}: {said}");
+    }
+}
+
 #[test]
 fn a_standalone_balancer_says_at_once_what_it_sees_and_waits_for() {
     let lab = Lab::new("serve-balancer");

@@ -21,7 +21,7 @@ fn an_interrupted_graceful_down_continues_and_the_next_down_ends_it() {
         "tcp.autoscaling=null,tcp.env.SIGTERM_TIMEOUT=300,tcp.terminationGracePeriodSeconds=600",
     ]);
     let mut client = TcpStream::connect(lab.endpoint()).expect("a connection");
-    let down = lab.spawn(&["down", "--graceful"]);
+    let down = lab.spawn(&["down", "--graceful", "--output", "json"]);
     let drains = eventually(PATIENCE, || {
         let output = lab.run(&["status"]);
         let said = lossy(&output.stderr);
@@ -34,6 +34,8 @@ fn an_interrupted_graceful_down_continues_and_the_next_down_ends_it() {
     down.signal(Signal::INT);
     let output = down.finish(PATIENCE);
     assert_eq!(output.status.code(), Some(130), "{}", both(&output));
+    let failure: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a JSON object");
+    assert_eq!((&failure["kind"], &failure["retry"]), (&"interrupted".into(), &false.into()), "{failure}");
     // Connected clients keep their promised time.
     client.write_all(b"msg:still here").expect("a connection");
     let mut reply = [0; 10];

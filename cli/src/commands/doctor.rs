@@ -27,7 +27,7 @@ pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
             context.printer.painted(&line);
         }
     }
-    context.printer.document(&checks);
+    context.printer.list(&checks);
     let failed = checks.iter().any(|check| check.ok == Verdict::Fail);
     if failed { exit::FAILED } else { exit::DONE }
 }

@@ -11,7 +11,7 @@ mod kept;
 use clap::ValueEnum;
 use jiff::Timestamp;
 use platform::{
-    Target, TargetError,
+    Target, TargetError, exit,
     target::{LogLine, LogQuery, LogStream, ServiceSnapshot, Snapshot},
 };
 
@@ -123,20 +123,27 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             }
         }
     };
-    print(context, lines, unreadable.as_ref())
+    print(context, lines, args.follow, unreadable.as_ref())
 }
 
-fn print(context: &Context, lines: LogStream, unreadable: Option<&index::Unreadable>) -> Outcome {
+fn print(
+    context: &Context,
+    lines: LogStream,
+    follows: bool,
+    unreadable: Option<&index::Unreadable>,
+) -> Outcome {
     let mut all = Vec::new();
+    let mut is_cut = follows;
     for line in platform_source::while_wanted(context, lines) {
         let line: LogLine = line?;
+        if context.printer.closed() {
+            is_cut = true;
+            break;
+        }
         match context.printer.output() {
             Output::Human => context.printer.quote(&format!("{:<12} {}", line.replica, line.text)),
             Output::Jsonl => context.printer.json_line(&line),
             Output::Json => all.push(results::Logged::Line(line)),
-        }
-        if context.printer.closed() {
-            break;
         }
     }
     if let Some(unreadable) = unreadable.map(index::Unreadable::count).filter(|count| *count > 0) {
@@ -149,7 +156,8 @@ fn print(context: &Context, lines: LogStream, unreadable: Option<&index::Unreada
     if context.printer.output() == Output::Json {
         context.printer.document(&all);
     }
-    context.ended()
+    // A reader that got every line may go.
+    if is_cut || context.interrupt.is_set() { context.ended() } else { Ok(exit::DONE) }
 }
 
 fn query(args: &Args, snapshot: &Snapshot) -> LogQuery {

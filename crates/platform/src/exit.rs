@@ -14,3 +14,6 @@ pub const BRING_UP_FAILED: u8 = 4;
 pub const TEARDOWN_LEFT_SOMETHING: u8 = 5;
 /// Interrupted by Ctrl-C or SIGTERM.
 pub const INTERRUPTED: u8 = 130;
+/// Cut off, because nobody reads standard output any more: 128 and SIGPIPE, as shells show for a program that a closed
+/// pipe ends.
+pub const UNREAD: u8 = 141;

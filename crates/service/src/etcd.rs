@@ -49,7 +49,7 @@ impl Settings {
         let lease_ttl = reader.duration(&ETCD_LEASE_TTL);
         if !(LEASE_TTL_LEAST..=LEASE_TTL_MOST).contains(&lease_ttl) || lease_ttl.subsec_nanos() != 0 {
             let expected = "a number of whole seconds from 2 to 600";
-            reader.refuse(&ETCD_LEASE_TTL, format!("{lease_ttl:?}"), expected);
+            reader.refuse_given(&ETCD_LEASE_TTL, expected);
         }
         let text: String = reader.optional(&ETCD_ENDPOINTS)?;
         match endpoints(&text) {

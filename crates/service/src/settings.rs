@@ -162,6 +162,12 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// The same for the variable's own value, shown as it was given.
+    pub fn refuse_given(&mut self, variable: &Variable, expected: impl Into<String>) {
+        let given = self.env.get(variable.name).or(variable.default).unwrap_or_default();
+        self.refuse(variable, given, expected);
+    }
+
     /// `value` if nothing was wrong, else all problems.
     pub fn finish<T>(self, value: T) -> Result<T, Invalid> {
         if self.problems.is_empty() { Ok(value) } else { Err(Invalid(self.problems)) }
@@ -198,6 +204,20 @@ mod tests {
         let text = invalid.to_string();
         assert!(text.contains("PORT=\"ninety\": expected a whole number from 0 to 65535"), "{text}");
         assert!(text.contains("TIMEOUT=\"-3\": expected a duration"), "{text}");
+    }
+
+    #[test]
+    fn a_refused_value_is_shown_as_it_was_given() {
+        let env: Env = [("TIMEOUT", "1m")].into_iter().collect();
+        let mut reader = Reader::new(&env);
+        assert_eq!(reader.duration(&TIMEOUT), Duration::from_mins(1));
+        reader.refuse_given(&TIMEOUT, "at most 30s");
+        // Its default, if it is another variable that does not go with it.
+        reader.refuse_given(&PORT, "another port");
+        let text = reader.finish(()).unwrap_err().to_string();
+        for part in [r#"TIMEOUT="1m": expected at most 30s"#, r#"PORT="40000": expected another port"#] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 
     #[test]

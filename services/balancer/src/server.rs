@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use service::admin::Pages;
-use service::{Phase, Readiness, Shutdown, logs, web};
+use service::logs::{self, LogLines};
+use service::{Phase, Readiness, Shutdown, web};
 use tracing::info;
 
 use crate::engine::{Engine, Shared};
@@ -21,11 +22,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub struct Server {
     bound: web::Bound,
     shared: Arc<Shared>,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
 impl Server {
-    /// Binds the service's port and the admin port. Neither Redis nor the platform needs to be reachable.
+    /// Binds the service's port and the admin port. None of Redis, Kafka and the platform needs to be
+    /// reachable.
     ///
     /// # Errors
     /// Why it cannot start: see [`Error`].
@@ -38,9 +41,10 @@ impl Server {
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("balancer", &pod, None);
         let bound = listeners.start(readiness.clone(), pages, 1)?;
+        let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         info!(%pod, address = %bound.address(), admin = %bound.admin_address(), service = settings.service, "started");
         let shared = Arc::new(Shared::new(settings, platform, (metrics, noticed), readiness.clone()));
-        Ok(Self { bound, shared, shutdown })
+        Ok(Self { bound, shared, lines, shutdown })
     }
 
     /// Its ports, and the state that `/readyz` reports.
@@ -53,9 +57,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { bound, shared, shutdown } = self;
+        let Self { bound, shared, lines, shutdown } = self;
         let readiness = bound.readiness().clone();
-        bound.run(async |listener| {
+        let work = async |listener| {
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&shared)), CONNECTIONS_MAX));
             readiness.ready();
@@ -75,6 +79,7 @@ impl Server {
                 let _ = tokio::time::timeout(FAREWELL, giving_back).await;
             }
             info!("ended");
-        })
+        };
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }

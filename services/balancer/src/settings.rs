@@ -7,7 +7,7 @@ use std::time::Duration;
 use balance::{ExcessRules, Rules};
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
 use service::settings::{Env, Host, Invalid, Reader, Setting, Variable};
-use service::{logs, redis, shed};
+use service::{kafka, logs, redis, shed};
 
 const PORT: Variable = Variable::new("PORT", "8488", "TCP port of the service; 0 is any free one.");
 const POLICY: Variable = Variable::new(
@@ -225,6 +225,8 @@ pub struct Settings {
     pub balance_interval: Duration,
     pub pod_name: Option<String>,
     pub redis: redis::Settings,
+    /// Kafka; without it logs go to stderr alone.
+    pub kafka: Option<kafka::Settings>,
 }
 
 impl Settings {
@@ -264,6 +266,11 @@ impl Settings {
         &redis::REDIS_HOST,
         &redis::REDIS_PORT,
         &redis::REDIS_PASSWORD,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
+        &kafka::KAFKA_MESSAGE_TIMEOUT,
         REFUSED[0],
         REFUSED[1],
         REFUSED[2],
@@ -333,6 +340,7 @@ impl Settings {
             balance_interval,
             pod_name: reader.optional(&POD_NAME),
             redis: redis::Settings::read(&mut reader),
+            kafka: kafka::Settings::read_for_logs(&mut reader),
         };
         reader.finish(settings)
     }
@@ -368,8 +376,7 @@ fn above_zero(reader: &mut Reader<'_>, variable: &Variable) -> u64 {
 fn interval(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
     let interval = reader.duration(variable);
     if interval < INTERVAL_LEAST {
-        let given = reader.optional::<String>(variable).unwrap_or_default();
-        reader.refuse(variable, given, "at least 100ms");
+        reader.refuse_given(variable, "at least 100ms");
     }
     interval.max(INTERVAL_LEAST)
 }

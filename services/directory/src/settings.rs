@@ -88,7 +88,7 @@ impl Settings {
         let mut reader = Reader::of_table(env, Self::VARIABLES);
         let profiles_timeout = reader.duration(&PROFILES_TIMEOUT);
         if profiles_timeout < TIMEOUT_LEAST {
-            reader.refuse(&PROFILES_TIMEOUT, format!("{profiles_timeout:?}"), "at least 100ms");
+            reader.refuse_given(&PROFILES_TIMEOUT, "at least 100ms");
         }
         let settings = Self {
             host: reader.get(&HOST),

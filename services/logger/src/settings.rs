@@ -182,7 +182,7 @@ fn given<'a>(reader: &mut Reader<'_>, name: &'a Variable, alias: &'a Variable) -
 fn session_timeout(reader: &mut Reader<'_>) -> Duration {
     let timeout = reader.duration(&KAFKA_SESSION_TIMEOUT);
     if !SESSION_TIMEOUT_RANGE.contains(&timeout) {
-        reader.refuse(&KAFKA_SESSION_TIMEOUT, format!("{timeout:?}"), "a duration from 6s to 5m");
+        reader.refuse_given(&KAFKA_SESSION_TIMEOUT, "a duration from 6s to 5m");
     }
     timeout
 }

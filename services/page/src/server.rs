@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use service::admin::Pages;
-use service::{Phase, Readiness, Shutdown, logs, web};
+use service::logs::{self, LogLines};
+use service::{Phase, Readiness, Shutdown, web};
 use tracing::info;
 
 use crate::{Error, Settings, metrics, routes};
@@ -18,26 +19,27 @@ pub struct Server {
     bound: web::Bound,
     limit: NonZeroUsize,
     views: Counter,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
 impl Server {
-    /// Binds the service's port and the admin port.
+    /// Binds the service's port and the admin port. Kafka need not be reachable.
     ///
     /// # Errors
     /// Why it cannot start: see [`Error`].
     pub fn bind(settings: Settings, shutdown: Shutdown) -> Result<Self, Error> {
-        let Settings { host, port, admin_host, admin_port, connection_limit_per_host: limit, pod_name } =
-            settings;
+        let Settings { host, port, admin_host, admin_port, pod_name, kafka, .. } = settings;
         let listeners = web::Listeners::bind((host, port), (admin_host, admin_port))?;
         let readiness = Readiness::new();
         let mut registry = Registry::default();
-        let views = metrics::views(&mut registry);
+        let views = metrics::register(&mut registry);
         let pod = logs::pod_name(pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("page", &pod, None);
         let bound = listeners.start(readiness.clone(), pages, 1)?;
+        let lines = LogLines::new(kafka.as_ref(), &pod)?;
         info!(%pod, address = %bound.address(), admin = %bound.admin_address(), "started");
-        Ok(Self { bound, limit, views, shutdown })
+        Ok(Self { bound, limit: settings.connection_limit_per_host, views, lines, shutdown })
     }
 
     /// Its ports, and the state that `/readyz` reports.
@@ -50,9 +52,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { bound, limit, views, shutdown } = self;
+        let Self { bound, limit, views, lines, shutdown } = self;
         let readiness = bound.readiness().clone();
-        bound.run(async |listener| {
+        let work = async |listener| {
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(limit, &views), CONNECTIONS_MAX));
             readiness.ready();
@@ -61,6 +63,7 @@ impl Server {
             readiness.draining();
             accepting.abort();
             info!("ended");
-        })
+        };
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use service::logs;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
 use service::settings::{Env, Host, Invalid, Reader, Variable};
+use service::{kafka, logs};
 
 const PORT: Variable = Variable::new("PORT", "8489", "TCP port of the service; 0 is any free one.");
 const CONNECTION_LIMIT_PER_HOST: Variable = Variable::new(
@@ -23,12 +23,26 @@ pub struct Settings {
     /// Connections that one server is meant for.
     pub connection_limit_per_host: NonZeroUsize,
     pub pod_name: Option<String>,
+    /// Kafka; without it logs go to stderr alone.
+    pub kafka: Option<kafka::Settings>,
 }
 
 impl Settings {
     /// Every variable the service reads, for documentation and help.
-    pub const VARIABLES: &[&Variable] =
-        &[&HOST, &PORT, &ADMIN_HOST, &ADMIN_PORT, &CONNECTION_LIMIT_PER_HOST, &POD_NAME, &logs::RUST_LOG];
+    pub const VARIABLES: &[&Variable] = &[
+        &HOST,
+        &PORT,
+        &ADMIN_HOST,
+        &ADMIN_PORT,
+        &CONNECTION_LIMIT_PER_HOST,
+        &POD_NAME,
+        &logs::RUST_LOG,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
+        &kafka::KAFKA_MESSAGE_TIMEOUT,
+    ];
 
     /// Reads the settings.
     ///
@@ -43,6 +57,7 @@ impl Settings {
             admin_port: reader.get(&ADMIN_PORT),
             connection_limit_per_host: reader.get(&CONNECTION_LIMIT_PER_HOST),
             pod_name: reader.optional(&POD_NAME),
+            kafka: kafka::Settings::read_for_logs(&mut reader),
         };
         reader.finish(settings)
     }

@@ -175,14 +175,11 @@ impl Settings {
 
 fn lock_times(reader: &mut Reader<'_>) -> (Duration, Duration) {
     let (life, refresh) = (reader.duration(&LOCK_TTL), reader.duration(&LOCK_REFRESH));
-    let given = |reader: &mut Reader<'_>, variable| reader.optional::<String>(variable).unwrap_or_default();
     if life > LOCK_TTL_MOST || life < LOCK_REFRESH_LEAST * 3 {
-        let given = given(reader, &LOCK_TTL);
-        reader.refuse(&LOCK_TTL, given, "at least 300ms, and at most an hour");
+        reader.refuse_given(&LOCK_TTL, "at least 300ms, and at most an hour");
     } else if refresh < LOCK_REFRESH_LEAST || refresh > life / 3 {
         let expected = format!("at least 100ms, and at most a third of LOCK_TTL={life:?}");
-        let given = given(reader, &LOCK_REFRESH);
-        reader.refuse(&LOCK_REFRESH, if given.is_empty() { format!("{refresh:?}") } else { given }, expected);
+        reader.refuse_given(&LOCK_REFRESH, expected);
     }
     (life, refresh)
 }

@@ -209,7 +209,7 @@ fn write_queue_bytes_max(reader: &mut Reader<'_>) -> usize {
 fn idle_check(reader: &mut Reader<'_>) -> Duration {
     let interval = reader.duration(&IDLE_CHECK);
     if interval < IDLE_CHECK_LEAST {
-        reader.refuse(&IDLE_CHECK, format!("{interval:?}"), "a duration of at least 10ms");
+        reader.refuse_given(&IDLE_CHECK, "a duration of at least 10ms");
     }
     interval
 }

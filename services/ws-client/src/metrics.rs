@@ -6,6 +6,7 @@
 //! | `ws_client_connects_total` | opened sessions |
 //! | `ws_client_failures_total` | failed attempts |
 //! | `ws_client_closed_total` | sessions ended by the server |
+//! | `ws_client_log_lines_total`, `ws_client_log_lines_shipped_total`, `ws_client_log_lines_dropped_total`, `ws_client_log_lines_unwritten_total` | as for every service |
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
         let registry = registry.sub_registry_with_prefix("ws_client");
+        service::logs::register(registry);
         let users = Gauge::default();
         registry.register("users", "Users that are connected or trying to connect", users.clone());
         Arc::new(Self {

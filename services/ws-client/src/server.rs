@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use service::admin::Pages;
-use service::{Phase, Readiness, Shutdown, logs, web};
+use service::logs::{self, LogLines};
+use service::{Phase, Readiness, Shutdown, web};
 use tracing::info;
 
 use crate::metrics::Metrics;
@@ -19,11 +20,12 @@ const CONNECTIONS_MAX: usize = 256;
 pub struct Server {
     bound: web::Bound,
     users: Arc<Users>,
+    lines: LogLines,
     shutdown: Shutdown,
 }
 
 impl Server {
-    /// Binds the service's port and the admin port.
+    /// Binds the service's port and the admin port. Kafka need not be reachable.
     ///
     /// # Errors
     /// Why it cannot start: see [`Error`].
@@ -36,11 +38,12 @@ impl Server {
         let pod = logs::pod_name(settings.pod_name.as_deref());
         let pages = Pages::new(readiness.clone(), registry).with_info("ws-client", &pod, None);
         let bound = listeners.start(readiness.clone(), pages, 1)?;
+        let lines = LogLines::new(settings.kafka.as_ref(), &pod)?;
         let server = format!("{server_host}:{server_port}");
         info!(%pod, address = %bound.address(), admin = %bound.admin_address(), %server, "started");
         let rules = Rules { server, return_after: settings.return_after, metrics };
         let users = Arc::new(Users::new(settings.users_max.get(), settings.connect_every, rules));
-        Ok(Self { bound, users, shutdown })
+        Ok(Self { bound, users, lines, shutdown })
     }
 
     /// Its ports, and the state that `/readyz` reports.
@@ -53,9 +56,9 @@ impl Server {
     /// # Errors
     /// The listener cannot be used.
     pub fn run(self) -> Result<(), Error> {
-        let Self { bound, users, shutdown } = self;
+        let Self { bound, users, lines, shutdown } = self;
         let readiness = bound.readiness().clone();
-        bound.run(async |listener| {
+        let work = async |listener| {
             let accepting =
                 tokio::spawn(web::serve(listener, routes::router(Arc::clone(&users)), CONNECTIONS_MAX));
             readiness.ready();
@@ -68,6 +71,7 @@ impl Server {
                 () = shutdown.reached(Phase::Forced) => {}
             }
             info!("ended");
-        })
+        };
+        bound.run(|listener| lines.shipped_during(work(listener)))
     }
 }

@@ -3,9 +3,9 @@
 use std::num::{NonZeroU16, NonZeroUsize};
 use std::time::Duration;
 
-use service::logs;
 use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME};
 use service::settings::{Env, Host, Invalid, Reader, Variable};
+use service::{kafka, logs};
 
 const PORT: Variable = Variable::new("PORT", "8089", "TCP port of the service; 0 is any free one.");
 const WS_SERVER_HOST: Variable = Variable::new("WS_SERVER_HOST", "haproxy", "Host to which users connect.");
@@ -40,6 +40,8 @@ pub struct Settings {
     pub return_after: Duration,
     pub users_max: NonZeroUsize,
     pub pod_name: Option<String>,
+    /// Kafka; without it logs go to stderr alone.
+    pub kafka: Option<kafka::Settings>,
 }
 
 impl Settings {
@@ -58,6 +60,11 @@ impl Settings {
         &USERS_MAX,
         &POD_NAME,
         &logs::RUST_LOG,
+        &kafka::KAFKA_BROKERS,
+        &kafka::KAFKA_LOGGING_TOPIC,
+        &kafka::KAFKA_SASL_USER,
+        &kafka::KAFKA_SASL_PASSWORD,
+        &kafka::KAFKA_MESSAGE_TIMEOUT,
     ];
 
     /// Reads the settings.
@@ -79,6 +86,7 @@ impl Settings {
             return_after: reader.duration(&RETURN_AFTER),
             users_max: reader.get(&USERS_MAX),
             pod_name: reader.optional(&POD_NAME),
+            kafka: kafka::Settings::read_for_logs(&mut reader),
         };
         reader.finish(settings)
     }

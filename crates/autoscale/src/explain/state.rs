@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, de};
 
 use super::Case;
@@ -152,14 +153,27 @@ impl<'de> Deserialize<'de> for Instant {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
-                let timestamp: jiff::Timestamp = text.parse().map_err(|error| {
-                    E::custom(format_args!("`{text}` is no instant such as 2026-11-21T14:02:50Z: {error}"))
-                })?;
-                Ok(Instant(timestamp.as_millisecond()))
+                let wrong = |_| {
+                    if is_written_as_instant(text) {
+                        let (min, max) = (jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+                        E::custom(format_args!("`{text}` is out of range: expected {min:.0} to {max:.0}"))
+                    } else {
+                        E::custom(format_args!(
+                            "`{text}` is no instant such as 2026-11-21T14:02:50Z: expected a date, a time of day and an \
+                             offset (Z or +01:00)"
+                        ))
+                    }
+                };
+                text.parse().map(|at: jiff::Timestamp| Instant(at.as_millisecond())).map_err(wrong)
             }
         }
         deserializer.deserialize_any(Visitor)
     }
+}
+
+/// Whether a text has all that an instant is made of; it may still be one that no calendar here reaches.
+fn is_written_as_instant(text: &str) -> bool {
+    Pieces::parse(text).is_ok_and(|pieces| pieces.time().is_some() && pieces.offset().is_some())
 }
 
 fn range() -> String {
@@ -193,7 +207,19 @@ impl State {
     /// what errors call the file.
     pub fn parse(origin: &str, text: &str) -> Result<Self, StateError> {
         let document = yaml::read(origin, text)?;
-        Ok(Self { file: document.typed()?, document })
+        let file: StateFile = document.typed()?;
+        let settings = &file.settings;
+        for (key, ms) in [
+            ("downscaleStabilizationMs", settings.downscale_stabilization_ms),
+            ("cpuInitMs", settings.cpu_init_ms),
+            ("initialReadinessDelayMs", settings.initial_readiness_delay_ms),
+        ] {
+            if ms < 0 {
+                let message = format!("expected a whole number of milliseconds, 0 or more, got {ms}");
+                return Err(document.error_at(&format!("settings.{key}"), message).into());
+            }
+        }
+        Ok(Self { file, document })
     }
 
     /// The controller's settings.

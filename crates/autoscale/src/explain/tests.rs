@@ -206,6 +206,11 @@ fn mistakes_in_state_files_are_explained() {
         state.expect_err(text).to_string()
     };
     let far = "is out of range: expected -377705023201000 to 253402207200999";
+    let ms = "expected a whole number of milliseconds, 0 or more, got";
+    let stabilization = format!("settings.downscaleStabilizationMs: {ms}");
+    let latest = |text| {
+        format!("now: `{text}` is out of range: expected -009999-01-02T01:59:59Z to 9999-12-30T22:00:00Z")
+    };
     let count = "expected a whole number from 0 to 2147483647, got";
     for (text, expected) in [
         ("now: 0\nreplica: 1", "s.yaml:2:1: replica: unknown key; did you mean replicas?, got 1".to_owned()),
@@ -241,6 +246,24 @@ fn mistakes_in_state_files_are_explained() {
         (
             "{now: 0, replicas: 1, history: {scaleUps: [{at: 0, by: -1}]}}",
             "history.scaleUps[0].by: expected a whole number from 0 to 65535, got -1".to_owned(),
+        ),
+        (
+            "now: 0\nreplicas: 1\nsettings:\n  downscaleStabilizationMs: -1",
+            format!("s.yaml:4:3: {stabilization} -1"),
+        ),
+        (
+            "{now: 0, replicas: 1, settings: {cpuInitMs: -300000}}",
+            format!("settings.cpuInitMs: {ms} -300000"),
+        ),
+        (
+            "{now: 0, replicas: 1, settings: {initialReadinessDelayMs: -1}}",
+            format!("settings.initialReadinessDelayMs: {ms} -1"),
+        ),
+        ("{now: 9999-12-31T23:59:59Z, replicas: 1}", latest("9999-12-31T23:59:59Z")),
+        ("{now: 9999-12-31T00:59:59+01:00, replicas: 1}", latest("9999-12-31T00:59:59+01:00")),
+        (
+            "{now: 2026-11-21T14:02:50, replicas: 1}",
+            "expected a date, a time of day and an offset".to_owned(),
         ),
         ("{now: 9223372036854775807, replicas: 1}", far.to_owned()),
         ("{now: 18446744073709551615, replicas: 1}", far.to_owned()),

@@ -65,6 +65,8 @@ pub struct Diagnosed {
 /// nothing.
 pub struct Archive {
     path: PathBuf,
+    /// The file that it becomes: what `path` leads to, if that is a link.
+    place: PathBuf,
     /// `None`: it goes to a pipe or a device as it grows.
     unfinished: Option<NamedTempFile>,
     tar: tar::Builder<GzEncoder<File>>,
@@ -101,7 +103,8 @@ impl Archive {
         };
         let folder = format!("playctl-{}", clock::wall().strftime("%Y%m%dT%H%M%SZ"));
         Ok(Self {
-            path: place,
+            path: path.to_owned(),
+            place,
             unfinished,
             tar: tar::Builder::new(GzEncoder::new(file, Compression::default())),
             redactor,
@@ -156,7 +159,7 @@ impl Archive {
         file.flush()?;
         let bytes = file.metadata()?.len();
         if let Some(unfinished) = self.unfinished {
-            unfinished.persist(&self.path)?;
+            unfinished.persist(&self.place)?;
         }
         Ok(Diagnosed { file: self.path, bytes, entries: self.entries, left_out: self.left_out })
     }
@@ -423,6 +426,7 @@ mod tests {
         assert_eq!(diagnosed.bytes, fs::metadata(&file).unwrap().len());
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(link.is_symlink());
+        assert_eq!(diagnosed.file, link, "as it was given");
         assert_eq!(archive(folder.path()).unwrap_err().kind(), io::ErrorKind::IsADirectory);
     }
 

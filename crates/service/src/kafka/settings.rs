@@ -143,7 +143,7 @@ fn default_of(variable: &Variable) -> &'static str {
 fn positive(reader: &mut Reader<'_>, variable: &Variable) -> Duration {
     let duration = reader.duration(variable);
     if duration < Duration::from_millis(1) {
-        reader.refuse(variable, format!("{duration:?}"), "a duration of at least 1ms");
+        reader.refuse_given(variable, "a duration of at least 1ms");
     }
     duration
 }

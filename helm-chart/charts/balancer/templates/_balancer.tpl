@@ -5,7 +5,7 @@
 {{- end }}
 
 {{/* Redis only if sessions are listed there: otherwise there is no password either. */}}
-{{- define "balancer.needs" }}{{ if include "redis.isWanted" . }}redis {{ end }}shed{{ end }}
+{{- define "balancer.needs" }}kafka {{ if include "redis.isWanted" . }}redis {{ end }}shed{{ end }}
 
 {{/* The Deployment to balance, in this namespace. */}}
 {{- define "balancer.service" }}{{ (.root.Values.balancer.env | default dict).KUBERNETES_APP_LABEL | default "ws" }}{{ end }}

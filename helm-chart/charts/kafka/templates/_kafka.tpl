@@ -105,8 +105,9 @@ spec:
 {{- include "policy" (merge (dict "ingress" (include "kafka.ingress" .) "egress" (include "policy.dns" .)) .) }}
 {{- end }}
 
+{{/* Every service ships its log there. */}}
 {{- define "kafka.ingress" }}
-{{- range list "tcp" "udp" "logger" }}
+{{- range list "tcp" "udp" "ws" "stream" "directory" "logger" "ws-client" "balancer" "profiles" "page" }}
 {{- include "policy.part" (dict "root" $.root "part" . "port" 9092 "direction" "from") }}
 {{- end }}
 {{- end }}

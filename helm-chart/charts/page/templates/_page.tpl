@@ -1,2 +1,2 @@
 {{- define "page.objects" }}{{ include "service.objects" . }}{{ end }}
-{{- define "page.needs" }}{{ end }}
+{{- define "page.needs" }}kafka{{ end }}

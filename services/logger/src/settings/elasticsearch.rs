@@ -208,7 +208,7 @@ fn certificates(file: &str) -> io::Result<Vec<u8>> {
 fn timeout(reader: &mut Reader<'_>) -> Duration {
     let timeout = reader.duration(&ELASTICSEARCH_TIMEOUT);
     if timeout < Duration::from_millis(1) {
-        reader.refuse(&ELASTICSEARCH_TIMEOUT, format!("{timeout:?}"), "a duration of at least 1ms");
+        reader.refuse_given(&ELASTICSEARCH_TIMEOUT, "a duration of at least 1ms");
     }
     timeout
 }
