@@ -1,5 +1,4 @@
 //! Log lines to Kafka. A separate test binary, because the subscriber is global to the process.
-#![expect(clippy::unwrap_used, reason = "a test")]
 
 use fixtures::{DEADLINE, Running};
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
