@@ -130,7 +130,12 @@ spec:
     fieldRef:
       fieldPath: status.podIP
 {{- end }}
-{{- range $name, $value := $env }}
+{{- include "env.list" $env }}
+{{- end }}
+
+{{/* A table of variables; a table as value is a reference to a Secret. */}}
+{{- define "env.list" }}
+{{- range $name, $value := . }}
 {{- if kindIs "map" $value }}
 - name: {{ $name }}
   valueFrom:
@@ -268,15 +273,20 @@ spec:
 {{- end }}
 {{- end }}
 
+{{- define "policy.kafka" }}
+{{- with .root.Values.kafka }}
+{{- if and .enabled .brokers }}
+{{- include "policy.outside" (regexFindAll "[0-9]+(,|$)" .brokers -1 | join "" | splitList "," | uniq | compact) }}
+{{- else if .enabled }}
+{{- include "policy.part" (dict "root" $.root "part" "kafka" "port" 9092 "direction" "to") }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "service.egress" }}
 {{- $needs := include (printf "%s.needs" .name) . | splitList " " }}
 {{- include "policy.dns" . }}
-{{- with .root.Values.kafka }}
-{{- if and .enabled (has "kafka" $needs) }}
-{{- if .brokers }}{{ include "policy.outside" (regexFindAll "[0-9]+(,|$)" .brokers -1 | join "" | splitList "," | uniq | compact) }}
-{{- else }}{{ include "policy.part" (dict "root" $.root "part" "kafka" "port" 9092 "direction" "to") }}{{ end }}
-{{- end }}
-{{- end }}
+{{- if has "kafka" $needs }}{{ include "policy.kafka" . }}{{ end }}
 {{- with .root.Values.memcached }}
 {{- if and .enabled (has "memcached" $needs) }}
 {{- if .host }}{{ include "policy.outside" (list .port) }}

@@ -76,6 +76,7 @@ spec:
 {{- with .gateway }}
 {{- $env := dict "PROTOCOL" $listener.protocol "HOST" .root.Values.envoy.host "PORT" $listener.port "ADMIN_HOST" (include "env.admin.host" .) }}
 {{- $_ := set $env "ADMIN_PORT" (add .values.adminPort $.index) }}
+{{- $_ := mustMergeOverwrite $env (include "service.backends" (dict "name" "gateway" "root" .root) | fromYaml) }}
 {{- $names := list }}
 {{- range $listener.clusters }}
 {{- $name := printf "%s.%s.svc:%d" (include "service.exposed" (dict "name" .service)) $.gateway.root.Release.Namespace (int .port) }}
@@ -105,12 +106,11 @@ spec:
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $env $name $value }}{{ end }}
 {{- end }}
 {{- include "env.site" . }}
-{{- range $name, $value := $env }}
-- name: {{ $name }}
-  value: {{ include "text" $value | quote }}
+{{- include "env.list" $env }}
 {{- end }}
 {{- end }}
-{{- end }}
+
+{{- define "gateway.needs" }}kafka{{ end }}
 
 {{- define "gateway.ingress" }}
 # Clients come from anywhere.
@@ -126,6 +126,7 @@ spec:
 {{/* The replicas of the services, and their health. */}}
 {{- define "gateway.egress" }}
 {{- include "policy.dns" . }}
+{{- if eq .root.Values.gateway.kind "playctl" }}{{ include "policy.kafka" . }}{{ end }}
 {{- range .listeners }}
 {{- $transport := .transport }}
 {{- range .clusters }}

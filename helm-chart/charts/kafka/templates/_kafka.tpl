@@ -110,6 +110,9 @@ spec:
 {{- range list "tcp" "udp" "ws" "stream" "directory" "logger" "ws-client" "balancer" "profiles" "page" }}
 {{- include "policy.part" (dict "root" $.root "part" . "port" 9092 "direction" "from") }}
 {{- end }}
+{{- if eq .root.Values.gateway.kind "playctl" }}
+{{- include "policy.part" (dict "root" .root "part" "gateway" "port" 9092 "direction" "from") }}
+{{- end }}
 {{- end }}
 
 {{/* One broker, which is its own controller; both talk to themselves on loopback. */}}
