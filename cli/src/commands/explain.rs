@@ -25,7 +25,7 @@ use platform::{
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
-    options::{Global, TargetKind},
+    options::{Global, Output, TargetKind},
     platform_source,
 };
 use comparison::Comparison;
@@ -122,7 +122,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
                 print_running(context, running);
             }
             let is_complete = !all.iter().any(|one| matches!(one, Running::Unexplained { .. }));
-            context.printer.document(&Explain::All(all));
+            match context.printer.output() {
+                Output::Jsonl => context.printer.list(&all),
+                _ => context.printer.document(&Explain::All(all)),
+            }
             return Ok(if is_complete { exit::DONE } else { exit::FAILED });
         }
     }

@@ -219,6 +219,10 @@ impl State {
                 return Err(document.error_at(&format!("settings.{key}"), message).into());
             }
         }
+        if settings.tolerance < 0.0 {
+            let message = format!("expected 0 or more, such as 0.1, got {}", settings.tolerance);
+            return Err(document.error_at("settings.tolerance", message).into());
+        }
         Ok(Self { file, document })
     }
 

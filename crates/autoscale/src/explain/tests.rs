@@ -259,6 +259,10 @@ fn mistakes_in_state_files_are_explained() {
             "{now: 0, replicas: 1, settings: {initialReadinessDelayMs: -1}}",
             format!("settings.initialReadinessDelayMs: {ms} -1"),
         ),
+        (
+            "{now: 0, replicas: 1, settings: {tolerance: -0.1}}",
+            "settings.tolerance: expected 0 or more, such as 0.1, got -0.1".to_owned(),
+        ),
         ("{now: 9999-12-31T23:59:59Z, replicas: 1}", latest("9999-12-31T23:59:59Z")),
         ("{now: 9999-12-31T00:59:59+01:00, replicas: 1}", latest("9999-12-31T00:59:59+01:00")),
         (

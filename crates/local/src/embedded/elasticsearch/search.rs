@@ -15,6 +15,9 @@ use super::store::{Kept, Looked, Store};
 const SIZE: u64 = 10;
 /// As in Elasticsearch (`index.max_result_window`).
 const SIZE_MAX: u64 = 10_000;
+/// Parameters of a URL that change no hits here.
+const UNIMPORTANT: [&str; 7] =
+    ["", "pretty", "human", "track_total_hits", "ignore_unavailable", "allow_no_indices", "expand_wildcards"];
 /// The alias of all indices, from the logger's template.
 const ALIAS: &str = "k8s-logs";
 /// This many hits more than twice the answer are held before the list is cut.
@@ -79,9 +82,7 @@ impl Query {
         for parameter in parameters.split('&') {
             match parameter.split_once('=').unwrap_or((parameter, "")) {
                 ("size", text) => self.size = size(text.parse().ok(), &text)?,
-                // They change no hits here.
-                ("" | "pretty" | "human" | "track_total_hits", _) => {}
-                ("ignore_unavailable" | "allow_no_indices" | "expand_wildcards", _) => {}
+                (name, _) if UNIMPORTANT.contains(&name) => {}
                 (other, _) => return Err(format!("{other}: not understood by this end point")),
             }
         }
