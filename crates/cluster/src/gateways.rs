@@ -26,6 +26,9 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Gateways that are asked at the same time.
 const AT_ONCE: usize = 8;
+/// After this many that could not be asked, the others are not tried: each may cost seconds, and the reason is mostly the
+/// same for all.
+const SILENT_MAX: usize = 3;
 /// How long a gateway may know only some of a service's replicas: kubeadm's `CoreDNS` caches for 30 s.
 const SOME: Duration = Duration::from_secs(35);
 /// The labels of the chart's gateways.
@@ -117,6 +120,9 @@ struct Look {
 impl Look {
     /// Asks those that did not know all replicas yet.
     async fn again(&mut self, cluster: &Cluster) -> Result<Vec<Lack>, TargetError> {
+        if self.silent.len() >= SILENT_MAX {
+            return Ok(Vec::new());
+        }
         let mut programs = programs(cluster).await?;
         programs.retain(|program| !self.done.contains(program) && !self.silent.contains_key(&program.pod));
         let ready = ready(cluster, programs.iter().flat_map(|program| &program.names)).await?;
@@ -132,6 +138,9 @@ impl Look {
                 Ok(lacking) if lacking.is_empty() => drop(self.done.insert(program)),
                 Ok(lacking) => lacks.extend(lacking),
                 Err(why) => drop(self.silent.insert(program.pod.clone(), why)),
+            }
+            if self.silent.len() >= SILENT_MAX {
+                return Ok(Vec::new());
             }
         }
         Ok(lacks)

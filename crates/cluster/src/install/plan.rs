@@ -66,6 +66,13 @@ pub enum Action {
     Nothing,
 }
 
+impl Action {
+    /// Whether Helm changes objects.
+    fn calls_helm(self) -> bool {
+        matches!(self, Self::Install | Self::Upgrade | Self::Repair)
+    }
+}
+
 /// One object that is created, changed or removed.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
@@ -347,7 +354,7 @@ async fn room(
         return (capacity::requests(&workloads, &[]), 0);
     };
     // What runs already has its room.
-    if matches!(action, Action::Install | Action::Upgrade | Action::Repair) {
+    if action.calls_helm() {
         let lacking = capacity::lacking(&workloads, &rooms);
         if wanted.ignore_capacity {
             notes.extend(lacking);
@@ -371,7 +378,7 @@ async fn volumes(
     problems: &mut Vec<String>,
     notes: &mut Vec<String>,
 ) {
-    if !matches!(action, Action::Install | Action::Upgrade | Action::Repair) {
+    if !action.calls_helm() {
         return;
     }
     match volumes::lacking(site, objects, wanted.values.merged()).await {

@@ -18,6 +18,9 @@ use super::{Site, manifest::Object};
 /// The annotation of the class that claims without one get.
 const IS_DEFAULT: &str = "storageclass.kubernetes.io/is-default-class";
 
+/// The maximum number of a `StatefulSet`'s pods whose claims are checked: the number comes from the user.
+const PODS_MAX: u64 = 1000;
+
 /// Claims of one kind that a workload makes, one per pod, or a single one that stands for itself.
 #[derive(Debug, Clone, PartialEq)]
 struct Claims {
@@ -101,7 +104,8 @@ fn claims(objects: &[Object]) -> Vec<Claims> {
             ("apps", "StatefulSet") => {
                 let spec = &value["spec"];
                 let first = spec["ordinals"]["start"].as_u64().unwrap_or(0);
-                let pods = first..first.saturating_add(spec["replicas"].as_u64().unwrap_or(1));
+                let count = spec["replicas"].as_u64().unwrap_or(1).min(PODS_MAX);
+                let pods = first..first.saturating_add(count);
                 for template in spec["volumeClaimTemplates"].as_array().into_iter().flatten() {
                     let name = template["metadata"]["name"].as_str().unwrap_or_default();
                     let names = pods.clone().map(|pod| format!("{name}-{}-{pod}", key.name));
