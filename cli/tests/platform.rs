@@ -367,7 +367,7 @@ fn watch_ends_when_its_output_is_closed() {
 fn down_graceful_drains_first() {
     let lab = Lab::new("graceful");
     lab.up(&[]);
-    let mut client = std::net::TcpStream::connect(lab.endpoint()).expect("connects");
+    let mut client = TcpStream::connect(lab.endpoint()).expect("connects");
     client.set_read_timeout(Some(SOON)).expect("set");
     std::io::Write::write_all(&mut client, b"msg:here").expect("sent");
     let mut answer = [0; 64];
