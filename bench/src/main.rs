@@ -14,6 +14,7 @@ mod contestant;
 mod document;
 mod figures;
 mod install;
+mod loopback;
 mod machine;
 mod measure;
 mod playctl;

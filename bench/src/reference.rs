@@ -17,7 +17,7 @@ mod websocket;
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     thread,
 };
@@ -121,13 +121,10 @@ fn listener(address: SocketAddr, shared: bool) -> Result<TcpListener> {
     Ok(socket.into())
 }
 
-/// An address in this program's part of loopback, 127.70.0.0/16.
-pub(crate) const fn loopback(third: u8, fourth: u8, port: u16) -> SocketAddr {
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::new(127, 70, third, fourth)), port)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     /// A server on a thread that ends with the process.

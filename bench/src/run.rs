@@ -8,6 +8,7 @@ use crate::{
     args::{Output, Plan, Request},
     contestant::{Contestant, Programs},
     document::{self, table},
+    loopback,
     machine::Machine,
     measure, printer, reference,
     results::{Outcome, Results, Row},
@@ -61,7 +62,7 @@ fn measure_rows(plan: &Plan) -> Result<()> {
 /// Waits until no other bench runs on this machine: two would measure each other. The listener is the lock; the kernel
 /// releases it when its owner ends.
 fn turn_on_this_machine() -> Result<TcpListener> {
-    let address = reference::loopback(255, 254, 9);
+    let address = loopback::address(255, 254, 9);
     let mut said = false;
     loop {
         match TcpListener::bind(address) {

@@ -7,19 +7,19 @@ use local::embedded::redis;
 
 use super::{Contestant, Programs};
 use crate::{
+    loopback,
     process::{Process, Start},
-    reference::loopback,
 };
 
 /// The message: the services answer with the part after the first colon, an echo server with all of it.
 pub(crate) const MESSAGE: &[u8] = b"msg:12345";
 
-const TCP: SocketAddr = loopback(1, 1, 40_000);
-const UDP: SocketAddr = loopback(1, 1, 50_000);
-const WS: SocketAddr = loopback(1, 1, 8088);
-const PROFILES: SocketAddr = loopback(1, 1, 8080);
+const TCP: SocketAddr = loopback::address(1, 1, 40_000);
+const UDP: SocketAddr = loopback::address(1, 1, 50_000);
+const WS: SocketAddr = loopback::address(1, 1, 8088);
+const PROFILES: SocketAddr = loopback::address(1, 1, 8080);
 /// The address of the Redis in which `ws` lists its sessions, a thread of this process.
-const REDIS: SocketAddr = loopback(1, 100, 6379);
+const REDIS: SocketAddr = loopback::address(1, 100, 6379);
 const ADMIN_PORT: u16 = 9100;
 
 pub(crate) struct Direct {
@@ -109,7 +109,7 @@ impl Direct {
     pub(crate) fn replicas(programs: &Programs, count: u8) -> Result<Vec<(Process, SocketAddr)>> {
         (1..=count)
             .map(|number| {
-                let address = loopback(1, number, TCP.port());
+                let address = loopback::address(1, number, TCP.port());
                 let process = service("tcp", programs, address)?.answering(admin(address), "/readyz")?;
                 Ok((process, address))
             })

@@ -20,15 +20,15 @@ use serde_json::{Value, json};
 
 use super::{Contestant, Programs};
 use crate::{
+    loopback,
     process::{Process, Start, scratch},
-    reference::loopback,
 };
 
 /// The minimal proxy's addresses: for the load, and for its readiness.
-const FRONT: SocketAddr = loopback(0, 1, 10_000);
-const FRONT_HEALTH: SocketAddr = loopback(0, 1, 9100);
+const FRONT: SocketAddr = loopback::address(0, 1, 10_000);
+const FRONT_HEALTH: SocketAddr = loopback::address(0, 1, 9100);
 
-const REPLICAS: [SocketAddr; 2] = [loopback(1, 1, 40_000), loopback(1, 2, 40_000)];
+const REPLICAS: [SocketAddr; 2] = [loopback::address(1, 1, 40_000), loopback::address(1, 2, 40_000)];
 /// The port of health checks on every replica.
 const HEALTH_PORT: u16 = 9100;
 
@@ -133,7 +133,7 @@ fn deploy(
         Contestant::Envoy => programs.envoy()?,
         _ => programs.playctl()?,
     };
-    let ip = loopback(0, number, 0).ip();
+    let ip = loopback::address(0, number, 0).ip();
     let folder = empty_folder(&format!("gateway-{number}"))?;
     Deployed::prepare(contestant, executable, setup, ip, &folder, replicas)?.start(programs)
 }
@@ -282,21 +282,23 @@ mod tests {
 
     #[test]
     fn haproxy_splices_in_bulk_with_as_many_threads_as_the_row_says() {
-        let (_, text) = prepared(Contestant::HaProxy, TWO_IN_BULK, loopback(2, 1, 0).ip(), "haproxy.cfg");
+        let (_, text) =
+            prepared(Contestant::HaProxy, TWO_IN_BULK, loopback::address(2, 1, 0).ip(), "haproxy.cfg");
         for line in ["nbthread 2", "option splice-auto", "maxconn 4000"] {
             assert!(text.contains(&format!("    {line}\n")), "no {line:?} in {text}");
         }
         let setup = Setup { threads: 1, bulk: false, ..TWO_IN_BULK };
-        let (_, text) = prepared(Contestant::HaProxy, setup, loopback(2, 2, 0).ip(), "haproxy.cfg");
+        let (_, text) = prepared(Contestant::HaProxy, setup, loopback::address(2, 2, 0).ip(), "haproxy.cfg");
         assert!(text.contains("nbthread 1\n") && !text.contains("splice"), "{text}");
     }
 
     #[test]
     fn envoy_and_ours_have_as_many_threads_as_the_row_says() {
-        let (envoy, _) = prepared(Contestant::Envoy, TWO_IN_BULK, loopback(2, 3, 0).ip(), "envoy.json");
+        let (envoy, _) =
+            prepared(Contestant::Envoy, TWO_IN_BULK, loopback::address(2, 3, 0).ip(), "envoy.json");
         let pairs: Vec<_> = envoy.arguments.windows(2).collect();
         assert!(pairs.iter().any(|pair| pair[0] == "--concurrency" && pair[1] == "2"), "{pairs:?}");
-        let ip = loopback(2, 4, 0).ip();
+        let ip = loopback::address(2, 4, 0).ip();
         let (ours, _) = prepared(Contestant::Playctl, TWO_IN_BULK, ip, "endpoints/endpoints.json");
         assert_eq!(ours.environment["WORKERS"], "2");
     }
@@ -305,7 +307,7 @@ mod tests {
     fn envoy_for_datagrams_keeps_its_cluster_and_has_another_listener() {
         let setup = Setup { threads: 1, backend: Backend::Datagrams, bulk: false };
         let file = |setup| {
-            let (_, text) = prepared(Contestant::Envoy, setup, loopback(2, 5, 0).ip(), "envoy.json");
+            let (_, text) = prepared(Contestant::Envoy, setup, loopback::address(2, 5, 0).ip(), "envoy.json");
             let mut resources = serde_json::from_str::<Value>(&text).unwrap()["static_resources"].take();
             // The path of its endpoints differs between calls.
             resources["clusters"][0]["eds_cluster_config"].take();

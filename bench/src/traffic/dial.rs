@@ -47,5 +47,5 @@ pub(crate) fn many(target: SocketAddr, count: usize) -> io::Result<Vec<TcpStream
 
 /// The `index`-th address that connections come from.
 pub(super) fn source(index: usize) -> SocketAddr {
-    crate::reference::loopback(128, index as u8, 0)
+    crate::loopback::address(128, index as u8, 0)
 }

@@ -6,7 +6,7 @@ use super::{
     Traffic, blocks::Blocks, connects::Connects, datagrams::Datagrams, dial, held::Held, ping_pong::PingPong,
     stamped, stream::Stream, trickle, websocket,
 };
-use crate::{measure::wait, reference};
+use crate::{loopback, measure::wait, reference};
 
 const MESSAGE: &[u8] = b"msg:12345";
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,7 +60,7 @@ fn an_answer_that_is_too_long_fails() {
 
 #[test]
 fn a_target_that_refuses_connections_is_an_error() {
-    let target = reference::loopback(200, 1, 1);
+    let target = loopback::address(200, 1, 1);
     let pattern = PingPong { target, connections: 1, message: MESSAGE, reply: 9 };
     let error = Traffic::start(1, move |meter| pattern.run(meter)).unwrap_err();
     assert!(error.to_string().contains("the load failed"), "{error}");

@@ -9,8 +9,8 @@ use super::{Work, kafka::Kafka};
 use crate::{
     contestant::{Contestant, Direct, MESSAGE, Programs},
     figures::{Figure, Goal, Unit},
+    loopback,
     process::{Dialogue, Process, Start},
-    reference::loopback,
     stats::Spread,
     traffic::{dial, held::Held, stamped},
 };
@@ -59,7 +59,7 @@ fn ours(programs: &Programs, length: Duration) -> Result<Vec<f64>> {
 }
 
 fn reference(length: Duration) -> Result<Vec<f64>> {
-    let address = loopback(1, 1, 40_000);
+    let address = loopback::address(1, 1, 40_000);
     let mut process: Process = Start::reference("broadcast", "broadcast")?
         .args(["--listen", &address.to_string()])
         .with_dialogue()

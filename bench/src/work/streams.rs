@@ -12,18 +12,17 @@ use super::{Scene, Work};
 use crate::{
     contestant::{Contestant, Programs},
     figures::{Figure, Goal, Unit},
-    measure,
+    loopback, measure,
     process::{Process, Start},
-    reference::loopback,
     traffic::{Traffic, events},
 };
 
-const STREAM: SocketAddr = loopback(1, 1, 8090);
-const STREAM_ADMIN: SocketAddr = loopback(1, 1, 9100);
+const STREAM: SocketAddr = loopback::address(1, 1, 8090);
+const STREAM_ADMIN: SocketAddr = loopback::address(1, 1, 9100);
 /// `profiles`, which keeps its data in memory, and Redis, a thread of this process.
-const PROFILES: SocketAddr = loopback(1, 2, 8091);
-const PROFILES_ADMIN: SocketAddr = loopback(1, 2, 9100);
-const REDIS: SocketAddr = loopback(1, 100, 6379);
+const PROFILES: SocketAddr = loopback::address(1, 2, 8091);
+const PROFILES_ADMIN: SocketAddr = loopback::address(1, 2, 9100);
+const REDIS: SocketAddr = loopback::address(1, 100, 6379);
 
 const STREAMS: usize = 200;
 /// For the memory row.

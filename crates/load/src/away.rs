@@ -25,7 +25,6 @@ use serde::{Deserialize, Serialize};
 use self::lines::{Decoder, Taken};
 pub use self::serve::{Stop, serve_away};
 use crate::{
-    control::Control,
     error::LoadError,
     histogram::{Each, Sum},
     worker::{Command, Measured, Report, Spec},
@@ -160,7 +159,7 @@ impl Party {
         away: &Away,
         spec: &Spec,
         identify: Option<bool>,
-        control: &Control,
+        is_stopped: &dyn Fn() -> bool,
         reports: mpsc::SyncSender<(u32, Report)>,
     ) -> Result<Self, LoadError> {
         let workers = &away.workers;
@@ -174,7 +173,7 @@ impl Party {
             workers.tell(worker, format!("{line}\n"));
         }
         let mut ears: Vec<Ear> = (0..workers.count()).map(|_| Ear::default()).collect();
-        let says_where = muster(&**workers, &mut ears, control)?;
+        let says_where = muster(&**workers, &mut ears, is_stopped)?;
         caller.say(&Told::Start { in_ms: LEAD_MS, identify: identify.unwrap_or(says_where) });
         let unwanted = Arc::new(AtomicBool::new(false));
         let (is_unwanted, heard) = (Arc::clone(&unwanted), Arc::clone(workers));
@@ -200,11 +199,11 @@ impl Drop for Party {
 }
 
 /// Waits until all are ready. Returns whether the target says which replica serves a connection.
-fn muster(workers: &dyn Workers, ears: &mut [Ear], control: &Control) -> Result<bool, LoadError> {
+fn muster(workers: &dyn Workers, ears: &mut [Ear], is_stopped: &dyn Fn() -> bool) -> Result<bool, LoadError> {
     let deadline = clock::now() + MUSTER;
     let mut says_where = false;
     while let Some(late) = ears.iter().position(|ear| !ear.is_ready) {
-        if control.is_stopped() {
+        if is_stopped() {
             return Err(LoadError::Interrupted);
         }
         let failed = |worker: u32, message: String| LoadError::Worker { worker, message };

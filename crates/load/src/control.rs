@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use scenario::{Step, Verb};
 
 use crate::{
-    crew::Commanders,
+    commanders::Commanders,
     worker::{Command, Order, Task},
 };
 

@@ -1,24 +1,20 @@
 //! The workers of a run: threads, processes, or remote ones.
 
 use std::{
-    io,
     sync::{Arc, mpsc},
     thread,
 };
 
-use scenario::Protocol;
-
 use crate::{
-    away::{Away, Caller, Party},
+    away::{Away, Party},
+    commanders::Commanders,
     control::Control,
     error::LoadError,
     limits::Layout,
-    remote::{Commander, Remote, WorkerCommand},
-    worker::{Command, Commands, Datagram, Report, Spec, Stream, Worker},
+    remote::{Remote, WorkerCommand},
+    worker::{Command, Commands, Report, Spec},
+    worker_thread::{REPORTS_QUEUED, spawn_worker},
 };
-
-/// Maximum number of queued reports. If nobody reads them, workers continue measuring and report later.
-pub(crate) const REPORTS_QUEUED: usize = 256;
 
 /// The running workers. Dropping it stops them at once and waits for them.
 pub(crate) struct Crew {
@@ -28,22 +24,6 @@ pub(crate) struct Crew {
     processes: Vec<Remote>,
     /// Remote workers.
     party: Option<Party>,
-}
-
-/// Sends commands to all workers, from any thread.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Commanders {
-    threads: Vec<Arc<Commands>>,
-    processes: Vec<Commander>,
-    elsewhere: Option<Caller>,
-}
-
-impl Commanders {
-    pub(crate) fn tell(&self, command: &Command) {
-        self.threads.iter().for_each(|commands| commands.obey(command.clone()));
-        self.processes.iter().for_each(|commander| commander.tell(command));
-        self.elsewhere.iter().for_each(|caller| caller.tell(command));
-    }
 }
 
 impl Crew {
@@ -84,7 +64,7 @@ impl Crew {
         control: &Control,
     ) -> Result<Self, LoadError> {
         let (sender, reports) = mpsc::sync_channel(REPORTS_QUEUED);
-        let party = Party::start(away, spec, identify, control, sender)?;
+        let party = Party::start(away, spec, identify, &|| control.is_stopped(), sender)?;
         let commanders = Commanders { elsewhere: Some(party.caller()), ..Commanders::default() };
         let (threads, processes) = (Vec::new(), Vec::new());
         Ok(Self { commanders, reports: Some(reports), threads, processes, party: Some(party) })
@@ -110,40 +90,5 @@ impl Drop for Crew {
         }
         self.processes.clear();
         self.party = None;
-    }
-}
-
-/// Starts a worker on its own thread. Its last report says that it is done, or why it failed.
-pub(crate) fn spawn_worker(
-    spec: Spec,
-    commands: Arc<Commands>,
-    reports: mpsc::SyncSender<(u32, Report)>,
-) -> io::Result<thread::JoinHandle<()>> {
-    let worker = spec.worker;
-    thread::Builder::new().name(format!("load-{worker}")).spawn(move || {
-        let mut last_words = LastWords { worker, reports, words: Some("it ended unexpectedly".to_owned()) };
-        let reports = last_words.reports.clone();
-        let result = match spec.scenario.protocol {
-            Protocol::Tcp | Protocol::Ws | Protocol::Sse => {
-                Worker::<Stream>::new(spec, commands, reports).and_then(Worker::run)
-            }
-            Protocol::Udp => Worker::<Datagram>::new(spec, commands, reports).and_then(Worker::run),
-        };
-        last_words.words = result.err().map(|error| error.to_string());
-    })
-}
-
-/// Reports the failure of a worker, including a panic.
-struct LastWords {
-    worker: u32,
-    reports: mpsc::SyncSender<(u32, Report)>,
-    words: Option<String>,
-}
-
-impl Drop for LastWords {
-    fn drop(&mut self) {
-        if let Some(words) = self.words.take() {
-            let _ = self.reports.send((self.worker, Report::Failed(words)));
-        }
     }
 }

@@ -61,6 +61,7 @@
 
 mod away;
 mod clock;
+mod commanders;
 mod control;
 mod crew;
 mod director;
@@ -80,6 +81,7 @@ mod watch;
 mod websocket;
 mod wheel;
 mod worker;
+mod worker_thread;
 
 pub use away::{Away, Heard, Stop, Workers, serve_away};
 pub use control::Control;

@@ -18,10 +18,10 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
-    crew::{REPORTS_QUEUED, spawn_worker},
     error::LoadError,
     limits,
     worker::{Command, Commands, Report, Spec},
+    worker_thread::{REPORTS_QUEUED, spawn_worker},
 };
 
 /// How to start a worker process: this program, in the role of a worker.

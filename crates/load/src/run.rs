@@ -20,8 +20,9 @@ use self::{
 use crate::{
     away::Away,
     clock::{MS, monotonic_ns},
+    commanders::Commanders,
     control::Control,
-    crew::{Commanders, Crew},
+    crew::Crew,
     error::LoadError,
     limits::{self, Layout},
     probe, recognise,

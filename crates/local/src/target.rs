@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 use platform::{
     Target, TargetError,
     target::{
-        Applied, Balanced, Case, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream,
-        NODES, NodeAdded, NodeRemoved, OnProgress, OnWait, PartOrigin, Progress, Scaled, Shed, Snapshot,
-        Started, Stopped, Subject, Traffic, Wanted,
+        Applied, Balanced, Case, Drained, Endpoint, EventStream, EventsFrom, GATEWAY, Killed, LogQuery,
+        LogStream, NODES, NodeAdded, NodeRemoved, OnProgress, OnWait, PartOrigin, Progress, Scaled, Shed,
+        Snapshot, Started, Stopped, Subject, Traffic, Wanted,
     },
 };
 
@@ -29,8 +29,6 @@ use crate::{
     paths::{Paths, PlatformPaths},
 };
 
-/// The name of the gateways' log lines.
-const GATEWAY: &str = "gateway";
 /// Maximum length of a platform's name.
 const NAME_MAX: usize = 40;
 /// How long a killed supervisor may take to be gone, or one started by somebody else to be there.
@@ -384,7 +382,7 @@ fn check_service(snapshot: &Snapshot, service: &str) -> Result<(), TargetError> 
     known.push(GATEWAY.to_owned());
     // Real servers have their own names; embedded parts have no output.
     let found = snapshot.parts.iter().filter(|part| part.origin == PartOrigin::Found);
-    known.extend(found.map(|part| part.name.clone()).filter(|name| !name.starts_with(GATEWAY)));
+    known.extend(found.filter(|part| !part.is_gateway()).map(|part| part.name.clone()));
     if known.iter().any(|known| known == service) {
         return Ok(());
     }

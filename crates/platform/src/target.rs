@@ -403,10 +403,13 @@ pub struct Reported {
     pub unread: Vec<String>,
 }
 
+/// What gateways and their log lines are called; the name of each one begins with it.
+pub const GATEWAY: &str = "gateway";
+
 /// A part of the platform that is not a replica of a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PartSnapshot {
-    /// `kafka`, `memcached`, `gateway node-0`….
+    /// `kafka`, `memcached`, `gateway-node-0`….
     pub name: String,
     /// Where it comes from.
     pub origin: PartOrigin,
@@ -427,6 +430,12 @@ pub struct PartSnapshot {
     /// Of a gateway: established connections to replicas, as the kernel counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connections: Option<u64>,
+}
+
+impl PartSnapshot {
+    pub fn is_gateway(&self) -> bool {
+        self.name.starts_with(GATEWAY)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,6 +8,7 @@
 
 mod autoscaling;
 mod chart;
+mod description;
 mod difference;
 mod error;
 mod gateway;
@@ -15,6 +16,7 @@ pub mod helm;
 mod parts;
 mod presets;
 mod reader;
+mod resources;
 mod rule;
 mod schema;
 mod service;
@@ -31,8 +33,9 @@ pub use parts::{
     Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
 };
 pub use presets::presets;
+pub use resources::Resources;
 pub use schema::schema;
-pub use service::{Probe, Resources, Service};
+pub use service::{Probe, Service};
 pub use source::ValuesSource;
 
 use crate::services::ServiceKind;

@@ -11,10 +11,12 @@ pub mod command;
 pub mod dialect;
 pub mod framing;
 pub mod limits;
+mod rejection;
 pub mod reply;
 mod token;
 
-pub use command::{Command, Rejection};
+pub use command::Command;
 pub use dialect::Dialect;
 pub use framing::{Framer, Step};
+pub use rejection::Rejection;
 pub use token::Token;

@@ -1,7 +1,7 @@
 //! Tokens: opaque, but harmless as memcached keys.
 
-use crate::command::Rejection;
 use crate::limits::{CLIENT_KEY_PREFIX, TOKEN_BYTES};
+use crate::rejection::Rejection;
 
 /// A token as sent by a client: 36 bytes of `[0-9A-Za-z-]`, not starting with `c-`. Only the cache knows whether it was
 /// ever issued.

@@ -9,7 +9,7 @@ use platform::event::{EventKind, LoadSummary};
 use scenario::{Every, Hold, Scenario};
 
 use super::*;
-use crate::{Options, run};
+use crate::{Control, Options, run};
 
 /// Answers every line with the part after its first colon, as our protocol answers `msg:`.
 fn server() -> SocketAddr {

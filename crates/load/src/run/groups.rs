@@ -10,7 +10,7 @@ use scenario::{Step, Verb, action::Users};
 
 use super::merge::Merge;
 use crate::{
-    crew::Commanders,
+    commanders::Commanders,
     worker::{Command, Join, Leave, Task},
 };
 

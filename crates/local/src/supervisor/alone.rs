@@ -12,6 +12,7 @@ use std::{
 
 use ::platform::{
     endpoints::{Cluster, Endpoint, Endpoints},
+    target::GATEWAY,
     values::{Gateway, Protocol, Values},
 };
 use controller::GatewayTemplate;
@@ -20,7 +21,6 @@ use service::handover;
 use super::{
     endpoints::EndpointsFile,
     environment::{self, Site},
-    host::GATEWAY,
     proxy::{self, Proxied, Proxy},
     runs::GATEWAY_READY,
 };

@@ -12,6 +12,7 @@ use std::{
 use ::platform::{
     EventKind, TargetError,
     endpoints::{self, Endpoints},
+    target::GATEWAY,
     values::{Protocol, Values},
 };
 use controller::{
@@ -49,8 +50,6 @@ use crate::{
     prometheus::client::Prometheus,
 };
 
-/// The name of the gateways' log lines.
-pub(crate) const GATEWAY: &str = "gateway";
 /// Number of lines of a failed process's output to show.
 const LAST_LINES: usize = 8;
 

@@ -14,7 +14,7 @@ use controller::{
 use super::{
     embedded::{self, OWN_VERSION},
     ground::Ground,
-    host::{GATEWAY, Host},
+    host::Host,
     runs::{Run, What},
 };
 use crate::{
@@ -139,9 +139,4 @@ impl Host {
         }
         targets
     }
-}
-
-/// Whether a part is a gateway, by its name.
-pub(crate) fn is_gateway(part: &PartSnapshot) -> bool {
-    part.name.starts_with(GATEWAY)
 }

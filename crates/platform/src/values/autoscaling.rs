@@ -4,7 +4,7 @@ use autoscale::spec::HpaSpec;
 use serde_json::{Value, json};
 use yaml::TypeError;
 
-use super::{reader::Reader, schema, service::REPLICAS_MAX};
+use super::{description::nullable, reader::Reader, rule::REPLICAS_MAX};
 
 /// More that is not of its type is told once some of it is mended.
 const MISTYPED_MAX: usize = 50;
@@ -28,7 +28,7 @@ fn with_integers(value: &Value) -> Value {
 
 /// Reads and checks the spec; what the API server would refuse is a problem here.
 pub(super) fn read(service: &mut Reader<'_>) -> Option<HpaSpec> {
-    service.describe("autoscaling", schema::autoscaling);
+    service.describe("autoscaling", schema);
     let value = service.get("autoscaling")?;
     let path = service.path_of("autoscaling");
     let problems = service.problems();
@@ -49,6 +49,24 @@ pub(super) fn read(service: &mut Reader<'_>) -> Option<HpaSpec> {
         problems.add(key, Some(&spec.max_replicas.into()), &format!("at most {REPLICAS_MAX}"));
     }
     is_valid.then_some(spec)
+}
+
+/// A spec of the autoscaler, word for word as the API has it. What else it must fulfil, the API server says.
+fn schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft07().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<HpaSpec>().to_value();
+    schema["required"] = json!(["maxReplicas"]);
+    for (key, most) in [("minReplicas", None), ("maxReplicas", Some(REPLICAS_MAX))] {
+        let replicas = &mut schema["properties"][key];
+        replicas["minimum"] = 1.into();
+        if let Some(most) = most {
+            replicas["maximum"] = most.into();
+        }
+    }
+    nullable(schema)
 }
 
 /// The spec, and all that is not of its type in it. Reading ends at the first mistake; so that the others are told with it,

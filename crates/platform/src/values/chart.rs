@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::{
     reader::Reader,
+    resources::Resources,
     rule::{self, Rule},
-    service::Resources,
 };
 
 /// With its exact tag, so that an image of today is the one of tomorrow.

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::{
     chart::{self, image, resources},
     reader::Reader,
-    rule::{self, Rule},
-    service::REPLICAS_MAX,
+    rule::{self, REPLICAS_MAX, Rule},
 };
 
 /// `kafka:`

@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use super::{
     Problem, ValuesError,
+    description::{self, Description},
     helm::Table,
     rule::{self, Rule},
-    schema::{self, Description},
     source::Origins,
 };
 
@@ -150,7 +150,7 @@ impl<'a> Reader<'a> {
 
     /// The value of `key` by its rule.
     pub(super) fn optional<T: 'static>(&mut self, key: &'a str, rule: Rule<T>) -> Option<T> {
-        self.describe(key, || schema::nullable(rule.described()));
+        self.describe(key, || description::nullable(rule.described()));
         self.checked(key, rule)
     }
 
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
 
     /// Names with values, each printed as a template would print it.
     pub(super) fn texts(&mut self, key: &'a str, names: &Rule<String>) -> BTreeMap<String, String> {
-        self.describe(key, || schema::texts(&names.schema));
+        self.describe(key, || description::texts(&names.schema));
         let Some(table) = self.structure(key, "a table of names and values", Value::as_object) else {
             return BTreeMap::new();
         };

@@ -19,6 +19,8 @@ pub(super) struct Rule<T> {
 
 type Read<T> = Box<dyn Fn(&Value) -> Option<T>>;
 
+/// Most replicas of a service; a service's loopback network has 254 addresses.
+pub(super) const REPLICAS_MAX: u32 = 250;
 /// A number and a suffix that Kubernetes knows, nothing below zero.
 const QUANTITY: &str =
     r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei|[eE][+-]?[0-9]{1,2})?$";

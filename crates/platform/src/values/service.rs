@@ -2,17 +2,16 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use autoscale::{quantity::Quantity, spec::HpaSpec};
+use autoscale::spec::HpaSpec;
 
 use super::{
     autoscaling, chart,
     reader::Reader,
-    rule::{self, Rule},
+    resources::Resources,
+    rule::{self, REPLICAS_MAX, Rule},
 };
 use crate::{protocol::Protocol, services::ServiceKind};
 
-/// Most replicas of a service; a service's loopback network has 254 addresses.
-pub(super) const REPLICAS_MAX: u32 = 250;
 /// Longest grace period, in seconds.
 const GRACE_SECONDS_MAX: u32 = 3_600;
 
@@ -39,13 +38,6 @@ pub struct Service {
     /// `autoscaling/v2`, as written; [`HpaSpec::defaulted`] fills in the rest.
     pub autoscaling: Option<HpaSpec>,
     pub pod_annotations: BTreeMap<String, String>,
-}
-
-/// `resources:` of a container.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Resources {
-    pub requests: BTreeMap<String, Quantity>,
-    pub limits: BTreeMap<String, Quantity>,
 }
 
 /// An HTTP probe on the admin port, with Kubernetes' names and defaults.
@@ -126,32 +118,6 @@ impl Service {
     }
 }
 
-impl Resources {
-    pub(super) fn read(values: Option<Reader<'_>>) -> Self {
-        let Some(mut values) = values else {
-            return Self::default();
-        };
-        let resources = Self {
-            requests: quantities(values.table("requests")),
-            limits: quantities(values.table("limits")),
-        };
-        for (name, limit) in &resources.limits {
-            if let Some(request) =
-                resources.requests.get(name).filter(|request| request.milli() > limit.milli())
-            {
-                let key = format!("{}.{name}", values.path_of("limits"));
-                values.problems().add(
-                    key,
-                    Some(&limit.to_string().into()),
-                    &format!("at least the request, {request}"),
-                );
-            }
-        }
-        values.finish();
-        resources
-    }
-}
-
 impl Probe {
     fn read(probes: Option<Reader<'_>>) -> Self {
         let Some(mut probes) = probes else { return Self::read_one(None, "/readyz") };
@@ -183,22 +149,6 @@ impl Probe {
         values.finish();
         read
     }
-}
-
-/// CPU and memory as quantities.
-fn quantities(values: Option<Reader<'_>>) -> BTreeMap<String, Quantity> {
-    let Some(mut values) = values else {
-        return BTreeMap::new();
-    };
-    let mut quantities = BTreeMap::new();
-    for name in ["cpu", "memory"] {
-        let quantity = values.optional(name, rule::quantity());
-        if let Some(quantity) = quantity {
-            quantities.insert(name.to_owned(), quantity);
-        }
-    }
-    values.finish();
-    quantities
 }
 
 fn seconds(read: Option<u32>, absent: u32) -> Duration {

@@ -6,6 +6,9 @@ use platform::event::{Counters, LatencySummary, LoadSummary};
 
 use crate::{Protocol, Scenario};
 
+/// Not a number of the summary itself, but how far apart replicas are.
+pub(super) const SPREAD: &str = "spread";
+
 /// A counter, by its place in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count(usize);
@@ -256,7 +259,7 @@ pub(super) fn names() -> impl Iterator<Item = String> {
     let counts = COUNTS.iter().map(|row| row.name.to_owned());
     let latencies = PERCENTILES.iter().map(|(name, _)| (*name).to_owned());
     let of_others = DISTRIBUTIONS[1..].iter().map(|(name, _)| format!("{name} p99"));
-    counts.chain([super::parse::SPREAD.to_owned()]).chain(latencies).chain(of_others)
+    counts.chain([SPREAD.to_owned()]).chain(latencies).chain(of_others)
 }
 
 #[cfg(test)]

@@ -4,10 +4,8 @@ use std::{str::FromStr, time::Duration};
 
 use platform::duration;
 
-use super::{Anchor, Bound, Count, Expectation, Latency, Limit, Within, measure};
+use super::{Anchor, Bound, Count, Expectation, Latency, Limit, Within, measure, measure::SPREAD};
 use crate::{Share, hint, named, parse_count, spread};
-
-pub(super) const SPREAD: &str = "spread";
 
 /// Why a text is not an expectation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

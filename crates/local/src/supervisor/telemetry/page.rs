@@ -13,10 +13,7 @@ use prometheus_client::{
 };
 
 use super::Shown;
-use crate::supervisor::{
-    places::is_gateway,
-    sample::{Scrape, Targets},
-};
+use crate::supervisor::sample::{Scrape, Targets};
 use controller::Counts;
 
 /// The container of a pod that runs the service, as in the chart.
@@ -272,7 +269,7 @@ fn replicas(view: &Snapshot) -> impl Iterator<Item = &ReplicaSnapshot> {
 }
 
 fn gateways(view: &Snapshot) -> impl Iterator<Item = &PartSnapshot> {
-    view.parts.iter().filter(|part| is_gateway(part))
+    view.parts.iter().filter(|part| part.is_gateway())
 }
 
 fn autoscalers(view: &Snapshot) -> impl Iterator<Item = (&ServiceSnapshot, &AutoscalerSnapshot)> {
