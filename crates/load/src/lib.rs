@@ -1,6 +1,6 @@
 //! The load generator: many long-lived connections, each with its own schedule.
 //!
-//! * [`run`] runs a [`scenario::Scenario`]. It prints nothing: everything is an event, and the end is a summary.
+//! * [`run()`] runs a [`scenario::Scenario`]. It prints nothing: everything is an event, and the end is a summary.
 //! * A [`Director`] carries out the scenario's actions, on the platform and through the load's clients.
 //!
 //! # The model

@@ -6,7 +6,7 @@
 //! * [`doctor`]: what a machine has and lacks.
 //! * [`endpoints`]: what a gateway is told about the replicas behind it.
 //! * [`exit`]: exit codes of the command line.
-//! * [`file`]: a file that somebody named, read with a bound.
+//! * [`mod@file`]: a file that somebody named, read with a bound.
 //! * [`services`]: the table of services.
 //! * [`duration`]: the one grammar of durations.
 //! * [`values`]: `values.yaml` as types, merged as Helm merges.

@@ -1,7 +1,7 @@
 //! Readers of the event stream: a run as a time line, a picture, or JSON.
 //!
 //! * [`Timeline`] prints: events go in one by one, lines come out; at the end charts and a summary.
-//! * [`Recording`] keeps a run, bounded however long it lasts; [`delays`], [`json()`] and [`svg()`] read it.
+//! * [`Recording`] keeps a run, bounded however long it lasts; [`delays()`], [`json()`] and [`svg()`] read it.
 //! * [`Story`] keeps what a page needs from a run; [`html()`] turns it into one file.
 //! * [`junit()`] turns expectations into test cases.
 //!

@@ -1,4 +1,4 @@
-//! Kafka, as services use it: a [`Producer`] that never blocks, and [`broadcasts`], which brings every record of a
+//! Kafka, as services use it: a [`Producer`] that never blocks, and [`broadcasts()`], which brings every record of a
 //! topic to every instance.
 //!
 //! Brokers may come and go: clients are created without one and connect when they can. `/readyz` shows current problems

@@ -1,6 +1,6 @@
 //! The control plane: follows the endpoints, checks health, ends ejections, and waits for the workers.
 //!
-//! It talks to the data plane only through the [`Cluster`]s and the [`Shutdown`](service::Shutdown).
+//! It talks to the data plane only through the [`Cluster`]s and the [`Shutdown`].
 
 use std::collections::BTreeMap;
 use std::fmt::Display;

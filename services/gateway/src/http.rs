@@ -8,7 +8,8 @@
 //! * [`Server`]: accepting, the bound on connections, the drain. [`client`]: one client's connection.
 //! * [`entrance`]: handling of a request. [`routes`], [`cookies`], [`headers`]: which service and replica, and what
 //!   changes on the way.
-//! * [`replicas`]: connections to replicas. [`body`]: bodies in transit, and what their end means. [`tunnel`]: bytes
+//! * [`replicas`]: connections to replicas. [`request_body`], [`answer_body`]: bodies in transit, and what
+//!   their end means. [`tunnel`]: bytes
 //!   after an upgrade. [`problem`]: the gateway's own answers.
 //!
 //! # Truncated answers
@@ -19,13 +20,14 @@
 //! A failed connect is retried once at another replica, whatever the request: none of it was sent. Connections that
 //! were used before carry only requests that may be repeated, since a replica may close one at any moment.
 
-mod body;
+mod answer_body;
 mod client;
 mod cookies;
 mod entrance;
 mod headers;
 mod problem;
 mod replicas;
+mod request_body;
 mod routes;
 mod tunnel;
 

@@ -20,6 +20,7 @@
 
 mod cluster;
 mod control;
+mod counter;
 mod endpoints;
 mod gateway;
 mod health;

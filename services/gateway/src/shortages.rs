@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use crate::stats::Counter;
+use crate::counter::Counter;
 
 /// A shortage that has not been noticed for this long is over.
 const QUIET: Duration = Duration::from_secs(5);

@@ -2,27 +2,10 @@
 //!
 //! Connections are counted by two counters, opened and closed: a gauge alone hides what happened between two scrapes.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::counter::Counter;
 use crate::shortages::Shortages;
-
-/// A number that only grows. Relaxed ordering suffices: no decision combines two counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
-    }
-
-    pub(crate) fn increment(&self) {
-        self.add(1);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// Counts of one process, over all its workers.
 #[derive(Debug, Default)]

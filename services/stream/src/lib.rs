@@ -19,6 +19,7 @@
 
 mod events;
 mod feed;
+mod ids;
 mod locks;
 pub mod metrics;
 mod page;

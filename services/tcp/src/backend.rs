@@ -1,60 +1,23 @@
 //! The backend side of `tcp`: commands that need memcached, and broadcasts through Kafka.
 //!
-//! Each [`Request`] of a worker comes back exactly once as a [`Completion`] in the worker's inbox.
+//! Each [`Request`] of a worker comes back exactly once as a completion in the worker's inbox.
 
 mod jobs;
 mod published;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use protocol::{Token, reply};
+use protocol::reply;
+pub(crate) use service::backend::Parts;
 use service::backend::{self, Requests};
-pub(crate) use service::backend::{Parts, Reply};
 use service::background::Background;
 use service::readiness::Awaited;
 
 use self::jobs::Jobs;
 use crate::inbox::Inbox;
 use crate::metrics::Metrics;
-use crate::worker::Handle;
-
-/// A command that needs a backend.
-pub(crate) struct Request {
-    /// The number of the worker that gets the completion.
-    pub(crate) worker: usize,
-    pub(crate) handle: Handle,
-    /// The client's address, which tokens are bound to.
-    pub(crate) client: SocketAddr,
-    /// When the command was read: its deadline counts from here.
-    pub(crate) received: Instant,
-    pub(crate) work: Work,
-}
-
-/// What to do.
-pub(crate) enum Work {
-    Login,
-    Store { token: Token, key: Box<[u8]>, value: Box<[u8]> },
-    Fetch { token: Token, key: Box<[u8]> },
-    Broadcast { token: Token, value: Box<[u8]> },
-}
-
-impl Work {
-    /// Whether the commands behind it wait for its reply.
-    pub(crate) fn is_ordered(&self) -> bool {
-        !matches!(self, Self::Broadcast { .. })
-    }
-}
-
-/// The outcome of a request.
-pub(crate) struct Completion {
-    pub(crate) handle: Handle,
-    /// Later commands of the connection waited for it.
-    pub(crate) ordered: bool,
-    pub(crate) reply: Reply,
-}
+use crate::request::Request;
 
 /// Workers' handle to the backend thread.
 pub(crate) struct Backend {

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use service::mailbox::Mailbox;
 use tokio::sync::{Notify, oneshot};
 
-use crate::backend::Completion;
+use crate::request::Completion;
 
 /// Maximum number of broadcasts queued for a worker.
 const BROADCASTS_MAX: usize = 1024;

@@ -19,6 +19,7 @@ mod backend;
 mod inbox;
 pub mod metrics;
 mod presence;
+mod request;
 mod roster;
 mod server;
 mod settings;

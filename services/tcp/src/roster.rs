@@ -30,7 +30,7 @@ pub(crate) struct Place(u32);
 struct Inner {
     clients: Slab<SocketAddr>,
     rendered: Option<Rendered>,
-    /// Chunks that changed since the last [`Self::take_changes`]. Only with [`Roster::others`].
+    /// Chunks that changed since the last [`Roster::take_changes`]. Only with [`Roster::others`].
     changed: BTreeSet<u32>,
     /// All chunks that ever had a client.
     chunks: u32,

@@ -10,6 +10,8 @@ use service::settings::common::{ADMIN_HOST, ADMIN_PORT, HOST, POD_NAME, WORKERS}
 use service::settings::{Env, Host, Invalid, Reader, Variable, Workers};
 use service::{cache, etcd, kafka, logs, settings, shed};
 
+/// The shared read buffer: the maximum size of one read.
+pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 pub(crate) const PORT: Variable = Variable::new(
     "PORT",
     "40000",
@@ -186,10 +188,10 @@ fn port(reader: &mut Reader<'_>, dialect: Dialect) -> u16 {
 /// A packet is read at once into the shared read buffer, so it must fit twice.
 fn packet_bytes_max(reader: &mut Reader<'_>) -> usize {
     let bytes: usize = reader.get(&BUFF_SIZE);
-    if (16..=crate::worker::READ_BUFFER_BYTES / 2).contains(&bytes) {
+    if (16..=READ_BUFFER_BYTES / 2).contains(&bytes) {
         return bytes;
     }
-    let expected = format!("a number of bytes from 16 to {}", crate::worker::READ_BUFFER_BYTES / 2);
+    let expected = format!("a number of bytes from 16 to {}", READ_BUFFER_BYTES / 2);
     reader.refuse(&BUFF_SIZE, bytes.to_string(), expected);
     PACKET_BYTES_MAX
 }

@@ -32,17 +32,15 @@ use slab::Slab;
 
 use self::accept::Acceptor;
 use self::broadcast::Pass;
-pub(crate) use self::connection::Handle;
 use self::connection::{Connection, Life};
 use self::drain::Drain;
 use crate::backend::Backend;
 use crate::inbox::{Inbox, News};
 use crate::metrics::{CloseReason, Metrics, Tally};
+use crate::request::Handle;
 use crate::roster::Roster;
-use crate::settings::Settings;
+use crate::settings::{READ_BUFFER_BYTES, Settings};
 
-/// The shared read buffer: the maximum size of one read.
-pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Replies of one pass are written when they reach this size, and at the end of the pass.
 const REPLY_BUFFER_BYTES: usize = 16 * 1024;
 /// Reads per connection and turn; the rest waits until the others have been served.

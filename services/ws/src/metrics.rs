@@ -23,8 +23,7 @@ use prometheus_client::registry::Registry;
 use service::metrics::{by_label, counter};
 use service::sessions::listed::Noticed;
 
-use crate::sessions::Sessions;
-use crate::store::PREFIX;
+use crate::sessions::{KEY_PREFIX, Sessions};
 
 /// How a session ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +75,7 @@ impl Metrics {
             "reason",
             ["full", "rate", "request"],
         );
-        let [left_out] = Noticed::register(registry, [PREFIX]);
+        let [left_out] = Noticed::register(registry, [KEY_PREFIX]);
         Self {
             left_out,
             opened: counter(registry, "sessions_opened", "Opened sessions"),

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+/// Prefix of sessions' keys in Redis. Other readers of Redis rely on it.
+pub(crate) const KEY_PREFIX: &str = "WsSession#";
 /// Maximum number of refused users in one batch of changes; further ones are left out.
 const REFUSED_MAX: usize = 1000;
 

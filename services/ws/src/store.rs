@@ -19,10 +19,8 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::metrics::Metrics;
-use crate::sessions::{Changes, Session, Sessions};
+use crate::sessions::{Changes, KEY_PREFIX, Session, Sessions};
 
-/// Prefix of the keys. Other readers of Redis rely on it.
-pub(crate) const PREFIX: &str = "WsSession#";
 /// Prefix of the keys of refused users; the balancer counts them too.
 const REFUSED: &str = "WsRefused#";
 /// The part that `/readyz` reports as degraded while Redis is away.
@@ -225,7 +223,7 @@ impl Store {
         let Some(mut connection) = connection else {
             return Err(format!("Redis at {} is away", self.settings));
         };
-        match listed::read(&mut connection, PREFIX).await {
+        match listed::read(&mut connection, KEY_PREFIX).await {
             Ok(Listed { sessions, left_out }) => {
                 self.metrics.left_out.note(&left_out);
                 Ok(sessions.into_values().collect())
@@ -239,7 +237,7 @@ impl Store {
 }
 
 fn key(id: &uuid::Uuid) -> String {
-    format!("{PREFIX}{id}")
+    format!("{KEY_PREFIX}{id}")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! State files: what an autoscaler sees, written by hand or by a script, for `playctl explain --state FILE`.
 //!
 //! YAML or JSON. Instants are RFC 3339 or milliseconds, values are quantities (`7012`, `250m`, `300Mi`). Metrics stand
-//! in the order of the HPA's spec. `docs/autoscaling.md` shows an example, [`template`](super::template) writes one.
+//! in the order of the HPA's spec. `docs/autoscaling.md` shows an example, [`template`](super::template()) writes one.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! The rules of prometheus-adapter, filled in as the adapter does.
 //!
-//! Only those parts of its templates are supported that [`ADAPTER`](super::ADAPTER) uses: `<<.LabelMatchers>>`, as the
+//! Only those parts of its templates are supported that [`ADAPTER`] uses: `<<.LabelMatchers>>`, as the
 //! adapter generates it for the pods of an HPA (`pkg/naming/metrics_query.go`, `Build`): the namespace, then the pods'
 //! names, alternated in a regular expression if there are several.
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
-use crate::stats::Counter;
+use crate::counter::Counter;
 
 /// A replica as the data plane sees it: its address and its counts.
 ///

@@ -12,12 +12,13 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, Version};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-use super::body::{Answer, Asked, Exchange};
+use super::answer_body::{Answer, Exchange};
 use super::client::Link;
 use super::cookies;
 use super::headers::{self, Upgrade};
 use super::problem::Problem;
 use super::replicas::{IDLE_TIME, Replicas, Sender, Session};
+use super::request_body::Asked;
 use super::routes::Routes;
 use super::tunnel::Tunnel;
 use crate::cluster::backend::Backend;

@@ -5,7 +5,7 @@ use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 
-use super::body::Answer;
+use super::answer_body::Answer;
 use crate::shortages::Shortage;
 
 /// Why a replica does not answer a request.

@@ -13,7 +13,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use super::body::Asked;
+use super::request_body::Asked;
 use super::{BUFFER_BYTES, UNREAD_BYTES, UNSENT_BYTES};
 use crate::cluster::Cluster;
 use crate::cluster::backend::Backend;

@@ -8,9 +8,9 @@ use service::cache::{Holder, Refusal};
 use tokio::sync::Semaphore;
 
 use super::published::Lane;
-use super::{Completion, Request, Work};
 use crate::inbox::{Broadcast, Inbox, News};
 use crate::metrics::Metrics;
+use crate::request::{Completion, Request, Work};
 
 /// Maximum number of broadcasts in flight; more are refused. Broadcasts have their own limit because they take much
 /// longer than anything else while Kafka is down, and must not hold up requests to the cache.

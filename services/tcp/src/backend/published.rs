@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
 
 use super::jobs::Jobs;
-use super::{Request, Work};
+use crate::request::{Request, Work};
 
 /// A broadcast whose token is being checked.
 struct Checked {

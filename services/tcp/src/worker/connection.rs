@@ -8,19 +8,13 @@ use protocol::Framer;
 
 use super::outbound::Outbound;
 use crate::metrics::CloseReason;
+use crate::request::Handle;
 use crate::roster::Place;
 
 /// Maximum number of a connection's `brd` commands in flight; further input stays unread. A broker answers in
 /// milliseconds; while it is down, each command takes its message time-out, and only a client that does nothing but
 /// broadcast sends this many in that time.
 pub(super) const LATE_MAX: u16 = 1024;
-
-/// A handle to a connection: its index, and a number that distinguishes it from earlier ones at the same index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Handle {
-    pub(super) index: u32,
-    pub(super) generation: u32,
-}
 
 /// A connection's state of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

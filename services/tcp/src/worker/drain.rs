@@ -16,8 +16,9 @@ use service::Phase;
 use tracing::info;
 
 use super::Worker;
-use super::connection::{Handle, Life};
+use super::connection::Life;
 use crate::metrics::CloseReason;
+use crate::request::Handle;
 
 /// A worker's progress in a drain.
 pub(super) enum Drain {

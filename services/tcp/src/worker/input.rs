@@ -7,9 +7,8 @@ use protocol::{Command, Dialect, Step, reply};
 
 use super::connection::{Connection, LATE_MAX, Life};
 use super::{Buffers, Clock, READS_PER_TURN, REPLY_BUFFER_BYTES, Shared, Worker};
-use crate::backend::{Completion, Reply, Request, Work};
 use crate::metrics::{CloseReason, CommandName, Tally};
-use crate::worker::Handle;
+use crate::request::{Completion, Handle, Reply, Request, Work};
 
 /// What happens to the commands behind a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

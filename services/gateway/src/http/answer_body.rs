@@ -1,4 +1,4 @@
-//! Bodies in transit: nothing is held back, and the end of a body frees the replica's connection.
+//! The body of an answer on its way to a client: nothing is held back, and its end frees the replica's connection.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,55 +8,8 @@ use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 
 use super::client::Link;
 use super::replicas::{Replicas, Sender, Session};
-use crate::cluster::backend::Backend;
+use super::request_body::{Polled, data};
 use crate::stats::Stats;
-
-type Polled = Poll<Option<Result<Frame<Bytes>, hyper::Error>>>;
-
-/// The body of a request on its way to a replica.
-#[derive(Debug)]
-pub(super) struct Asked {
-    /// `None`: it has none.
-    body: Option<Incoming>,
-    /// The recipient.
-    backend: Option<Arc<Backend>>,
-}
-
-impl Asked {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self { body: Some(body).filter(|body| !body.is_end_stream()), backend: None }
-    }
-
-    pub(super) fn none() -> Self {
-        Self { body: None, backend: None }
-    }
-
-    pub(super) fn goes_to(&mut self, backend: &Arc<Backend>) {
-        self.backend = Some(Arc::clone(backend));
-    }
-}
-
-impl Body for Asked {
-    type Data = Bytes;
-    type Error = hyper::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let polled = ready!(Pin::new(body).poll_frame(context));
-        if let (Some(bytes), Some(backend)) = (data(polled.as_ref()), &self.backend) {
-            backend.passed_to(bytes);
-        }
-        Poll::Ready(polled)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
 
 /// The body of an answer to a client.
 #[derive(Debug)]
@@ -161,8 +114,4 @@ impl Body for Answer {
             Self::Passed(passed) => passed.body.size_hint(),
         }
     }
-}
-
-fn data(polled: Option<&Result<Frame<Bytes>, hyper::Error>>) -> Option<u64> {
-    polled?.as_ref().ok()?.data_ref().map(|data| data.len() as u64)
 }
