@@ -1,13 +1,13 @@
-// The pictures in docs/: `node shoot.mjs REPORT_URL COMPARED_URL PAGE_URL LIVE_URL`, with the browser that CHROMIUM
+// The pictures in docs/: `node shoot.mjs REPORT_URL COMPARED_URL PAGE_URL LIVE_URL STREAM_URL`, with the browser that CHROMIUM
 // names. web/pictures runs all steps.
 import { close, root, view } from "./test/browser.mjs";
 
-const [report, compared, served, live] = process.argv.slice(2);
+const [report, compared, served, live, stream] = process.argv.slice(2);
 
-/** `part`: only this element; `until`: from the top of the page to the end of this element. */
-async function shoot(name, url, { width = 1120, height = 760, part, until, prepare }) {
+/** `drawn`: the page is there once it has this element; `part`: only this element; `until`: from the top of the page to the end of this element. */
+async function shoot(name, url, { width = 1120, height = 760, drawn = ".bubble, .mark", part, until, prepare }) {
   const { page, end } = await view(url, { width, height, steady: true, expected: () => true });
-  await page.locator(".bubble, .mark").first().waitFor();
+  await page.locator(drawn).first().waitFor();
   await page.evaluate(() => document.fonts.ready);
   await prepare?.(page);
   const path = `${root}docs/${name}.png`;
@@ -45,4 +45,6 @@ await shoot("live", live, {
     await page.locator(".details dl").waitFor();
   },
 });
+// Five events, one a second.
+await shoot("stream", stream, { width: 1000, drawn: "#rows tr:nth-child(5)", until: "#rows tr:nth-child(5)" });
 await close();
