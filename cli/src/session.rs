@@ -306,7 +306,7 @@ impl Run {
     /// The test cases, including every reason for the command's failure.
     pub(crate) fn junit(&self, scenario: &Scenario) -> Result<String, Failure> {
         let mut troubles = if self.is_unread {
-            vec!["the run ended early: nobody was reading its output any more".to_owned()]
+            vec!["the run ended early: nobody read its output any longer".to_owned()]
         } else {
             report::troubles(&self.summary)
         };

@@ -38,7 +38,7 @@ fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
         let output = lab.run(&["up", "--with", &format!("{part}={free}")]);
         assert_eq!(output.status.code(), Some(4), "{}", both(&output));
         let said = lossy(&output.stderr);
-        assert!(said.contains(&format!("{part} is to be used at ")), "{said}");
+        assert!(said.contains(&format!("{part} does not answer at ")), "{said}");
         assert!(said.contains(&format!("{free} ({key})")), "{said}");
         assert!(said.contains("refused"), "{said}");
         assert!(

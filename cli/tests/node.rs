@@ -22,7 +22,7 @@ fn a_node_that_joins_under_load_takes_connections_and_none_is_lost() {
     lab.ok(&["up", "--nodes", "2"]);
     // The unchanged scenario with fewer clients: those that come after the tenth second find three gateways.
     let told = lab.ok(&["load", "node-add", "--conns", "90", "--rate", "5/s", "--hold", "5s"]);
-    assert!(told.contains("node-2 is there, one of 3 nodes; on it: gateway-node-2"), "{told}");
+    assert!(told.contains("node-2 is added, one of 3 nodes; on it: gateway-node-2"), "{told}");
     assert!(!told.contains('✗'), "{told}");
     let all = opened(&lab);
     assert_eq!(all.len(), 3, "{all:?}");

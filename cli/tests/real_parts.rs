@@ -225,7 +225,7 @@ fn a_server_that_does_not_come_up_delays_nothing_else() {
     let output = lab.run(&[&["up", "--with", "memcached"], &fixed[..]].concat());
     assert_eq!(output.status.code(), Some(4), "{}", both(&output));
     let said = lossy(&output.stderr);
-    let expected = format!("memcached does not come up: {address} is taken by ");
+    let expected = format!("memcached cannot start: {address} is taken by ");
     assert!(said.contains(&expected) && said.contains(&format!("(pid {})", std::process::id())), "{said}");
 
     lab.ok(&["scale", "tcp", "2"]);

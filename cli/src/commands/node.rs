@@ -59,7 +59,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let NodeAdded { name, nodes, follows } = &added;
             let on_it =
                 if follows.is_empty() { String::new() } else { format!("; on it: {}", follows.join(", ")) };
-            context.printer.line(&format!("{name} is there, one of {nodes} nodes{on_it}"));
+            context.printer.line(&format!("{name} is added, one of {nodes} nodes{on_it}"));
             context.printer.document(&added);
         }
         Command::Remove(RemoveArgs { name }) => {

@@ -302,7 +302,7 @@ mod tests {
             }],
             parts: vec![part],
             next_sync: None,
-            problems: vec!["the gateways do not know the present replicas: no space left".to_owned()],
+            problems: vec!["the gateways do not know the current replicas: no space left".to_owned()],
         }
     }
 

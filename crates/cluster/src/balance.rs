@@ -213,7 +213,7 @@ impl Balancer {
         let manifest = hpa.manifest().map_err(none)?;
         let case = explain::of_status(&manifest, clock::wall().as_millisecond());
         let case = case.map_err(|error| none(error.to_string()))?;
-        case.ok_or_else(|| none("it has not looked yet".to_owned()))
+        case.ok_or_else(|| none("it has not run yet".to_owned()))
     }
 
     async fn pod(&self, cluster: &Cluster, name: &str) -> Result<PodFacts, TargetError> {

@@ -67,7 +67,7 @@ pub(crate) fn words(error: &kube::Error) -> String {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("HTTP status {} {}", status.code, status.reason),
         kube::Error::InferKubeconfig(error) => kubeconfig::words(error),
-        kube::Error::SerdeError(error) => format!("its answer is not understood: {error}"),
+        kube::Error::SerdeError(error) => format!("cannot parse its answer: {error}"),
         // Its address may have a password.
         kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
             "proxy-url or HTTPS_PROXY: playctl reaches API servers directly, without a proxy".to_owned()

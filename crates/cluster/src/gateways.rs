@@ -297,7 +297,7 @@ async fn known(cluster: &Cluster, program: &Program) -> Result<BTreeSet<IpAddr>,
         Kind::Envoy => serde_json::from_slice(&body).map(EnvoyClusters::healthy),
         Kind::Playctl => serde_json::from_slice(&body).map(Endpoints::healthy),
     };
-    read.map_err(|error| format!("{page} is not understood: {error}"))
+    read.map_err(|error| format!("cannot parse {page}: {error}"))
 }
 
 /// Envoy's `/clusters?format=json`; what is false or empty is left out.

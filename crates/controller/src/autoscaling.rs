@@ -170,7 +170,7 @@ impl Hpa {
         let (min, max) = self.bounds();
         let status = self.engine.status();
         let last_scale = status.last_scale_ms.and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
-        let waiting = || format!("has not looked yet (up since {})", up_since.strftime("%H:%M:%S"));
+        let waiting = || format!("has not run yet (up since {})", up_since.strftime("%H:%M:%S"));
         AutoscalerSnapshot {
             min,
             max,

@@ -52,7 +52,7 @@ impl Controller {
         let uid = self.pick(kind, &Pick::Named(replica.to_owned()), &[])?;
         match self.instances.get_mut(uid) {
             Some(one) if one.is_active() => Ok(one),
-            _ => Err(TargetError::Other { message: format!("{replica} is draining: it goes anyway") }),
+            _ => Err(TargetError::Other { message: format!("{replica} is draining anyway") }),
         }
     }
 }

@@ -210,25 +210,25 @@ impl fmt::Display for Warning {
                 write!(formatter, "{gateway}: {exit}; it starts again {when}, and its listener stays open")
             }
             Self::GatewayNotUp { gateway, exit } => {
-                write!(formatter, "{gateway} does not come up: {exit}; its output: playctl logs {gateway}")
+                write!(formatter, "{gateway} cannot start: {exit}; its output: playctl logs {gateway}")
             }
             Self::ChangeFailed(trouble) => trouble.fmt(formatter),
             Self::NoPlace { service, pending } => {
                 let (replicas, have) = if *pending == 1 { ("replica", "has") } else { ("replicas", "have") };
                 write!(
                     formatter,
-                    "{service}: {pending} {replicas} {have} no place on this platform yet; they start when others are gone"
+                    "{service}: {pending} {replicas} {have} no room on this platform yet; they start when others are gone"
                 )
             }
             Self::NoGatewayPlace { gateway } => {
                 write!(
                     formatter,
-                    "{gateway}: no address is left for one more gateway; it starts when others are gone"
+                    "{gateway}: no address is left for another gateway; it starts when others are gone"
                 )
             }
             Self::EndpointsNotWritten { reason } => write!(
                 formatter,
-                "the endpoints cannot be written, so the gateways keep the replicas that they know: {reason}; trying again"
+                "the endpoints cannot be written, so the gateways keep the replicas they know: {reason}; trying again"
             ),
             Self::EndpointsWrittenAgain => formatter.write_str("the endpoints are written again"),
             Self::MetricUnavailable { service, metric, reason } => {
@@ -245,7 +245,7 @@ impl fmt::Display for Trouble {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Obstacle(reason) => formatter.write_str(reason),
-            Self::NotUp { name, exit } => write!(formatter, "{name} does not come up: {exit}"),
+            Self::NotUp { name, exit } => write!(formatter, "{name} cannot start: {exit}"),
             Self::Late { within, waiting, endpoints } => {
                 write!(formatter, "not ready within {} s: ", within.as_secs())?;
                 match endpoints {

@@ -253,7 +253,7 @@ impl Controller {
             Pick::Emptiest => running().min_by_key(|one| (loaded(one), one.uid)),
         };
         let none = || {
-            let message = format!("no replica of {kind} runs; see what there is with: playctl status");
+            let message = format!("no replica of {kind} is running; playctl status shows what is");
             TargetError::Other { message }
         };
         found.map(|one| one.uid).ok_or_else(none)
@@ -280,7 +280,7 @@ impl Controller {
                 TargetError::UnknownReplica { service: GATEWAY.to_owned(), replica: name.clone(), known }
             }
             _ => TargetError::Other {
-                message: "no gateway runs; see what there is with: playctl status".to_owned(),
+                message: "no gateway is running; playctl status shows what is".to_owned(),
             },
         })
     }
@@ -311,7 +311,7 @@ impl Controller {
         match self.parts.get(&kind) {
             Some(part) if matches!(part.wanted, Wanted::Own(_)) => Ok(part),
             Some(crate::parts::Part { wanted: Wanted::Given(address), .. }) => unsupported(format!(
-                "it is not ours but given by its address, {address}; do it where it runs"
+                "it runs elsewhere, at {address}, and is not ours to control; do it there"
             )),
             _ if kind == PartKind::Etcd && self.own_part(PartKind::Etcd01, verb).is_ok() => {
                 let members = PartKind::ETCD_MEMBERS.map(PartKind::name);
@@ -328,7 +328,7 @@ impl Controller {
         let not_autoscaled = || TargetError::Other { message: format!("{service} is not autoscaled") };
         hpa.ok_or_else(not_autoscaled)?.case().ok_or_else(|| TargetError::Temporary {
             message: format!(
-                "the autoscaler of {service} has not looked yet; it does one sync period after bring-up (15 s by \
+                "the autoscaler of {service} has not run yet; it first runs one sync period after bring-up (15 s by \
                  default): try again then"
             ),
         })

@@ -86,7 +86,7 @@ impl Controller {
     fn problems(&self, places: &dyn Places) -> Vec<String> {
         let endpoints = self.endpoints.problem();
         let endpoints =
-            endpoints.map(|reason| format!("the gateways do not know the present replicas: {reason}"));
+            endpoints.map(|reason| format!("the gateways do not know the current replicas: {reason}"));
         endpoints.into_iter().chain(places.problems()).collect()
     }
 

@@ -50,7 +50,7 @@ impl Controller {
         stopping.grace &= grace;
         let grace = stopping.grace;
         if first {
-            let message = "it was taken down while it came up".to_owned();
+            let message = "it was taken down while it was coming up".to_owned();
             let failure = Failure::from(TargetError::BringUp { message });
             let pending = self.pending.drain(..).map(|pending| (pending.id, failure.clone()));
             stopping.failed.extend(pending);

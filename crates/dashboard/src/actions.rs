@@ -60,7 +60,7 @@ impl Action {
             let Some(name) = name else { return format!("expected an object with `do`, one of: {}", all()) };
             match KNOWN.iter().find(|(known, _)| *known == name) {
                 Some((_, takes)) => format!("expected beside {name}: {takes}"),
-                None => format!("`do` is none of: {}", all()),
+                None => format!("`do` is not one of: {}", all()),
             }
         })
     }
@@ -92,7 +92,7 @@ mod tests {
             (json!(null), "`do`, one of: scale, kill, drain"),
             (json!([1]), "`do`, one of: scale"),
             (json!({ "do": 7 }), "`do`, one of: scale"),
-            (json!({ "do": "explode" }), "`do` is none of: scale"),
+            (json!({ "do": "explode" }), "`do` is not one of: scale"),
             (json!({ "do": "scale", "service": "tcp" }), "beside scale: service (a name) and replicas"),
             (json!({ "do": "scale", "service": "tcp", "replicas": -1 }), "at least 0"),
             (

@@ -127,7 +127,7 @@ impl Drop for Director {
 fn take(platform: &dyn Target, step: &Step) -> EventKind {
     let result = match &step.verb {
         Verb::Stop { what, .. } => platform.stop(what).map(|Stopped { name, was_running }| {
-            if was_running { format!("{name} is stopped") } else { format!("{name} had been stopped before") }
+            if was_running { format!("{name} is stopped") } else { format!("{name} was already stopped") }
         }),
         Verb::Start { what } => platform.start(what).map(|Started { name, was_stopped }| {
             if was_stopped { format!("{name} is started") } else { format!("{name} was running") }
@@ -151,12 +151,12 @@ fn take(platform: &dyn Target, step: &Step) -> EventKind {
         Verb::AddNode => platform.add_node().map(|NodeAdded { name, nodes, follows }| {
             let on_it =
                 if follows.is_empty() { String::new() } else { format!("; on it: {}", follows.join(", ")) };
-            format!("{name} is there, one of {nodes} nodes{on_it}")
+            format!("{name} is added, one of {nodes} nodes{on_it}")
         }),
         Verb::RemoveNode { node } => platform
             .remove_node(node.as_deref())
             .map(|NodeRemoved { name, nodes }| format!("{name} is drained and gone, {nodes} nodes are left")),
-        other => Err(TargetError::Invalid { message: format!("{other} is nothing that a platform does") }),
+        other => Err(TargetError::Invalid { message: format!("{other} is not something a platform does") }),
     };
     let (outcome, failed) = match result {
         Ok(outcome) => (outcome, false),

@@ -29,9 +29,9 @@ pub enum LoadError {
          widen net.ipv4.ip_local_port_range, or give several targets"
     )]
     Ports { target: String, connections: u64, available: u64 },
-    #[error("the users and profiles of the load cannot be made at {profiles}: {reason}")]
+    #[error("cannot create the users and profiles of the load at {profiles}: {reason}")]
     Pairs { profiles: std::net::SocketAddr, reason: String },
-    #[error("a load worker cannot be started: {0}")]
+    #[error("cannot start a load worker: {0}")]
     Start(#[source] io::Error),
     #[error("load worker {worker} failed: {message}")]
     Worker { worker: u32, message: String },

@@ -127,7 +127,7 @@ pub fn serve_worker(
     let spec: Spec = serde_json::from_str(&line)
         .map_err(|error| LoadError::Protocol(format!("the specification cannot be read: {error}")))?;
     if spec.workers == 0 || spec.worker >= spec.workers || spec.targets.is_empty() || spec.tick_ms == 0 {
-        return Err(LoadError::Protocol("the specification makes no sense".to_owned()));
+        return Err(LoadError::Protocol("the specification is invalid".to_owned()));
     }
     limits::raise_open_files();
     let commands = Arc::new(Commands::new()?);

@@ -61,7 +61,7 @@ impl std::str::FromStr for Identify {
             "auto" => Ok(Self::Auto),
             "always" => Ok(Self::Always),
             "never" => Ok(Self::Never),
-            _ => Err(format!("`{text}` is none of auto, always, never")),
+            _ => Err(format!("`{text}` is not one of auto, always, never")),
         }
     }
 }
@@ -125,11 +125,7 @@ pub fn run(
     }
     if scenario.protocol == Protocol::Udp && options.identify == Identify::Always {
         let (what, value) = ("identify", "always".to_owned());
-        return Err(LoadError::Value {
-            what,
-            value,
-            expected: "never: datagrams are not asked who serves them",
-        });
+        return Err(LoadError::Value { what, value, expected: "never: datagrams have no replica to ask" });
     }
     let layout = if away.is_some() {
         // They check themselves what their machines allow.

@@ -34,7 +34,7 @@ pub fn resolve(text: &str, protocol: Protocol) -> Result<SocketAddr, LoadError> 
             Ok(_) => return Err(wrong(format!("the load speaks {protocol}"))),
             Err(_) => {
                 return Err(wrong(format!(
-                    "the protocol `{scheme}` is not spoken, only tcp, udp, ws and sse are"
+                    "the protocol `{scheme}` is not supported; expected tcp, udp, ws or sse"
                 )));
             }
         },

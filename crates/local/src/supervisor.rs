@@ -90,7 +90,7 @@ pub enum Error {
     Taken { name: String, holder: String },
     #[error("cannot use {what}: {source}")]
     Files { what: String, source: io::Error },
-    #[error("processes of an earlier run do not end: {0:?}")]
+    #[error("processes of an earlier run are still alive: {0:?}")]
     Leftovers(Vec<u32>),
     #[error("cannot set up the runtime: {0}")]
     Runtime(io::Error),

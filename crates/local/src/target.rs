@@ -373,7 +373,7 @@ fn follow(connection: &mut Connection, progress: &mut OnProgress<'_>) -> Result<
 }
 
 fn unexpected() -> TargetError {
-    TargetError::Other { message: "the supervisor gave an unexpected kind of answer".to_owned() }
+    TargetError::Other { message: "the supervisor gave an unexpected answer".to_owned() }
 }
 
 /// Whether `service` can have log lines. Replicas are not checked: those that are gone have lines too.
@@ -478,7 +478,7 @@ impl Target for LocalTarget {
         let before = self.snapshot()?;
         let last = before.node_list.last().map(|node| node.name.clone()).unwrap_or_default();
         if let Some(name) = name.filter(|name| *name != last) {
-            let message = format!("node {name}: only {last} can go, the one that came last");
+            let message = format!("node {name}: only {last} can be removed, because it was added last");
             return Err(TargetError::Invalid { message });
         }
         let after = self.resize(false)?;

@@ -87,7 +87,7 @@ impl Scenario {
                 return true;
             }
             let reason = match (platform, expectation) {
-                (None, _) => Some("an address shows no replicas".to_owned()),
+                (None, _) => Some("the load has an address, which shows no replicas".to_owned()),
                 (Some(services), Expectation::Scale { service, from, to, .. }) => services
                     .iter()
                     .find(|info| info.name == *service && protocol == Protocol::Tcp)

@@ -50,7 +50,8 @@ impl FromStr for Share {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let per_cent = text.trim().strip_suffix('%').and_then(parse).filter(|share| *share <= 100.0);
-        let per_cent = per_cent.ok_or_else(|| format!("`{text}` is no share; expected one such as 99.5%"))?;
+        let per_cent =
+            per_cent.ok_or_else(|| format!("`{text}` is not a share; expected one such as 99.5%"))?;
         Ok(Self((per_cent * 100.0).round() as u64))
     }
 }

@@ -398,7 +398,7 @@ impl FromStr for Expect {
     fn from_str(text: &str) -> Result<Self, String> {
         let names = Self::NAMES.map(|(name, _)| name);
         named(&Self::NAMES, text)
-            .ok_or_else(|| format!("`{text}` is none of {}{}", names.join(", "), hint(text, names)))
+            .ok_or_else(|| format!("`{text}` is not one of {}{}", names.join(", "), hint(text, names)))
     }
 }
 

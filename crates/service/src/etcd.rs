@@ -44,7 +44,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// `None` if no member is named.
+    /// `None` if no member is given.
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let lease_ttl = reader.duration(&ETCD_LEASE_TTL);
         if !(LEASE_TTL_LEAST..=LEASE_TTL_MOST).contains(&lease_ttl) || lease_ttl.subsec_nanos() != 0 {

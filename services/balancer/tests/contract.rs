@@ -168,7 +168,7 @@ impl Target for Noted {
         not_asked()
     }
     fn autoscaler(&self, _: &str) -> Result<Case, TargetError> {
-        Err(TargetError::other("it has not looked yet"))
+        Err(TargetError::other("it has not run yet"))
     }
     fn add_node(&self) -> Result<NodeAdded, TargetError> {
         not_asked()

@@ -59,7 +59,7 @@ pub(crate) async fn content(
     }
     let encoded = request.headers().get(header::CONTENT_ENCODING);
     if encoded.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        let detail = "expected a body without Content-Encoding: compressed ones are not understood";
+        let detail = "expected a body without Content-Encoding: compressed bodies are not supported";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
     // A client that waits for `100 Continue` need not send the body. Others are sending it, and could miss an answer that

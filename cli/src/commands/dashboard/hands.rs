@@ -82,7 +82,7 @@ impl OwnHands {
     fn is_replica(&self, service: &str, replica: &str) -> Result<(), String> {
         let snapshot = self.target.snapshot().map_err(|error| error.to_string())?;
         let Some(known) = snapshot.services.into_iter().find(|known| known.name == service) else {
-            return Err(format!("there is no service {service}; see what there is with: playctl status"));
+            return Err(format!("there is no service {service}; playctl status lists them"));
         };
         if known.replicas.iter().any(|known| known.name == replica) {
             return Ok(());

@@ -271,7 +271,7 @@ impl ResourceResult {
 /// Parses an object from the API server.
 pub(crate) fn understood(object: &impl serde::Serialize, what: &str) -> Result<Application, TargetError> {
     serde_json::to_value(object).and_then(serde_json::from_value).map_err(|error| TargetError::Other {
-        message: format!("{what} is not understood: {error}; was it made by a newer Argo CD?"),
+        message: format!("cannot parse {what}: {error}; was it made by a newer Argo CD?"),
     })
 }
 
@@ -357,7 +357,7 @@ mod tests {
         let bare = application(&json!({"metadata": {"name": "bare"}, "spec": {"unheardOf": [1]}}));
         assert_eq!((bare.name(), bare.is_busy(), bare.errors().len()), ("bare", false, 0));
         let error = understood(&json!({"spec": {"project": 7}}), "application x").unwrap_err().to_string();
-        assert!(error.starts_with("application x is not understood"), "{error}");
+        assert!(error.starts_with("cannot parse application x"), "{error}");
     }
 
     #[test]

@@ -256,7 +256,7 @@ async fn try_out(cluster: &Cluster, api: &Api<DynamicObject>, name: &str, wanted
     };
     match (serde_json::to_value(&live), serde_json::to_value(&desired)) {
         (Ok(live), Ok(desired)) => Outcome::Compared { live, desired },
-        _ => Outcome::Refused("its content is not understood".to_owned()),
+        _ => Outcome::Refused("its content cannot be parsed".to_owned()),
     }
 }
 

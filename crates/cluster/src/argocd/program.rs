@@ -65,7 +65,7 @@ impl Failed {
             Self::NotStarted(error) if error.kind() == io::ErrorKind::NotFound => {
                 format!("{name} is not on PATH; {remedy}")
             }
-            Self::NotStarted(error) => format!("{name} does not start: {error}"),
+            Self::NotStarted(error) => format!("cannot start {name}: {error}"),
             Self::TooLong(limit) => format!("{name} gave no answer within {} s", limit.as_secs()),
             Self::TooMuch => format!("{name} wrote more than {} MiB", OUTPUT_MAX >> 20),
             Self::Status(said) if said.is_empty() => format!("{name} failed and did not say why"),

@@ -58,7 +58,7 @@ pub(super) async fn shed(
         return Err(format!("the order to shed was answered with {status}: {words}"));
     }
     let answer: Accepted = serde_json::from_slice(&answer)
-        .map_err(|error| format!("the answer to an order to shed is not understood: {error}"))?;
+        .map_err(|error| format!("cannot parse the answer to an order to shed: {error}"))?;
     Ok(answer.accepted)
 }
 

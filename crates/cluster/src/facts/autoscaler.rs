@@ -51,7 +51,7 @@ impl HpaFacts {
     /// The controller's own description of its state.
     pub(crate) fn words(&self) -> String {
         self.telling()
-            .map_or_else(|| "the controller has not looked yet".to_owned(), |one| one.message.clone())
+            .map_or_else(|| "the controller has not looked at it yet".to_owned(), |one| one.message.clone())
     }
 
     /// As a manifest that can be explained.

@@ -74,7 +74,7 @@ fn meaning(said: &str, site: &Site) -> Option<String> {
             site.version
         )
     } else if has(&["Kubernetes cluster unreachable", "connection refused", "i/o timeout", "EOF"]) {
-        "The API server does not answer any more. The partial installation is still there; run playctl up again once it answers"
+        "The API server no longer answers. The partial installation is still there; run playctl up again once it answers"
             .to_owned()
     } else if has(&["values don't meet the specifications of the schema"]) {
         "A value does not fit this chart. playctl checks values by its own rules first, so this chart is for \
@@ -102,6 +102,6 @@ mod tests {
         assert!(of(webhook).contains("An admission webhook of the cluster"), "{}", of(webhook));
         let silent =
             "Error: Kubernetes cluster unreachable: dial tcp 127.0.0.1:6443: connect: connection refused";
-        assert!(of(silent).contains("does not answer any more"), "{}", of(silent));
+        assert!(of(silent).contains("no longer answers"), "{}", of(silent));
     }
 }

@@ -29,7 +29,7 @@ pub enum MinikubeError {
     #[error(transparent)]
     Failed(Box<Failed>),
     /// It ended well and said something that nobody understands.
-    #[error("`{call}` answered what is not understood: {what}; this was written for minikube 1.30 to 1.38")]
+    #[error("cannot parse the answer of `{call}`: {what}; this was written for minikube 1.30 to 1.38")]
     Answer { call: String, what: String },
     /// The cluster is in a state from which minikube has to be helped out by hand.
     #[error("{what}; {next}")]

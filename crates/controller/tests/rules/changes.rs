@@ -184,7 +184,7 @@ fn a_replica_that_dies_ends_the_bring_up() {
         let run = bench.run("tcp-0");
         bench.tell(Input::Ended { run, exit: Exit::Code(3) });
         let failure = bench.reply(id).unwrap().unwrap_err();
-        assert_eq!(failure.error.to_string(), "tcp-0 does not come up: exit code 3");
+        assert_eq!(failure.error.to_string(), "tcp-0 cannot start: exit code 3");
         assert_eq!(failure.output_of.as_deref(), Some("tcp-0"));
         assert!(bench.controller.is_finished());
         let lines = bench.lines_with(&["crashed", "platform", "start "]);
@@ -202,7 +202,7 @@ fn a_gateway_or_part_that_does_not_start_ends_the_bring_up() {
         bench.broken.insert(name.to_owned());
         let id = bench.begin_apply(&["tcp.autoscaling=null"], 1);
         let failure = bench.reply(id).unwrap().unwrap_err();
-        assert_eq!(failure.error.to_string(), format!("{name} does not come up: no such file"));
+        assert_eq!(failure.error.to_string(), format!("{name} cannot start: no such file"));
         assert_eq!(failure.output_of, None, "what was not started has said nothing");
         assert!(bench.controller.is_finished());
     }
@@ -213,12 +213,12 @@ fn a_new_replica_that_dies_fails_the_change_and_the_old_ones_keep_running() {
     let mut bench = Bench::up(SMALL);
     bench.broken.insert("tcp-2".to_owned());
     let error = bench.apply(&[SMALL[0], "tcp.env.BUFF_SIZE=7"], 1).unwrap_err();
-    assert_eq!(error, "tcp-2 does not come up: no such file");
+    assert_eq!(error, "tcp-2 cannot start: no such file");
     assert_eq!([bench.phase("tcp-0"), bench.phase("tcp-1")], [ReplicaPhase::Ready; 2]);
     let said = bench.lines_with(&["!", "crashed"]);
     let expected = [
         "tcp-2 crashed: no such file, again in 0 ms",
-        "! tcp-2 does not come up: no such file",
+        "! tcp-2 cannot start: no such file",
         "tcp-2 crashed: no such file, again in 10000 ms",
     ];
     assert_eq!(said, expected);

@@ -11,11 +11,11 @@ fn a_failed_write_is_retried_after_a_second_and_reported_once() {
     let mut bench = Bench::up(SMALL);
     bench.writes = Writes::Fail;
     bench.scale("tcp", 3).unwrap();
-    let warning = "! the endpoints cannot be written, so the gateways keep the replicas that they know: disk full; \
+    let warning = "! the endpoints cannot be written, so the gateways keep the replicas they know: disk full; \
                    trying again";
     let lines = bench.lines_with(&["endpoints"]);
     assert_eq!(lines, ["endpoints tcp: tcp-0 tcp-1 tcp-2", warning]);
-    let problem = "the gateways do not know the present replicas: disk full";
+    let problem = "the gateways do not know the current replicas: disk full";
     assert_eq!(bench.snapshot().problems, [problem]);
     bench.pass(Duration::from_millis(999));
     assert_eq!(bench.lines_with(&["endpoints"]), Vec::<String>::new());

@@ -77,7 +77,7 @@ fn a_gateway_that_never_served_is_replaced_at_once_without_failing_the_repair() 
     let mut bench = Bench::up(SMALL);
     bench.broken.insert("gateway-node-0".to_owned());
     let error = bench.apply(POLICY, 1).unwrap_err();
-    assert_eq!(error, "gateway-node-0 does not come up: no such file");
+    assert_eq!(error, "gateway-node-0 cannot start: no such file");
     assert_eq!(gateways(&bench).len(), 2, "the old one keeps running");
     bench.lines();
     bench.broken.clear();
@@ -144,7 +144,7 @@ fn a_gateway_that_cannot_start_is_retried_once_a_second_at_most() {
     assert_eq!(bench.lines_with(&["start"]), Vec::<String>::new());
     bench.pass(Duration::from_millis(1));
     let said = bench.lines_with(&["start", "!"]);
-    let warning = "! gateway-node-0 does not come up: no such file; its output: playctl logs gateway-node-0";
+    let warning = "! gateway-node-0 cannot start: no such file; its output: playctl logs gateway-node-0";
     assert_eq!(said, ["start gateway-node-0", warning]);
 }
 
@@ -167,7 +167,7 @@ fn a_gateway_without_an_address_waits_and_is_reported_once() {
     assert!(changes.is_ok());
     assert_eq!(gateways(&bench), ["gateway-node-0", "gateway-node-1"]);
     let said = bench.lines_with(&["no address"]);
-    let words = "! gateway-node-2: no address is left for one more gateway; it starts when others are gone";
+    let words = "! gateway-node-2: no address is left for another gateway; it starts when others are gone";
     assert_eq!(said, [words]);
     bench.scale("tcp", 1).unwrap();
     assert_eq!(bench.lines_with(&["no address"]), Vec::<String>::new());

@@ -304,7 +304,7 @@ fn the_autoscalers_state_can_be_inspected() {
     let mut bench = Bench::up(&[SCALED]);
     load(&mut bench, &[10]);
     let error = bench.controller.autoscaler("tcp").unwrap_err().to_string();
-    assert!(error.starts_with("the autoscaler of tcp has not looked yet;"), "{error}");
+    assert!(error.starts_with("the autoscaler of tcp has not run yet;"), "{error}");
     bench.seconds(20);
     let case = bench.controller.autoscaler("tcp").unwrap();
     let pods: Vec<&str> = case.observed.pods.iter().map(|pod| &*pod.name).collect();

@@ -196,7 +196,7 @@ fn when_a_new_part_fails_the_old_one_stays_and_the_next_apply_retries() {
     bench.silent.insert("kafka".to_owned());
     let id = bench.begin_apply(&[TCP, "kafka.real=true"], 1);
     bench.dies("kafka");
-    assert_eq!(bench.changes(id), Err("kafka does not come up: exit code 1".to_owned()));
+    assert_eq!(bench.changes(id), Err("kafka cannot start: exit code 1".to_owned()));
     bench.seconds(60);
     let parts = bench.snapshot().parts;
     let kafkas: Vec<_> = parts.iter().filter(|part| part.name == "kafka").collect();

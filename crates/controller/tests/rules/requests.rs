@@ -52,7 +52,7 @@ fn errors_name_the_thing_and_what_to_do() {
         "start gateway/node-0: expected a service, a part, or one replica by its name"
     );
 
-    let given = "it is not ours but given by its address, there:11211; do it where it runs";
+    let given = "it runs elsewhere, at there:11211, and is not ours to control; do it there";
     for verb in ["kill", "stop", "start"] {
         let error = match verb {
             "kill" => kill(&mut bench, "memcached", true),
@@ -89,10 +89,7 @@ fn errors_name_the_thing_and_what_to_do() {
     bench.drain("tcp/tcp-0").unwrap();
     assert_eq!(bench.drain("tcp/tcp-0").unwrap_err(), "tcp-0 is draining already");
     bench.stop("tcp").unwrap();
-    assert_eq!(
-        kill(&mut bench, "tcp", true),
-        "no replica of tcp runs; see what there is with: playctl status"
-    );
+    assert_eq!(kill(&mut bench, "tcp", true), "no replica of tcp is running; playctl status shows what is");
 }
 
 #[test]
@@ -233,7 +230,7 @@ fn etcd_is_stopped_member_by_member() {
 #[test]
 fn without_a_gateway_none_can_be_killed() {
     let mut bench = Bench::up(&["tcp.enabled=false,memcached.enabled=false,logger.enabled=true"]);
-    let none = "no gateway runs; see what there is with: playctl status";
+    let none = "no gateway is running; playctl status shows what is";
     assert_eq!(bench.kill("gateway/node-0", true).unwrap_err(), none);
     assert_eq!(bench.kill("gateway", true).unwrap_err(), none);
 }

@@ -131,7 +131,7 @@ fn replicas_without_a_place_are_pending_and_block_no_change() {
     assert!(bench.apply(&[SMALL[0], "tcp.replicas=5"], 1).is_ok());
     assert_eq!((bench.service("tcp").pending, bench.names("tcp").len()), (2, 3));
     let said = bench.lines_with(&["no place"]);
-    let words = "! tcp: 2 replicas have no place on this platform yet; they start when others are gone";
+    let words = "! tcp: 2 replicas have no room on this platform yet; they start when others are gone";
     assert_eq!(said, [words]);
     // Nothing is reported twice, and replicas that get a place start.
     bench.scale("tcp", 4).unwrap();
@@ -146,7 +146,7 @@ fn replicas_without_a_place_are_pending_and_block_no_change() {
     bench.scale("tcp", 4).unwrap();
     assert_eq!(
         bench.lines_with(&["place"]),
-        ["! tcp: 1 replica has no place on this platform yet; they start when others are gone"]
+        ["! tcp: 1 replica has no room on this platform yet; they start when others are gone"]
     );
 }
 

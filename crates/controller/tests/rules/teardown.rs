@@ -115,7 +115,7 @@ fn a_teardown_ends_a_starting_part_and_waits_for_it() {
     assert!(bench.reply(down).is_none());
     bench.dies("kafka");
     assert_eq!(bench.reply(down), Some(Ok(Reply::Down)));
-    assert_eq!(bench.changes(up), Err("it was taken down while it came up".to_owned()));
+    assert_eq!(bench.changes(up), Err("it was taken down while it was coming up".to_owned()));
     assert_eq!(bench.lines_with(&["ready"]), ["memcached ready: made here"]);
 }
 

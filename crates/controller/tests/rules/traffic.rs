@@ -89,7 +89,7 @@ fn a_replica_that_is_leaving_is_not_marked() {
     let mut bench = Bench::up(THREE);
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
-    let draining = "tcp-0 is draining: it goes anyway";
+    let draining = "tcp-0 is draining anyway";
     assert_eq!(set_traffic(&mut bench, "tcp-0", Traffic::Inactive).unwrap_err(), draining);
     assert_eq!(set_cost(&mut bench, "tcp-0", 1).unwrap_err(), draining);
     let unknown = set_traffic(&mut bench, "tcp-7", Traffic::Inactive).unwrap_err();

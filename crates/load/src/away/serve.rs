@@ -82,7 +82,7 @@ fn read(input: impl BufRead, told: &mpsc::SyncSender<Result<Told, LoadError>>) {
             continue;
         }
         let parsed = serde_json::from_str(&line)
-            .map_err(|error| LoadError::Protocol(format!("what it was told cannot be read: {error}")));
+            .map_err(|error| LoadError::Protocol(format!("its orders cannot be read: {error}")));
         if told.send(parsed).is_err() {
             return;
         }
@@ -153,13 +153,13 @@ fn wait_for<T>(
     if stop.is_set() {
         return Ok(None);
     }
-    Err(LoadError::Protocol(format!("nobody told it what to do within {} s", PATIENCE.as_secs())))
+    Err(LoadError::Protocol(format!("it got no orders within {} s", PATIENCE.as_secs())))
 }
 
 /// Resolves the targets, and checks whether this machine allows that many connections.
 fn prepared(spec: Spec, targets: &[String]) -> Result<Spec, LoadError> {
     if spec.workers == 0 || spec.worker >= spec.workers || targets.is_empty() || spec.tick_ms == 0 {
-        return Err(LoadError::Protocol("the specification makes no sense".to_owned()));
+        return Err(LoadError::Protocol("the specification is invalid".to_owned()));
     }
     let protocol = spec.scenario.protocol;
     let targets = targets.iter().map(|text| resolve(text, protocol)).collect::<Result<Vec<_>, _>>()?;

@@ -114,7 +114,7 @@ impl Groups {
         }
         let (outcome_words, failed) = match *wanted {
             Users::Number(wanted) if *left < wanted => {
-                (format!("only {left} of {wanted} users{of} were there, and they left"), true)
+                (format!("only {left}{of} left; {wanted} were to leave"), true)
             }
             _ => (format!("{left}{of} left"), *left == 0),
         };
@@ -184,7 +184,7 @@ impl Merge {
     }
 }
 
-const NOBODY: &str = "no server says who it is, so nobody knows which users it has";
+const NOBODY: &str = "no server reports its name, so its users are unknown";
 
 fn sum(by_worker: &[u64]) -> u64 {
     by_worker.iter().sum()

@@ -47,7 +47,7 @@ pub(crate) fn request(host: &str, path: &str, last: Option<&[u8]>) -> Vec<u8> {
 pub(crate) fn read(head: &[u8]) -> Answer {
     let begun = head.len().min(HTTP.len());
     if head[..begun] != HTTP[..begun] {
-        return Answer::Wrong(format!("the answer is no HTTP: {}", recognise::shown(first_line(head))));
+        return Answer::Wrong(format!("the answer is not HTTP: {}", recognise::shown(first_line(head))));
     }
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
@@ -82,12 +82,14 @@ pub(crate) fn read(head: &[u8]) -> Answer {
         (Some(coding), _) if coding.eq_ignore_ascii_case(b"chunked") => Body::chunked(),
         (Some(coding), _) => {
             let coding = escape(&coding[..coding.len().min(SHOWN)]);
-            return Answer::Wrong(format!("the answer is coded as `{coding}`, which was not asked for"));
+            return Answer::Wrong(format!("the answer is encoded as `{coding}`, which was not requested"));
         }
         (None, Some(length)) => {
             match std::str::from_utf8(length).ok().and_then(|length| length.parse().ok()) {
                 Some(length) => Body::of_length(length),
-                None => return Answer::Wrong("the answer has a Content-Length that is no number".to_owned()),
+                None => {
+                    return Answer::Wrong("the answer has a Content-Length that is not a number".to_owned());
+                }
             }
         }
         (None, None) => Body::until_the_end(),
@@ -150,11 +152,11 @@ mod tests {
         assert_eq!(read(refused.as_bytes()), expected);
         let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(HEAD_MAX));
         for (head, words) in [
-            ("SSH-2.0-x\r\n", "is no HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
+            ("SSH-2.0-x\r\n", "is not HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
             ("HTTP/1.1 abc\r\n\r\n", "cannot be read"),
             (&STREAM.replace("event-stream", "html"), "`text/html;charset=UTF-8` and not text/event-stream"),
             (&STREAM.replace("chunked", "gzip"), "coded as `gzip`"),
-            (&STREAM.replace("transfer-encoding: chunked", "content-length: many"), "no number"),
+            (&STREAM.replace("transfer-encoding: chunked", "content-length: many"), "not a number"),
             (&endless, "more than 16384 bytes"),
         ] {
             match read(head.as_bytes()) {

@@ -56,7 +56,7 @@ pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
     if head[..begun] != HTTP[..begun] {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
         return Answer::Wrong(format!(
-            "the answer to the upgrade is no HTTP: {}",
+            "the answer to the upgrade is not HTTP: {}",
             recognise::shown(&line[..line.len().min(SHOWN)])
         ));
     }
@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn servers_without_websockets_are_recognised() {
         for (head, words) in [
-            ("SSH-2.0-x\r\n", "is no HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
-            ("GET / HTTP/1.1\r\n", "is no HTTP: `GET / HTTP/1.1"),
+            ("SSH-2.0-x\r\n", "is not HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
+            ("GET / HTTP/1.1\r\n", "is not HTTP: `GET / HTTP/1.1"),
             ("HTTP/1.1 abc\r\n\r\n", "cannot be read"),
         ] {
             assert!(wrong(head).contains(words), "{}", wrong(head));

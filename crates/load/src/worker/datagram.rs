@@ -132,7 +132,7 @@ impl Transport for Datagram {
         match KernelDrops::of(sockets).and_then(|drops| drops.count()) {
             Ok(drops) => worker.tally.totals.receive_drops = drops,
             Err(error) => {
-                worker.warn(format!("what the kernel dropped at our sockets is not known: {error}"));
+                worker.warn(format!("cannot count what the kernel dropped at our sockets: {error}"));
             }
         }
         for index in 0..worker.transport.peers.len() {

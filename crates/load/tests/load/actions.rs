@@ -391,7 +391,7 @@ fn nodes_are_added_and_removed() {
         true,
     );
     for (at_ms, outcome) in [
-        (1000, "node-2 is there, one of 3 nodes; on it: gateway-node-2"),
+        (1000, "node-2 is added, one of 3 nodes; on it: gateway-node-2"),
         (2000, "node-2 is drained and gone, 2 nodes are left"),
         (3000, "node-1 is drained and gone, 2 nodes are left"),
     ] {

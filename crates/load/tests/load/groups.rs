@@ -112,7 +112,7 @@ fn absent_users_cannot_leave() {
     let (_, events) = directed(load(&servers, 3, actions));
     let mut seen = outcomes(&events);
     seen.sort_unstable();
-    assert_eq!(seen[1], ("only 1 of 9 users of b were there, and they left", true));
+    assert_eq!(seen[1], ("only 1 of b left; 9 were to leave", true));
     assert!(seen[0].0.starts_with("no user is on c; users are on: a") && seen[0].1, "{seen:?}");
 }
 
@@ -124,7 +124,7 @@ fn an_unidentified_server_has_no_users_to_leave() {
     let load = request(server.address(), 2).with(|scenario| scenario.actions = actions.unwrap().actions);
     let (_, events) = directed(load);
     let [(why, true)] = outcomes(&events)[..] else { panic!("{:?}", outcomes(&events)) };
-    assert!(why.starts_with("no server says who it is"), "{why}");
+    assert!(why.starts_with("no server reports its name"), "{why}");
 }
 
 #[test]

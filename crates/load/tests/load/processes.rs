@@ -48,7 +48,7 @@ fn threads_share_the_work_where_there_is_no_worker_program() {
 fn a_worker_that_fails_ends_the_run_with_its_name() {
     let server = Server::echo();
     for (program, expected) in
-        [("/bin/true", "the process ended early"), ("/nonexistent", "cannot be started")]
+        [("/bin/true", "the process ended early"), ("/nonexistent", "cannot start a load worker")]
     {
         let load = request(server.address(), 4).options(|options| {
             options.workers = Some(2);

@@ -237,7 +237,7 @@ fn answers_that_are_not_streams_are_reported() {
     for (answer, words, refused) in [
         (&b"HTTP/1.1 404 Not Found\r\n\r\n"[..], "the stream at 127.0.0.1", true),
         (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>", "not text/event-stream", false),
-        (b"SSH-2.0-x\r\n", "is no HTTP", false),
+        (b"SSH-2.0-x\r\n", "is not HTTP", false),
     ] {
         let server = Server::start(move |mut stream: TcpStream, _| {
             receive(&mut stream);

@@ -301,7 +301,7 @@ fn servers_that_speak_something_else_are_recognised() {
     for (answer, words) in [
         (&b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"[..], "`HTTP/1.1 404 Not Found`"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "this port speaks SSH"),
-        (b"12345", "no HTTP: `12345`"),
+        (b"12345", "not HTTP: `12345`"),
         (
             b"HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\n",
             "its Sec-WebSocket-Accept is `x` instead of",

@@ -115,7 +115,7 @@ async fn about() -> Response {
         StatusCode::OK,
         &json!({
             "name": "playctl",
-            "tagline": "the embedded end point of playctl: _bulk and _search only",
+            "tagline": "playctl's embedded Elasticsearch: _bulk and _search only",
             "version": { "number": env!("CARGO_PKG_VERSION"), "distribution": "playctl" },
         }),
     )
@@ -185,7 +185,7 @@ async fn find(
 }
 
 async fn unknown() -> Response {
-    let reason = "this is the embedded end point of playctl: it knows _bulk, _search and _index_template";
+    let reason = "playctl's embedded Elasticsearch supports _bulk, _search and _index_template only";
     refused(StatusCode::BAD_REQUEST, "illegal_argument_exception", reason)
 }
 

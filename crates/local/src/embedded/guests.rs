@@ -199,7 +199,7 @@ impl Hold {
             given_back.as_mut().enable();
             match self.try_set(bytes) {
                 More::Granted => return Ok(()),
-                More::Refused => return Err(io::Error::other("let go to make room for others")),
+                More::Refused => return Err(io::Error::other("closed to make room for others")),
                 More::Soon => given_back.await,
             }
         }

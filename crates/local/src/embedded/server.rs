@@ -160,7 +160,7 @@ async fn accept(name: &str, listener: &tokio::net::TcpListener, room: &Arc<Room>
                         // Its bytes are released before its place is.
                         let ended = tokio::select! {
                             ended = serving => ended,
-                            () = leave.notified() => Err(io::Error::other("let go to make room for others")),
+                            () = leave.notified() => Err(io::Error::other("closed to make room for others")),
                         };
                         guest.leave();
                         ended

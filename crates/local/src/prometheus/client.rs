@@ -129,7 +129,7 @@ fn by_pod(answer: &http::Answer) -> Result<ByPod, String> {
                 serde_json::from_value(data.result).map_err(|error| format!("answered a vector: {error}"))?;
             series.into_iter().map(sample).collect()
         }
-        Reply::Success { data } => Err(format!("expected a vector, answered a {}", data.kind)),
+        Reply::Success { data } => Err(format!("expected a vector, got a {}", data.kind)),
         Reply::Error { kind, error } => Err(format!("{kind}: {error}")),
     }
 }
@@ -137,7 +137,7 @@ fn by_pod(answer: &http::Answer) -> Result<ByPod, String> {
 fn sample(series: Series) -> Result<(String, i64), String> {
     let Series { mut metric, value: (_, value) } = series;
     let pod = metric.remove("pod").ok_or("a series of the answer has no label pod")?;
-    let value: f64 = value.parse().map_err(|_| format!("{pod}: {value:?} is no number"))?;
+    let value: f64 = value.parse().map_err(|_| format!("{pod}: {value:?} is not a number"))?;
     // As the adapter does: truncates fractions of a milli-unit, and NaN becomes 0 in the conversion.
     Ok((pod, (value * 1000.0) as i64))
 }
@@ -222,7 +222,7 @@ mod tests {
             (
                 200,
                 r#"{"status":"success","data":{"resultType":"scalar","result":[1,"2"]}}"#,
-                "expected a vector, answered a scalar",
+                "expected a vector, got a scalar",
             ),
             (
                 200,

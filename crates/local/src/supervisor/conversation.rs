@@ -262,7 +262,7 @@ impl Client {
     async fn say_unreadable(&mut self, ended: io::Result<()>) -> io::Result<()> {
         match ended {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let message = format!("what the platform wrote down cannot be read: {error}");
+                let message = format!("the platform's records cannot be read: {error}");
                 self.send(&Reply::Failed(TargetError::Other { message })).await
             }
             ended => ended,

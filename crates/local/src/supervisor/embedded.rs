@@ -81,11 +81,11 @@ impl Server {
 /// Why an embedded part does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotStarted {
-    #[error("the embedded {name} does not start: {reason}")]
+    #[error("cannot start the embedded {name}: {reason}")]
     Address { name: &'static str, reason: Unusable },
-    #[error("the embedded Kafka does not start: {0}")]
+    #[error("cannot start the embedded Kafka: {0}")]
     Kafka(KafkaError),
-    #[error("the embedded {name} does not start again: {source}")]
+    #[error("cannot restart the embedded {name}: {source}")]
     Again { name: &'static str, source: io::Error },
     #[error("there is no embedded {0}")]
     Unknown(&'static str),

@@ -87,7 +87,7 @@ pub(crate) async fn check(given: Vec<Given>, used: &[PartSnapshot]) -> Result<()
             answer.map_err(|error| {
                 let Given { name, key, address } = one;
                 let message = format!(
-                    "{name} is to be used at {address} ({key}), and does not answer there: {error}; start it, correct the \
+                    "{name} does not answer at {address}, where {key} says it is: {error}; start it, correct the \
                      address, or let the platform start one: playctl up --with {name}"
                 );
                 TargetError::BringUp { message }
@@ -152,10 +152,10 @@ async fn kafka(brokers: &str) -> io::Result<Told> {
     for broker in brokers.split(',').map(|broker| broker.trim().to_owned()) {
         asked.spawn(TcpStream::connect(broker));
     }
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no broker is named");
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no broker is given");
     while let Some(answer) = asked.join_next().await {
         match answer.map_err(io::Error::other)? {
-            Ok(_) => return Ok(Told::Nothing("its protocol tells no version")),
+            Ok(_) => return Ok(Told::Nothing("its protocol does not report a version")),
             Err(error) => failure = error,
         }
     }
@@ -164,11 +164,11 @@ async fn kafka(brokers: &str) -> io::Result<Told> {
 
 /// Any of its nodes will do.
 async fn cassandra(nodes: &str) -> io::Result<Told> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no node is named");
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no node is given");
     for node in nodes.split(',') {
         match cql::version(node.trim()).await {
             Ok(Some(version)) => return Ok(Told::Version(version)),
-            Ok(None) => return Ok(Told::Nothing("it wants a login, so its version is not asked for")),
+            Ok(None) => return Ok(Told::Nothing("it requires a login, so its version is unknown")),
             Err(error) => failure = error,
         }
     }
@@ -177,7 +177,7 @@ async fn cassandra(nodes: &str) -> io::Result<Told> {
 
 /// Any of its members will do.
 async fn etcd(endpoints: &str, patience: Duration) -> io::Result<Told> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no member is named");
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no member is given");
     for endpoint in endpoints.split(',') {
         match document(endpoint.trim(), "/version", "/etcdserver", patience).await {
             Ok(told) => return Ok(told),
@@ -203,7 +203,7 @@ async fn redis(address: &str) -> io::Result<Told> {
     let mut lines = BufReader::new(stream.take(INFO_MAX)).lines();
     let first = lines.next_line().await?.unwrap_or_default();
     if first.starts_with("-NOAUTH") {
-        return Ok(Told::Nothing("it wants a password, so its version is not asked for"));
+        return Ok(Told::Nothing("it requires a password, so its version is unknown"));
     }
     if first != "+PONG" {
         return Err(unexpected(&first));
@@ -216,7 +216,7 @@ async fn redis(address: &str) -> io::Result<Told> {
             break;
         }
     }
-    Ok(Told::Nothing("it tells no version"))
+    Ok(Told::Nothing("it does not report a version"))
 }
 
 /// Requests a JSON document and extracts the text at `pointer`.
@@ -228,7 +228,7 @@ async fn document(url: &str, path: &str, pointer: &str, patience: Duration) -> i
     if url.scheme() == "https" {
         let host = url.host_str().ok_or_else(|| unusable(&"it names no host"))?;
         drop(TcpStream::connect((host, url.port_or_known_default().unwrap_or(443))).await?);
-        return Ok(Told::Nothing("its version is not asked for over TLS"));
+        return Ok(Told::Nothing("it uses TLS, so its version is unknown"));
     }
     let url =
         http::url(format_args!("{}{path}", text.trim_end_matches('/'))).map_err(|error| unusable(&error))?;
@@ -350,7 +350,10 @@ mod tests {
         let error = check(given.clone(), &[]).await.unwrap_err();
         assert_eq!(error.exit_code(), ::platform::exit::BRING_UP_FAILED);
         let said = error.to_string();
-        assert!(said.starts_with(&format!("kafka is to be used at {free} (kafka.brokers)")), "{said}");
+        assert!(
+            said.starts_with(&format!("kafka does not answer at {free}, where kafka.brokers says it is")),
+            "{said}"
+        );
         assert!(said.contains("refused") && said.ends_with("playctl up --with kafka"), "{said}");
 
         // It is already used, and away for a while.

@@ -131,7 +131,7 @@ async fn answer(
         let by_pod: BTreeMap<String, i64> = by_pod.map_err(|error| error.to_string())?;
         // As the controller does: an answer without a single pod is a failure.
         if by_pod.is_empty() {
-            return Err("Prometheus has no series of its pods; does it scrape this platform?".to_owned());
+            return Err("Prometheus has no series for its pods; does it scrape this platform?".to_owned());
         }
         Ok(by_pod)
     }

@@ -56,7 +56,7 @@ impl Output {
         let (output, service, replica) = (self.clone(), service.to_owned(), replica.to_owned());
         tokio::task::spawn_local(async move {
             if let Err(error) = output.read(&service, &replica, pipe).await {
-                tracing::warn!(replica, %error, "cannot read the output of a replica any more");
+                tracing::warn!(replica, %error, "can no longer read the output of a replica");
             }
         })
     }

@@ -66,7 +66,7 @@ impl Page {
         let Some(listener) = self.listener.take() else { return };
         let waiting = tokio::task::spawn_local(async move {
             if let Err(error) = serve(listener, start).await {
-                tracing::error!(%error, "the page is not served any more");
+                tracing::error!(%error, "the page is no longer served");
             }
         });
         self.waiting = Some(waiting.abort_handle());

@@ -84,8 +84,7 @@ impl Places for Host {
 
     fn problems(&self) -> Vec<String> {
         let unwritten = self.unwritten_targets.as_ref();
-        let unwritten =
-            unwritten.map(|why| format!("Prometheus does not know what there is to scrape: {why}"));
+        let unwritten = unwritten.map(|why| format!("Prometheus does not know what to scrape: {why}"));
         self.losses().into_iter().chain(unwritten).collect()
     }
 }
@@ -96,7 +95,7 @@ impl Host {
         let (events, no_events) = self.recorder.lost();
         let (lines, no_lines) = self.output.lost();
         let losing =
-            |what, count, why: Option<&str>| why.map(|why| format!("{count} {what} are lost so far: {why}"));
+            |what, count, why: Option<&str>| why.map(|why| format!("{count} {what} lost so far: {why}"));
         let losses =
             [losing("events", events, no_events), losing("lines of output", lines, no_lines.as_deref())];
         losses.into_iter().flatten().collect()

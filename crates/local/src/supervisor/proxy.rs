@@ -230,7 +230,7 @@ impl Proxied {
                         tracing::warn!(
                             gateway = site.name,
                             failure,
-                            "a gateway cannot be told of the replicas"
+                            "cannot tell a gateway about the replicas"
                         );
                     }
                     last_failure = failure;

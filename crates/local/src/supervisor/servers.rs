@@ -113,7 +113,7 @@ impl Spec {
         parts: &Path,
     ) -> io::Result<Self> {
         let (program, part, port) = place(template.kind);
-        let missing = || io::Error::other(format!("{} is wanted, and was not looked for", program.name()));
+        let missing = || io::Error::other(format!("{} is needed, but was not looked for", program.name()));
         let found = programs.get(&program).cloned().ok_or_else(missing)?;
         let port = template.port.unwrap_or(port);
         let folder = parts.join(template.kind.name());

@@ -18,7 +18,7 @@ pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Resu
     })?;
     if !ServiceKind::by_name(service).is_some_and(obeys) {
         let what = format!("shedding connections of {service}");
-        let why = "its replicas do not obey such orders; replicas of tcp and ws do".to_owned();
+        let why = "its replicas cannot shed connections; replicas of tcp and ws can".to_owned();
         return Err(TargetError::Unsupported { what, why });
     }
     let one = of.replicas.iter().find(|one| one.name == replica);
@@ -29,6 +29,6 @@ pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Resu
     })?;
     match (one.pid, one.socket(), one.admin_port) {
         (Some(_), Some(clients), Some(port)) => Ok(SocketAddr::new(clients.ip(), port)),
-        _ => Err(TargetError::Temporary { message: format!("{replica} does not run") }),
+        _ => Err(TargetError::Temporary { message: format!("{replica} is not running") }),
     }
 }

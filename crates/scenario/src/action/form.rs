@@ -83,7 +83,7 @@ impl TryFrom<Form> for Action {
             }
             other => {
                 let all = VERBS.join(", ");
-                return Err(format!("do: `{other}` is none of {all}{}", hint(other, VERBS)));
+                return Err(format!("do: `{other}` is not one of {all}{}", hint(other, VERBS)));
             }
         };
         let left = [

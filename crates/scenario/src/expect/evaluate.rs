@@ -217,7 +217,7 @@ impl Evaluator {
     fn judge_log_lines(&self, bound: Bound, limit: Limit) -> (String, bool) {
         let Limit::Number(limit) = limit else { return ("no number to compare with".to_owned(), false) };
         if self.log_lines.is_empty() {
-            return ("no service said how many there are".to_owned(), false);
+            return ("no service reported how many there are".to_owned(), false);
         }
         let sum = |at: usize| self.log_lines.values().map(|counts| counts[at]).sum::<u64>();
         let (written, shipped, dropped) = (sum(0), sum(1), sum(2));

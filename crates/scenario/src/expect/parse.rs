@@ -99,7 +99,7 @@ fn limit(what: Count, text: &str) -> Result<Limit, String> {
         return parse_count(text).map(Limit::Number);
     }
     if !what.can_be_a_share() {
-        return Err(format!("{what} is no part of anything that is counted; give a number"));
+        return Err(format!("{what} is not a share of anything counted; give a number"));
     }
     text.parse::<Share>().map(|share| Limit::Share(share.hundredths()))
 }
@@ -112,10 +112,11 @@ fn scale(text: &str) -> Result<Expectation, String> {
     let [service, from, "→", to, rest @ ..] = words.as_slice() else {
         return Err(SHAPE.to_owned());
     };
-    let number = |text: &str| text.parse::<u32>().map_err(|_| format!("`{text}` is no number of replicas"));
+    let number =
+        |text: &str| text.parse::<u32>().map_err(|_| format!("`{text}` is not a number of replicas"));
     let (from, to) = (number(from)?, number(to)?);
     if from == to {
-        return Err(format!("{from} → {to} is no change"));
+        return Err(format!("{from} → {to} is not a change"));
     }
     let within = match rest {
         [] => None,
@@ -132,7 +133,7 @@ fn time(text: &str) -> Result<Duration, String> {
 fn anchor(text: &str) -> Result<Anchor, String> {
     let names = Anchor::NAMES.map(|(name, _)| name);
     named(&Anchor::NAMES, text)
-        .ok_or_else(|| format!("`{text}` is none of {}{}", names.join(", "), hint(text, names)))
+        .ok_or_else(|| format!("`{text}` is not one of {}{}", names.join(", "), hint(text, names)))
 }
 
 #[cfg(test)]
@@ -196,14 +197,14 @@ mod tests {
             ("nevr decided becomes inactive", "did you mean `never`?"),
             ("conect p99 <= 1s", "did you mean `connect p99`?"),
             ("refused <= 1%", "refused is no part"),
-            ("answered >= 101%", "`101%` is no share"),
+            ("answered >= 101%", "`101%` is not a share"),
             ("p99 >= 5ms", "use <="),
             ("p99 <= 5", "has no unit"),
             ("lost", "such as `lost = 0`"),
             ("tcp 1 →", "expected a change"),
-            ("tcp x → 2", "`x` is no number of replicas"),
-            ("tcp 2 → 2", "is no change"),
-            ("tcp 1 → 2 within 3s of noon", "`noon` is none of"),
+            ("tcp x → 2", "`x` is not a number of replicas"),
+            ("tcp 2 → 2", "is not a change"),
+            ("tcp 1 → 2 within 3s of noon", "`noon` is not one of"),
             ("tcp 1 → 2 within 3s of colse", "did you mean `close`?"),
         ] {
             let error = text.parse::<Expectation>().expect_err(text).to_string();

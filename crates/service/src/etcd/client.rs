@@ -43,7 +43,7 @@ impl Client {
     /// A member has `timeout` to answer; then the next one is tried. Clients start with different members.
     ///
     /// # Panics
-    /// If no member is named.
+    /// If no member is given.
     pub fn new(settings: &Settings, timeout: Duration) -> Self {
         assert!(!settings.endpoints.is_empty(), "settings name at least one member");
         let first = rand::random_range(0..settings.endpoints.len());

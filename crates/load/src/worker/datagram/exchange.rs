@@ -103,7 +103,7 @@ impl Worker<Datagram> {
         if !self.said.lateness {
             self.said.lateness = true;
             self.warn(format!(
-                "the load is {} ms behind its schedule: this machine does not keep up, and what was due goes at once",
+                "the load is {} ms behind its schedule: this machine cannot keep up, and overdue messages are sent at once",
                 late_ns / MS
             ));
         }

@@ -43,7 +43,7 @@ pub(super) async fn within_bounds(
             next.run(Request::from_parts(head, Body::from(body))).await
         }
         Ok(None) => {
-            let reason = format!("a request has at most {REQUEST_MAX} bytes here");
+            let reason = format!("a request may have at most {REQUEST_MAX} bytes here");
             refused(StatusCode::PAYLOAD_TOO_LARGE, "content_too_long_exception", &reason)
         }
         Err(error) => refused(StatusCode::BAD_REQUEST, "parse_exception", &error.to_string()),

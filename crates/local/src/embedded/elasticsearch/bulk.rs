@@ -34,7 +34,7 @@ const DOCUMENTS_MAX: usize = 10_000;
 pub(super) enum BulkError {
     #[error("{0}")]
     Malformed(String),
-    #[error("a bulk has at most {DOCUMENTS_MAX} documents here")]
+    #[error("a bulk request may have at most {DOCUMENTS_MAX} documents here")]
     TooMany,
 }
 

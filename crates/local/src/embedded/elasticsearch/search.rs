@@ -71,7 +71,7 @@ impl Query {
                 "sort" => query.newest_first = newest_first(value)?,
                 // All members are returned, and all hits are counted.
                 "_source" | "track_total_hits" => {}
-                other => return Err(format!("{other}: not understood by this end point")),
+                other => return Err(format!("{other}: not supported by the embedded Elasticsearch")),
             }
         }
         Ok(query)
@@ -83,7 +83,7 @@ impl Query {
             match parameter.split_once('=').unwrap_or((parameter, "")) {
                 ("size", text) => self.size = size(text.parse().ok(), &text)?,
                 (name, _) if UNIMPORTANT.contains(&name) => {}
-                (other, _) => return Err(format!("{other}: not understood by this end point")),
+                (other, _) => return Err(format!("{other}: not supported by the embedded Elasticsearch")),
             }
         }
         Ok(self)
@@ -121,12 +121,16 @@ impl Query {
                         "gt" => Filter::After(time),
                         "lte" => Filter::To(time),
                         "lt" => Filter::Before(time),
-                        other => return Err(format!("range: {other} is not understood")),
+                        other => {
+                            return Err(format!(
+                                "range: {other} is not supported by the embedded Elasticsearch"
+                            ));
+                        }
                     });
                 }
                 Ok(())
             }
-            other => Err(format!("query {other}: not understood by this end point")),
+            other => Err(format!("query {other}: not supported by the embedded Elasticsearch")),
         }
     }
 
@@ -315,7 +319,7 @@ mod tests {
         let sized = |parameters| Query::parse("*", r#"{"size": 3}"#).unwrap().with_parameters(parameters);
         assert_eq!(sized("").unwrap().size, 3);
         assert_eq!(sized("pretty&size=2").unwrap().size, 2);
-        assert!(sized("q=text").unwrap_err().contains("q: not understood"));
+        assert!(sized("q=text").unwrap_err().contains("q: not supported"));
         assert!(sized("size=-1").unwrap_err().contains("expected 0 to 10000, got -1"));
         assert!(matches("k8s-logs", "logs-a") && !matches("logs", "logs-a") && matches("logs-a", "logs-a"));
     }
@@ -338,10 +342,10 @@ mod tests {
     #[test]
     fn invalid_input_is_refused() {
         for (body, reason) in [
-            (json!({"aggs": {}}), "aggs: not understood"),
+            (json!({"aggs": {}}), "aggs: not supported"),
             (json!({"size": 10_001}), "expected 0 to 10000"),
             (json!({"sort": ["pod"]}), "expected"),
-            (json!({"query": {"match": {"text": "x"}}}), "query match: not understood"),
+            (json!({"query": {"match": {"text": "x"}}}), "query match: not supported"),
             (json!({"query": {"range": {"timestamp": {"gte": "now-1h"}}}}), "expected a time"),
             (json!({"query": {"bool": {"should": []}}}), "bool: expected a list under filter"),
         ] {

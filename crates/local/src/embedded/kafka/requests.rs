@@ -58,7 +58,7 @@ pub(super) fn check(request: &[u8]) -> Result<(), String> {
     }
     let understood =
         if key == JOIN_GROUP { joins(&mut rest, version) } else { begins(&mut rest, key, version) };
-    understood.ok_or_else(|| format!("a request of kind {key} in version {version} that is not understood"))
+    understood.ok_or_else(|| format!("a request of kind {key}, version {version}, cannot be parsed"))
 }
 
 /// Whether a request begins with the required texts: the mock cluster reads where they should be.

@@ -92,7 +92,7 @@ impl Families<'_, '_> {
             }
             Ok(())
         })?;
-        let help = "Replicas that there should be";
+        let help = "Desired number of replicas";
         self.family("playctl_replicas_desired", help, MetricType::Gauge, |family| {
             for service in &view.services {
                 family.gauge(&[("service", &service.name)], f64::from(service.desired))?;
@@ -106,7 +106,7 @@ impl Families<'_, '_> {
             }
             Ok(())
         })?;
-        let help = "Times that a gateway was started again after it died";
+        let help = "Restarts of a gateway after it died";
         self.family("playctl_gateway_restarts", help, MetricType::Counter, |family| {
             for gateway in gateways(view) {
                 family.counter(&[("gateway", &gateway.name)], f64::from(gateway.restarts))?;
@@ -115,8 +115,8 @@ impl Families<'_, '_> {
         })?;
         let counts = self.counts;
         for (name, help, count) in [
-            ("playctl_scrapes", "Looks at what the kernel counts of the replicas", counts.scrapes),
-            ("playctl_syncs", "Looks of the autoscalers", counts.syncs),
+            ("playctl_scrapes", "Reads of the kernel's counts of the replicas", counts.scrapes),
+            ("playctl_syncs", "Syncs of the autoscalers", counts.syncs),
             ("playctl_metric_failures", "Metrics that could not be read at a sync", counts.metric_failures),
         ] {
             let encoder = self.encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
@@ -131,7 +131,7 @@ impl Families<'_, '_> {
         let numbers: [(&str, &str, Number); 4] = [
             ("spec_min_replicas", "Lower limit of the autoscaler", |one| one.min),
             ("spec_max_replicas", "Upper limit of the autoscaler", |one| one.max),
-            ("status_current_replicas", "Replicas that the autoscaler saw last", |one| one.current),
+            ("status_current_replicas", "Replicas that the autoscaler last saw", |one| one.current),
             ("status_desired_replicas", "Replicas that the autoscaler wants", |one| one.desired),
         ];
         for (name, help, number) in numbers {
@@ -146,10 +146,10 @@ impl Families<'_, '_> {
             })?;
         }
         self.hpa_metrics("spec", "Target of a metric", |metric| Some(metric.target_milli))?;
-        self.hpa_metrics("status", "Value of a metric as the autoscaler saw it last", |metric| {
+        self.hpa_metrics("status", "Value of a metric that the autoscaler last saw", |metric| {
             metric.value_milli
         })?;
-        let help = "Times that a replica was started again in place";
+        let help = "Restarts of a replica in place";
         self.family("kube_pod_container_status_restarts", help, MetricType::Counter, |family| {
             for replica in replicas(view) {
                 family.counter(&of_container(view, replica), f64::from(replica.restarts))?;

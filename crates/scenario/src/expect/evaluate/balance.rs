@@ -88,7 +88,7 @@ impl Balance {
     }
 
     fn at_close(&self) -> Result<&BTreeMap<String, u64>, String> {
-        self.at_close.as_ref().ok_or_else(|| "the load did not come to its close".to_owned())
+        self.at_close.as_ref().ok_or_else(|| "the load did not reach its end".to_owned())
     }
 
     /// Replicas that still count.
@@ -96,7 +96,7 @@ impl Balance {
         let counts = self.at_close()?.iter();
         let part = counts.filter(|(replica, _)| *replica != UNKNOWN && !self.left.contains(*replica));
         let part: Vec<_> = part.map(|(replica, count)| (replica, *count)).collect();
-        if part.is_empty() { Err("no replica says who it is".to_owned()) } else { Ok(part) }
+        if part.is_empty() { Err("no replica reports its name".to_owned()) } else { Ok(part) }
     }
 
     /// The share refers to all connections. A single replica has no balance.
@@ -113,7 +113,7 @@ impl Balance {
     }
 
     fn holder(&self, found: Option<(&String, u64)>) -> Result<Holder, String> {
-        let (replica, connections) = found.ok_or("no replica says who it is")?;
+        let (replica, connections) = found.ok_or("no replica reports its name")?;
         Ok(Holder { replica: replica.clone(), connections, all: self.at_close()?.values().sum() })
     }
 
@@ -126,7 +126,7 @@ impl Balance {
         if self.is_complete {
             return Ok(self.here.len() as u64);
         }
-        Err("nobody said which replicas there were at the beginning".to_owned())
+        Err("the replicas at the beginning are unknown".to_owned())
     }
 
     pub(super) fn decisions(&self) -> Result<&[String], String> {

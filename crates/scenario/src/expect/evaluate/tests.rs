@@ -180,7 +180,7 @@ fn shares_are_relative_to_the_possible_maximum() {
 #[test]
 fn log_lines_stay_pending_until_delivered_or_dropped() {
     let mut evaluator = evaluator(&["log-lines-unaccounted = 0"]);
-    assert_eq!(verdicts(&evaluator), [("no service said how many there are".to_owned(), false)]);
+    assert_eq!(verdicts(&evaluator), [("no service reported how many there are".to_owned(), false)]);
     let counted = |service: &str, written, shipped, dropped| EventKind::LogLinesCounted {
         service: service.to_owned(),
         written,
