@@ -49,6 +49,9 @@ enum Field {
 
 /// From the next version on, the mock cluster reads a list's length in the old format.
 const JOIN_GROUP_VERSION_MAX: i16 = 5;
+/// Kinds of which the mock cluster offers newer versions than it reads rightly, with the newest that it does: later
+/// ones have other fields (`JoinGroup`, `LeaveGroup`) or shorter lengths (`SyncGroup`).
+const READ_RIGHTLY: [(i16, i16); 3] = [(JOIN_GROUP, JOIN_GROUP_VERSION_MAX), (13, 2), (14, 3)];
 /// The mock cluster's own limit.
 const PROTOCOLS_MAX: i32 = 1000;
 
@@ -83,8 +86,8 @@ pub(super) fn asks_for_versions(request: &[u8]) -> bool {
     Rest(request).i16() == Some(API_VERSIONS)
 }
 
-/// The mock cluster's answer about versions, limited to those that [`check`] lets through: a client uses the newest that
-/// it finds in it. `None`: it cannot be read.
+/// The mock cluster's answer about versions, limited to what [`check`] lets through and the mock cluster reads rightly: a
+/// client uses the newest version that it finds. `None`: the answer cannot be read.
 pub(super) fn passed_versions(answer: &[u8]) -> Option<Vec<u8>> {
     const HEAD: usize = size_of::<i32>() + size_of::<i16>();
     let mut rest = Rest(answer);
@@ -93,7 +96,8 @@ pub(super) fn passed_versions(answer: &[u8]) -> Option<Vec<u8>> {
     let mut passed = Vec::new();
     for _ in 0..count {
         let (key, min, max) = (rest.i16()?, rest.i16()?, rest.i16()?);
-        let max = if key == JOIN_GROUP { max.min(JOIN_GROUP_VERSION_MAX) } else { max };
+        let newest = READ_RIGHTLY.iter().find(|(kind, _)| *kind == key);
+        let max = newest.map_or(max, |(_, newest)| max.min(*newest));
         if ALLOWED.contains(&key) {
             passed.push([key, min, max].map(i16::to_be_bytes).concat());
         }

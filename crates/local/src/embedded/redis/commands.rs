@@ -32,9 +32,8 @@ fn arity(name: &str) -> Option<RangeInclusive<usize>> {
         "SELECT" | "GET" | "TTL" | "PTTL" | "KEYS" => 1..=1,
         "EXPIRE" | "PEXPIRE" | "PUBLISH" => 2..=2,
         "MGET" | "DEL" | "UNLINK" | "EXISTS" | "SCAN" | "SUBSCRIBE" | "WATCH" => 1..=usize::MAX,
-        "UNSUBSCRIBE" => 0..=usize::MAX,
+        "UNSUBSCRIBE" | "HELLO" => 0..=usize::MAX,
         "SET" => 2..=usize::MAX,
-        "HELLO" => 0..=usize::MAX,
         "DBSIZE" | "MULTI" | "EXEC" | "DISCARD" | "UNWATCH" => 0..=0,
         _ => return None,
     })
