@@ -53,6 +53,19 @@ fn documents_survive_a_restart() {
 }
 
 #[test]
+fn a_bulk_may_come_with_either_method_and_other_methods_are_refused_in_words() {
+    let (_directory, server) = server();
+    for (method, id) in [("POST", "1"), ("PUT", "2")] {
+        let answer = ask(server.address(), &format!("{method} /_bulk"), &bulk(id, r#"{"text":"t"}"#));
+        assert!(answer.contains(r#""errors":false"#), "{method}: {answer}");
+    }
+    for request in ["DELETE /_bulk", "GET /_aliases", "DELETE /"] {
+        let answer = ask(server.address(), request, "");
+        assert!(answer.starts_with("HTTP/1.1 405") && answer.contains(r#""status":405"#), "{answer}");
+    }
+}
+
+#[test]
 fn unreadable_documents_are_refused_and_hide_no_others() {
     let (_directory, server) = server();
     let address = server.address();

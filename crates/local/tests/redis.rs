@@ -81,8 +81,9 @@ impl Client {
         self.0.read_line(&mut line).unwrap();
         let line = line.trim_end().to_owned();
         match line.split_at(1) {
-            ("*", count) => {
-                let parts = (0..count.parse().unwrap_or(0)).map(|_| self.hear());
+            (kind @ ("*" | ">" | "%"), count) => {
+                let count = count.parse::<i64>().unwrap() * if kind == "%" { 2 } else { 1 };
+                let parts = (0..count).map(|_| self.hear());
                 std::iter::once(line.clone()).chain(parts.collect::<Vec<_>>()).collect::<Vec<_>>().join(" ")
             }
             ("$", length) if length != "-1" => {
@@ -280,6 +281,62 @@ fn subscribers_get_messages_and_may_send_only_some_commands() {
     assert_eq!(speaker.say("publish c again"), ":0");
     assert_eq!(listener.say("unsubscribe"), "*3 $11 unsubscribe $1 d :0");
     assert_eq!(listener.say("ping"), "+PONG");
+}
+
+/// Clients of today begin with `HELLO 3`, and some give up if that fails.
+#[test]
+fn a_client_chooses_the_version_of_the_answers() {
+    let redis = Redis::start();
+    let mut client = redis.connect();
+    for (words, expected) in [
+        ("hello 4", "-NOPROTO unsupported protocol version"),
+        ("hello x", "-ERR Protocol version is not an integer or out of range"),
+        ("hello 3 auth someone secret", "-WRONGPASS invalid username-password pair or user is disabled."),
+        ("hello 3 nonsense", "-ERR Syntax error in HELLO option 'nonsense'"),
+        ("get none", "$-1"),
+    ] {
+        assert_eq!(client.say(words), expected, "{words}");
+    }
+    for words in ["hello", "hello 2"] {
+        let two = client.say(words);
+        assert!(
+            two.starts_with('*')
+                && two.contains(" $6 server $5 redis $7 version ")
+                && two.contains("$5 proto :2 "),
+            "{two}"
+        );
+    }
+    let three = client.say("HELLO 3 AUTH default anything SETNAME me");
+    assert!(three.starts_with('%') && three.contains(" $6 server $5 redis $7 version "), "{three}");
+    assert!(three.contains(" $5 proto :3 ") && three.contains(" $4 role $6 master"), "{three}");
+    for (words, expected) in [
+        ("ping", "+PONG"),
+        ("set k v", "+OK"),
+        ("set k w nx", "_"),
+        ("mget k none", "*2 $1 v _"),
+        ("watch k", "+OK"),
+        ("set k w", "+OK"),
+        ("multi", "+OK"),
+        ("get none", "+QUEUED"),
+        ("exec", "_"),
+        ("multi", "+OK"),
+        ("get none", "+QUEUED"),
+        ("exec", "*1 _"),
+        ("unsubscribe", ">3 $11 unsubscribe _ :0"),
+        ("subscribe c", ">3 $9 subscribe $1 c :1"),
+        // Messages cannot be taken for answers, so every command may be sent.
+        ("get k", "$1 w"),
+        ("ping", "+PONG"),
+        ("ping hi", "$2 hi"),
+    ] {
+        assert_eq!(client.say(words), expected, "{words}");
+    }
+    let (mut other, mut speaker) = (redis.connect(), redis.connect());
+    assert_eq!(other.say("subscribe c"), "*3 $9 subscribe $1 c :1");
+    assert_eq!(speaker.say("publish c hello"), ":2");
+    assert_eq!(client.hear(), ">3 $7 message $1 c $5 hello");
+    assert_eq!(other.hear(), "*3 $7 message $1 c $5 hello");
+    assert_eq!(client.say("unsubscribe c"), ">3 $11 unsubscribe $1 c :0");
 }
 
 #[test]

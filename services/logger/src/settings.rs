@@ -136,8 +136,7 @@ impl Settings {
         let pod_name = reader.optional(&POD_NAME);
         let group = reader.get(&KAFKA_GROUP);
         let session_timeout = session_timeout(&mut reader);
-        let record_age = given(&mut reader, &IGNORE_MESSAGES_BEFORE, &MAX_RECORD_AGE);
-        let record_age_max = reader.duration(record_age);
+        let record_age_max = record_age_max(&mut reader);
         let bulk_bytes = bulk_bytes(&mut reader);
         let bulk_age = reader.duration(&BULK_AGE);
         let bulks_in_flight = bulks_in_flight(&mut reader);
@@ -173,10 +172,28 @@ fn given<'a>(reader: &mut Reader<'_>, name: &'a Variable, alias: &'a Variable) -
     }
     let (value, other) = (reader.optional::<String>(name), reader.optional::<String>(alias));
     if value.is_some() && value != other {
-        // Values are not shown: a URL may hold a secret.
-        reader.refuse(alias, "…", format!("the value of {}, or only one of them set", name.name));
+        let expected = format!("the value of {}, or only one of them set", name.name);
+        // A URL may hold a secret.
+        if other.is_some_and(|other| other.contains('@')) {
+            reader.refuse(alias, "…", expected);
+        } else {
+            reader.refuse_given(alias, expected);
+        }
     }
     alias
+}
+
+/// The same for a duration, of which `60` and `1m` are equal values.
+fn record_age_max(reader: &mut Reader<'_>) -> Duration {
+    let (name, alias) = (&IGNORE_MESSAGES_BEFORE, &MAX_RECORD_AGE);
+    if !reader.is_set(alias) {
+        return reader.duration(name);
+    }
+    let age = reader.duration(alias);
+    if reader.is_set(name) && reader.duration(name) != age {
+        reader.refuse_given(alias, format!("the value of {}, or only one of them set", name.name));
+    }
+    age
 }
 
 fn session_timeout(reader: &mut Reader<'_>) -> Duration {

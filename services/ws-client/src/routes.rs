@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
+use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +39,16 @@ struct Batch {
     user_ids: Vec<String>,
 }
 
-async fn connect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> Response {
+/// The body of a request, whatever its `Content-Type`: not every client sets one.
+fn batch(body: &Bytes) -> Result<Batch, JsonRejection> {
+    Json::from_bytes(body).map(|Json(batch)| batch)
+}
+
+async fn connect(State(users): State<Arc<Users>>, body: Bytes) -> Response {
+    let batch = match batch(&body) {
+        Ok(batch) => batch,
+        Err(rejection) => return rejection.into_response(),
+    };
     if let Some(user) = batch.user_ids.iter().find(|user| !is_user(user)) {
         let text = format!(
             "{user:?} is not a valid user: expected 1 to {USER_BYTES_MAX} bytes without control characters\n"
@@ -51,9 +62,14 @@ async fn connect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> R
     StatusCode::ACCEPTED.into_response()
 }
 
-async fn disconnect(State(users): State<Arc<Users>>, Json(batch): Json<Batch>) -> StatusCode {
-    users.disconnect(&batch.user_ids);
-    StatusCode::ACCEPTED
+async fn disconnect(State(users): State<Arc<Users>>, body: Bytes) -> Response {
+    match batch(&body) {
+        Ok(batch) => {
+            users.disconnect(&batch.user_ids);
+            StatusCode::ACCEPTED.into_response()
+        }
+        Err(rejection) => rejection.into_response(),
+    }
 }
 
 async fn all(State(users): State<Arc<Users>>) -> Json<Vec<Told>> {

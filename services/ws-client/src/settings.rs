@@ -104,6 +104,8 @@ where
             value
         }
         (Some(value), _) | (None, Some(value)) => value,
+        // The bad value was noted above, and would be again.
+        (None, None) if reader.is_set(variable) => Reader::new(&Env::default()).get(variable),
         (None, None) => reader.get(variable),
     }
 }
@@ -129,5 +131,10 @@ mod tests {
             error.contains(r#"QUARKUS_WS_SERVER_PORT="2": expected the value of WS_SERVER_PORT (1)"#),
             "{error}"
         );
+        for name in ["WS_SERVER_PORT", "QUARKUS_WS_SERVER_PORT"] {
+            let invalid = read(&[(name, "0")]).unwrap_err();
+            assert_eq!(invalid.0.len(), 1, "it is reported once: {invalid}");
+            assert_eq!(invalid.0[0].variable, name);
+        }
     }
 }

@@ -49,11 +49,16 @@ fn start_client(server: SocketAddr, variables: &[(&str, &str)]) -> Running {
 
 /// Status and body.
 fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    ask_with(address, method, path, "Content-Type: application/json\r\n", body)
+}
+
+/// The same with these headers.
+fn ask_with(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     write!(
         stream,
-        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Type: application/json\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\
          Content-Length: {}\r\n\r\n{body}",
         body.len()
     )
@@ -95,6 +100,23 @@ fn users_connect_and_disconnect_by_batches() {
     client.shutdown.drain();
     client.join();
     ws.expect_metric("ws_sessions", 0);
+}
+
+#[test]
+fn a_batch_is_json_whatever_its_type_says() {
+    let redis = Redis::start();
+    let ws = start_ws(&redis, &[]);
+    let client = start_client(ws.address, &[]);
+    let connect = |headers, body| {
+        ask_with(client.address, "POST", "/route/kickstart/ws/batch/connect", headers, body).0
+    };
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    assert_eq!(connect("", r#"{"userIds": ["anna"]}"#), 202);
+    assert_eq!(connect(form, r#"{"userIds": ["bert"]}"#), 202);
+    ws.expect_metric("ws_sessions", 2);
+    for (body, status) in [("", 400), ("userIds=anna", 400), ("{}", 422), (r#"{"userIds": [1]}"#, 422)] {
+        assert_eq!(connect(form, body), status, "{body}");
+    }
 }
 
 #[test]

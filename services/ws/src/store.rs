@@ -25,7 +25,7 @@ use crate::sessions::{Changes, KEY_PREFIX, Session, Sessions};
 const REFUSED: &str = "WsRefused#";
 /// The part that `/readyz` reports as degraded while Redis is away.
 pub(crate) const PART: &str = "redis";
-/// How long changes are collected before they are written.
+/// How long changes are collected after a write, before the next one.
 const BATCH_EVERY: Duration = Duration::from_millis(20);
 /// Commands in one request.
 const BATCH: usize = 500;
@@ -134,6 +134,8 @@ impl Store {
     ) -> RedisResult<()> {
         let mut refresh = tokio::time::interval(self.refresh);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut pace = tokio::time::interval(BATCH_EVERY);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             // The first tick comes at once.
             let changes = tokio::select! {
@@ -143,7 +145,8 @@ impl Store {
                     changes
                 }
                 () = self.sessions.changed() => {
-                    tokio::time::sleep(BATCH_EVERY).await;
+                    // At once after a pause: who opens one session looks for it next.
+                    pace.tick().await;
                     self.sessions.take_changes()
                 }
                 () = &mut ended => {

@@ -18,7 +18,7 @@ use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use axum::{
     Extension, Router,
     extract::{DefaultBodyLimit, Path, RawQuery, State},
-    http::{StatusCode, header},
+    http::{Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -100,10 +100,12 @@ fn router(store: Shared) -> Router {
         .route("/", get(about))
         .route("/_index_template/{name}", put(acknowledge))
         .route("/_aliases", post(acknowledge))
-        .route("/_bulk", post(write))
+        // Some clients use PUT.
+        .route("/_bulk", post(write).put(write))
         .route("/_search", post(find_in_all).get(find_in_all))
         .route("/{indices}/_search", post(find).get(find))
         .fallback(unknown)
+        .method_not_allowed_fallback(unknown_method)
         // All clients together are bounded instead.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(body::within_bounds))
@@ -187,6 +189,11 @@ async fn find(
 async fn unknown() -> Response {
     let reason = "playctl's embedded Elasticsearch supports _bulk, _search and _index_template only";
     refused(StatusCode::BAD_REQUEST, "illegal_argument_exception", reason)
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Response {
+    let reason = format!("playctl's embedded Elasticsearch does not support {method} of {}", uri.path());
+    refused(StatusCode::METHOD_NOT_ALLOWED, "illegal_argument_exception", &reason)
 }
 
 fn refused(status: StatusCode, kind: &str, reason: &str) -> Response {

@@ -192,6 +192,39 @@ mod tests {
         names(10, 3, b"\0\x06group\0\0");
     }
 
+    /// The kinds in an answer about versions, with the oldest and the newest version of each.
+    fn versions(answer: &[u8]) -> Vec<[i16; 3]> {
+        let count = u32::from_be_bytes(answer[6..10].try_into().unwrap()) as usize;
+        let entries = answer[10..10 + count * 6].chunks(6);
+        let number = |bytes: &[u8]| i16::from_be_bytes(bytes.try_into().unwrap());
+        entries.map(|entry| [number(&entry[..2]), number(&entry[2..4]), number(&entry[4..])]).collect()
+    }
+
+    #[test]
+    fn clients_newer_than_the_mock_cluster_learn_what_to_ask() {
+        let broker = Broker::start(&["t"]).unwrap();
+        let mut stream = TcpStream::connect(broker.bootstrap_servers()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Java's and Python's clients of today begin with 4; the tail is a name and a version, in the new format.
+        for version in [3, 4, 5, i16::MAX] {
+            let answer = ask(&mut stream, 18, version, b"\0\x05test\x021\0");
+            assert_eq!(answer[4..6], 35_i16.to_be_bytes(), "version {version} is not supported");
+            assert_eq!((versions(&answer), answer.len()), (vec![[18, 0, 2]], 16), "{version}");
+        }
+        for version in 0..=2 {
+            let answer = ask(&mut stream, 18, version, &[]);
+            assert_eq!(answer[4..6], [0, 0]);
+            let known = versions(&answer);
+            assert_eq!(answer.len(), 10 + 6 * known.len() + if version == 0 { 0 } else { 4 });
+            assert!(known.iter().any(|[key, ..]| *key == 3), "{known:?}");
+            // What a client finds there must be let through.
+            assert!(known.iter().all(|[key, ..]| ![68, 72].contains(key)), "{known:?}");
+            for newest in [[11, 0, 5], [13, 0, 2], [14, 0, 3]] {
+                assert!(known.contains(&newest), "{newest:?} in {known:?}");
+            }
+        }
+    }
+
     #[test]
     fn an_invalid_request_ends_only_its_own_connection() {
         let broker = Broker::start(&["t"]).unwrap();

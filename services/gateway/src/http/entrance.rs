@@ -1,6 +1,7 @@
 //! Handles a request: its service, its replica, and the replica's answer.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -188,6 +189,7 @@ impl Entrance {
             };
             session.backend().connect_succeeded();
             request.body_mut().goes_to(session.backend());
+            let broken = request.body().broken();
             match (sender.try_send_request(request).await, spare) {
                 (Ok(response), _) => return Ok(Answered { session, sender, response }),
                 // The replica had closed that connection, or just did.
@@ -198,6 +200,9 @@ impl Entrance {
                 (Err(error), None) => {
                     let error = error.into_error();
                     tracing::debug!(%error, backend = session.backend().name, "a request got no answer");
+                    if broken.load(Ordering::Relaxed) {
+                        return Err(Problem::Bad("the request's body cannot be read, or broke off"));
+                    }
                     return Err(self.unanswered(service_index));
                 }
             }

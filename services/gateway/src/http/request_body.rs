@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -18,19 +19,26 @@ pub(super) struct Asked {
     body: Option<Incoming>,
     /// The recipient.
     backend: Option<Arc<Backend>>,
+    /// The client's side of it is not a body, or broke off.
+    broken: Arc<AtomicBool>,
 }
 
 impl Asked {
     pub(super) fn new(body: Incoming) -> Self {
-        Self { body: Some(body).filter(|body| !body.is_end_stream()), backend: None }
+        Self { body: Some(body).filter(|body| !body.is_end_stream()), ..Self::none() }
     }
 
     pub(super) fn none() -> Self {
-        Self { body: None, backend: None }
+        Self { body: None, backend: None, broken: Arc::default() }
     }
 
     pub(super) fn goes_to(&mut self, backend: &Arc<Backend>) {
         self.backend = Some(Arc::clone(backend));
+    }
+
+    /// Tells, also when the body is gone, whether the client broke it: then a missing answer is not the replica's fault.
+    pub(super) fn broken(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.broken)
     }
 }
 
@@ -43,6 +51,9 @@ impl Body for Asked {
         let polled = ready!(Pin::new(body).poll_frame(context));
         if let (Some(bytes), Some(backend)) = (data(polled.as_ref()), &self.backend) {
             backend.passed_to(bytes);
+        }
+        if matches!(polled, Some(Err(_))) {
+            self.broken.store(true, Ordering::Relaxed);
         }
         Poll::Ready(polled)
     }

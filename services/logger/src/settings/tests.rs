@@ -79,6 +79,13 @@ fn newer_names_are_aliases_and_must_not_contradict() {
         let problem = &read(&[(name, one), (alias, other)]).unwrap_err().0[0];
         assert_eq!(problem.variable, alias);
         assert!(problem.expected.contains(name), "{problem}");
+        assert_eq!(problem.value, other, "the value is shown");
+    }
+    let secret = [("ELASTICSEARCH_ENDPOINT", "http://a"), ("ELASTICSEARCH_URL", "http://me:hunter2@b")];
+    assert!(!read(&secret).unwrap_err().to_string().contains("hunter2"));
+    for alias in ["60", "1m", "60s"] {
+        let settings = read(&[("IGNORE_MESSAGES_BEFORE", "60"), ("MAX_RECORD_AGE", alias)]).unwrap();
+        assert_eq!(settings.record_age_max, Duration::from_mins(1), "{alias} is the same");
     }
     let invalid = read(&[("ELASTICSEARCH_ENDPOINT", ""), ("ELASTICSEARCH_URL", "ftp://es")]).unwrap_err();
     assert_eq!(invalid.0[0].variable, "ELASTICSEARCH_URL", "the message names the variable that was set");

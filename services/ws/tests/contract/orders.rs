@@ -45,7 +45,9 @@ fn http_takes_the_same_orders_for_this_host_only() {
     ws.expect_metric("ws_sessions", 4);
     let drop = |host: &str, body: &str| ws.ask("POST", &format!("/ws-session/{host}/drop"), "", body).0;
     assert_eq!(drop("10.0.0.2", ""), 204);
-    assert_eq!(drop("10.0.0.1", "many"), 400);
+    for bad in ["many", "[2]", "[]", "null", "2", "{"] {
+        assert_eq!(drop("10.0.0.1", bad), 400, "{bad}");
+    }
     assert_eq!(drop("10.0.0.1", r#"{"count": -1}"#), 400);
     assert_eq!(drop("10.0.0.1", ""), 204);
     assert_eq!(drop("10.0.0.1", r#"{"count": 2}"#), 204);

@@ -37,13 +37,22 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
         // An idle client holds no buffer.
         client.readable().await?;
         let Some(request) = read_request(&mut client, &mut held).await? else { break };
-        requests::check(&request[size_of::<u32>()..]).map_err(io::Error::other)?;
+        let asked = &request[size_of::<u32>()..];
+        requests::check(asked).map_err(io::Error::other)?;
+        if let Some(answer) = requests::versions_refused(asked) {
+            drop(request);
+            answer_whole(&mut client, &answer).await?;
+            held.set(0).await?;
+            guest.served();
+            continue;
+        }
+        let is_about_versions = requests::asks_for_versions(asked);
+        let names = NAMING.contains(&i16::from_be_bytes([request[4], request[5]]));
         let broker = match &mut broker {
             Some(broker) => broker,
             // Connect only when there is something to relay.
             none => none.insert(TcpStream::connect(behind).await?),
         };
-        let names = NAMING.contains(&i16::from_be_bytes([request[4], request[5]]));
         broker.write_all(&request).await?;
         drop(request);
         held.set(0).await?;
@@ -54,7 +63,14 @@ pub(super) async fn serve(mut client: TcpStream, guest: Guest, behind: SocketAdd
             () = gone(&client) => return Ok(()),
         };
         held.set((length as usize).min(ANSWER_HELD_MAX)).await?;
-        relay_answer(broker, &mut client, length, names.then_some((behind, here))).await?;
+        if is_about_versions {
+            let mut answer = vec![0; length as usize];
+            broker.read_exact(&mut answer).await?;
+            let unreadable = || io::Error::other("the mock cluster's versions cannot be read");
+            answer_whole(&mut client, &requests::passed_versions(&answer).ok_or_else(unreadable)?).await?;
+        } else {
+            relay_answer(broker, &mut client, length, names.then_some((behind, here))).await?;
+        }
         held.set(0).await?;
         guest.served();
     }
@@ -88,6 +104,10 @@ pub(super) async fn read_request(
         }
     }
     Ok(Some(request))
+}
+
+async fn answer_whole(client: &mut TcpStream, answer: &[u8]) -> io::Result<()> {
+    client.write_all(&[&(answer.len() as u32).to_be_bytes(), answer].concat()).await
 }
 
 /// An answer of `length` bytes; `renamed`: which address to replace by which.

@@ -7,6 +7,10 @@
 /// telemetry (72), which assert what clients should have sent.
 const ALLOWED: [i16; 19] = [0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18, 22, 23, 24, 25, 26, 28, 71];
 const JOIN_GROUP: i16 = 11;
+const API_VERSIONS: i16 = 18;
+/// From the next version on, the mock cluster answers with a list that no client can read, except librdkafka's.
+const API_VERSIONS_MAX: i16 = 2;
+const UNSUPPORTED_VERSION: i16 = 35;
 /// How the bodies begin that the mock cluster does not check itself: the kind, the first version with short lengths
 /// (KIP-482), and fields with the versions that have them.
 #[rustfmt::skip]
@@ -45,6 +49,9 @@ enum Field {
 
 /// From the next version on, the mock cluster reads a list's length in the old format.
 const JOIN_GROUP_VERSION_MAX: i16 = 5;
+/// Kinds of which the mock cluster offers newer versions than it reads rightly, with the newest that it does: later
+/// ones have other fields (`JoinGroup`, `LeaveGroup`) or shorter lengths (`SyncGroup`).
+const READ_RIGHTLY: [(i16, i16); 3] = [(JOIN_GROUP, JOIN_GROUP_VERSION_MAX), (13, 2), (14, 3)];
 /// The mock cluster's own limit.
 const PROTOCOLS_MAX: i32 = 1000;
 
@@ -59,6 +66,43 @@ pub(super) fn check(request: &[u8]) -> Result<(), String> {
     let understood =
         if key == JOIN_GROUP { joins(&mut rest, version) } else { begins(&mut rest, key, version) };
     understood.ok_or_else(|| format!("a request of kind {key}, version {version}, cannot be parsed"))
+}
+
+/// The answer, without its length, to a client that asks for versions in a version that is too new: as from a real
+/// broker, an error in the first version's format with the version that the client should ask in.
+pub(super) fn versions_refused(request: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = Rest(request);
+    let (key, version, correlation) = (rest.i16()?, rest.i16()?, rest.i32()?);
+    (key == API_VERSIONS && version > API_VERSIONS_MAX).then(|| {
+        let mut answer = [&correlation.to_be_bytes()[..], &UNSUPPORTED_VERSION.to_be_bytes()].concat();
+        answer.extend(1_i32.to_be_bytes());
+        answer.extend([API_VERSIONS, 0, API_VERSIONS_MAX].map(i16::to_be_bytes).concat());
+        answer
+    })
+}
+
+/// Whether a request asks which versions are known.
+pub(super) fn asks_for_versions(request: &[u8]) -> bool {
+    Rest(request).i16() == Some(API_VERSIONS)
+}
+
+/// The mock cluster's answer about versions, limited to what [`check`] lets through and the mock cluster reads rightly: a
+/// client uses the newest version that it finds. `None`: the answer cannot be read.
+pub(super) fn passed_versions(answer: &[u8]) -> Option<Vec<u8>> {
+    const HEAD: usize = size_of::<i32>() + size_of::<i16>();
+    let mut rest = Rest(answer);
+    let head = rest.take(HEAD)?;
+    let count = rest.i32()?;
+    let mut passed = Vec::new();
+    for _ in 0..count {
+        let (key, min, max) = (rest.i16()?, rest.i16()?, rest.i16()?);
+        let newest = READ_RIGHTLY.iter().find(|(kind, _)| *kind == key);
+        let max = newest.map_or(max, |(_, newest)| max.min(*newest));
+        if ALLOWED.contains(&key) {
+            passed.push([key, min, max].map(i16::to_be_bytes).concat());
+        }
+    }
+    Some([head, &(passed.len() as i32).to_be_bytes(), &passed.concat(), rest.0].concat())
 }
 
 /// Whether a request begins with the required texts: the mock cluster reads where they should be.

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use super::glob;
-use super::resp;
+use super::resp::{self, Version};
 use super::store::{Full, Life, Store};
 
 /// Default number of keys per step of a scan.
@@ -32,7 +32,7 @@ fn arity(name: &str) -> Option<RangeInclusive<usize>> {
         "SELECT" | "GET" | "TTL" | "PTTL" | "KEYS" => 1..=1,
         "EXPIRE" | "PEXPIRE" | "PUBLISH" => 2..=2,
         "MGET" | "DEL" | "UNLINK" | "EXISTS" | "SCAN" | "SUBSCRIBE" | "WATCH" => 1..=usize::MAX,
-        "UNSUBSCRIBE" => 0..=usize::MAX,
+        "UNSUBSCRIBE" | "HELLO" => 0..=usize::MAX,
         "SET" => 2..=usize::MAX,
         "DBSIZE" | "MULTI" | "EXEC" | "DISCARD" | "UNWATCH" => 0..=0,
         _ => return None,
@@ -55,6 +55,34 @@ fn wrong_number(name: &str) -> Refusal {
     format!("ERR wrong number of arguments for '{}' command", name.to_lowercase())
 }
 
+/// The version that a `HELLO` asks for, if any. There are no passwords: the only user may have any, as with a real server
+/// without one.
+pub(super) fn hello(arguments: &[&[u8]]) -> Result<Option<Version>, Refusal> {
+    let Some((version, mut options)) = arguments.split_first() else { return Ok(None) };
+    let version = std::str::from_utf8(version).ok().and_then(|text| text.parse::<i64>().ok());
+    let version = match version.ok_or("ERR Protocol version is not an integer or out of range")? {
+        2 => Version::Two,
+        3 => Version::Three,
+        _ => return Err("NOPROTO unsupported protocol version".into()),
+    };
+    loop {
+        options = match options {
+            [] => return Ok(Some(version)),
+            [option, user, _, rest @ ..] if option.eq_ignore_ascii_case(b"AUTH") => {
+                if *user != b"default" {
+                    return Err("WRONGPASS invalid username-password pair or user is disabled.".into());
+                }
+                rest
+            }
+            [option, _, rest @ ..] if option.eq_ignore_ascii_case(b"SETNAME") => rest,
+            [option, ..] => {
+                let option = String::from_utf8_lossy(&option[..option.len().min(64)]).into_owned();
+                return Err(format!("ERR Syntax error in HELLO option '{option}'"));
+            }
+        };
+    }
+}
+
 /// Answers a command. `name` is in capitals.
 pub(super) fn run(
     name: &str,
@@ -62,6 +90,7 @@ pub(super) fn run(
     store: &mut Store,
     now: Instant,
     output: &mut Vec<u8>,
+    version: Version,
 ) -> Result<(), Refusal> {
     check(name, arguments)?;
     store.expire(now);
@@ -71,14 +100,14 @@ pub(super) fn run(
         ("SELECT", [b"0"]) => resp::simple(output, "OK"),
         ("SELECT", [_]) => return Err("ERR DB index is out of range".into()),
         ("DBSIZE", []) => resp::integer(output, store.len() as i64),
-        ("SET", [key, value, options @ ..]) => set(key, value, options, store, now, output)?,
-        ("GET", [key]) => one(store.get(key), output),
+        ("SET", [key, value, options @ ..]) => set(key, value, options, store, now, output, version)?,
+        ("GET", [key]) => one(store.get(key), output, version),
         ("MGET", [_, ..]) => {
             let values: Vec<Option<&[u8]>> = arguments.iter().map(|key| store.get(key)).collect();
             check_size(values.iter().flatten())?;
             resp::array_of(output, values.len());
             for value in values {
-                one(value, output);
+                one(value, output, version);
             }
         }
         ("DEL" | "UNLINK", [_, ..]) => {
@@ -135,10 +164,10 @@ fn check_pattern(pattern: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn one(value: Option<&[u8]>, output: &mut Vec<u8>) {
+fn one(value: Option<&[u8]>, output: &mut Vec<u8>, version: Version) {
     match value {
         Some(value) => resp::bulk(output, value),
-        None => resp::nil(output),
+        None => resp::nil(output, version),
     }
 }
 
@@ -166,6 +195,7 @@ fn set(
     store: &mut Store,
     now: Instant,
     output: &mut Vec<u8>,
+    version: Version,
 ) -> Result<(), Refusal> {
     if !is_key(key) {
         return Err(format!("ERR a key has at most {KEY_BYTES_MAX} bytes here"));
@@ -190,7 +220,7 @@ fn set(
         }
     }
     if only_if.is_some_and(|must_exist| store.get(key).is_some() != must_exist) {
-        resp::nil(output);
+        resp::nil(output, version);
         return Ok(());
     }
     match store.put(key, value, expires) {
@@ -257,7 +287,7 @@ mod tests {
             let words: Vec<&[u8]> = command.split(' ').map(str::as_bytes).collect();
             let mut output = Vec::new();
             let name = String::from_utf8_lossy(words[0]).to_uppercase();
-            match run(&name, &words[1..], store, now, &mut output) {
+            match run(&name, &words[1..], store, now, &mut output, Version::Two) {
                 Ok(()) => String::from_utf8(output).unwrap().replace("\r\n", " ").trim_end().to_owned(),
                 Err(refusal) => refusal,
             }

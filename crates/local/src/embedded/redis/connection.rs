@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::channels::Subscriber;
-use super::resp::{self, Request};
+use super::resp::{self, Request, Version};
 use super::store::Store;
 use super::transaction::{Transaction, Watcher};
 use super::{Database, commands};
@@ -31,6 +31,7 @@ pub(super) async fn serve(stream: TcpStream, guest: Guest, database: Arc<Databas
 pub(super) struct Client {
     database: Arc<Database>,
     guest: Guest,
+    version: Version,
     /// Since the first `SUBSCRIBE`; with the signal that a message has arrived.
     listening: Option<(Subscriber, Arc<Notify>)>,
     /// Since `MULTI`.
@@ -57,7 +58,14 @@ pub(super) enum Next {
 
 impl Client {
     pub(super) fn new(database: Arc<Database>, guest: Guest) -> Self {
-        Self { database, guest, listening: None, transaction: None, watcher: None }
+        Self {
+            database,
+            guest,
+            version: Version::default(),
+            listening: None,
+            transaction: None,
+            watcher: None,
+        }
     }
 
     async fn converse(&mut self, mut stream: TcpStream, guest: &Guest) -> io::Result<()> {
@@ -135,7 +143,13 @@ impl Client {
             held.set(length).await?;
             let message = self.database.channels.lock().next(*subscriber);
             let Some(message) = message else { continue };
-            stream.write_all(&message).await?;
+            match self.version {
+                Version::Two => stream.write_all(&message).await?,
+                // It is the same but for its first byte.
+                Version::Three => {
+                    stream.write_all(&[&[resp::push(self.version)], &message[1..]].concat()).await?;
+                }
+            }
             guest.served();
             // Also while messages arrive faster than they are written.
             tokio::select! {
@@ -165,12 +179,12 @@ impl Client {
             ("SUBSCRIBE", [_, ..]) => self.subscribe(arguments, output),
             ("UNSUBSCRIBE", _) => self.unsubscribe(arguments, output),
             // Among messages, a bare PONG would look like one of them.
-            ("PING", _) if self.is_listening() => {
+            ("PING", _) if self.is_restricted() => {
                 resp::array_of(output, 2);
                 resp::bulk(output, b"pong");
                 resp::bulk(output, arguments.first().copied().unwrap_or_default());
             }
-            _ if self.is_listening() => {
+            _ if self.is_restricted() => {
                 let refusal = format!(
                     "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
                      this context",
@@ -178,6 +192,7 @@ impl Client {
                 );
                 resp::error(output, &refusal);
             }
+            ("HELLO", _) => self.hello(arguments, output),
             ("MULTI", []) => {
                 self.transaction = Some(Transaction::new(Arc::clone(&self.database.waiting)));
                 resp::simple(output, "OK");
@@ -189,7 +204,7 @@ impl Client {
                 resp::simple(output, "OK");
             }
             ("PUBLISH", [channel, payload]) => self.publish(channel, payload, output),
-            _ => run_on(&mut self.database.store.lock(), &name, arguments, output),
+            _ => run_on(&mut self.database.store.lock(), &name, arguments, output, self.version),
         }
         Next::Read
     }
@@ -205,7 +220,7 @@ impl Client {
             return resp::error(output, refusal);
         }
         let refusal = match name {
-            "SUBSCRIBE" | "UNSUBSCRIBE" => {
+            "SUBSCRIBE" | "UNSUBSCRIBE" | "HELLO" => {
                 Err(format!("ERR playctl's embedded Redis does not queue '{}'", name.to_lowercase()))
             }
             _ => commands::check(name, arguments),
@@ -226,7 +241,7 @@ impl Client {
             return resp::error(output, "EXECABORT Transaction discarded because of previous errors.");
         };
         if has_changed {
-            return resp::no_array(output);
+            return resp::no_array(output, self.version);
         }
         resp::array_of(output, commands.len());
         for (name, arguments) in &commands {
@@ -238,7 +253,7 @@ impl Client {
             match (name.as_str(), &arguments[..]) {
                 ("PUBLISH", [channel, payload]) => self.publish(channel, payload, output),
                 ("UNWATCH", []) => resp::simple(output, "OK"),
-                _ => run_on(&mut store, name, &arguments, output),
+                _ => run_on(&mut store, name, &arguments, output, self.version),
             }
         }
     }
@@ -274,6 +289,32 @@ impl Client {
         }
     }
 
+    /// Sets the version of the answers from this one on.
+    fn hello(&mut self, arguments: &[&[u8]], output: &mut Vec<u8>) {
+        match commands::hello(arguments) {
+            Ok(version) => self.version = version.unwrap_or(self.version),
+            Err(refusal) => return resp::error(output, &refusal),
+        }
+        resp::map_of(output, 5, self.version);
+        for (key, value) in
+            [("server", "redis"), ("version", concat!("7.0.0-playctl-", env!("CARGO_PKG_VERSION")))]
+        {
+            resp::bulk(output, key.as_bytes());
+            resp::bulk(output, value.as_bytes());
+        }
+        resp::bulk(output, b"proto");
+        resp::integer(output, if self.version == Version::Three { 3 } else { 2 });
+        for (key, value) in [("mode", "standalone"), ("role", "master")] {
+            resp::bulk(output, key.as_bytes());
+            resp::bulk(output, value.as_bytes());
+        }
+    }
+
+    /// Whether only a few commands are allowed: in version 2 an answer could be taken for a message.
+    fn is_restricted(&self) -> bool {
+        self.version == Version::Two && self.is_listening()
+    }
+
     fn is_listening(&self) -> bool {
         let listening = self.listening.as_ref();
         listening.is_some_and(|(subscriber, _)| self.database.channels.lock().is_listening(*subscriber))
@@ -287,43 +328,43 @@ impl Client {
             let Some(count) = is_name.then(|| table.subscribe(*subscriber, channel)).flatten() else {
                 return resp::error(output, "OOM too many or too long channels are subscribed to");
             };
-            confirm(b"subscribe", Some(channel), count, output);
+            confirm(b"subscribe", Some(channel), count, output, self.version);
         }
     }
 
     fn unsubscribe(&self, channels: &[&[u8]], output: &mut Vec<u8>) {
         let mut table = self.database.channels.lock();
         let Some((subscriber, _)) = &self.listening else {
-            return confirm(b"unsubscribe", None, 0, output);
+            return confirm(b"unsubscribe", None, 0, output, self.version);
         };
         let present = table.channels_of(*subscriber);
         let all: Vec<&[u8]> = present.iter().map(|channel| &**channel).collect();
         let channels = if channels.is_empty() { &all } else { channels };
         if channels.is_empty() {
-            confirm(b"unsubscribe", None, 0, output);
+            confirm(b"unsubscribe", None, 0, output, self.version);
         }
         for channel in channels {
             let count = table.unsubscribe(*subscriber, channel);
-            confirm(b"unsubscribe", Some(channel), count, output);
+            confirm(b"unsubscribe", Some(channel), count, output, self.version);
         }
     }
 }
 
 /// Answers a command on keys, or says why not.
-fn run_on(store: &mut Store, name: &str, arguments: &[&[u8]], output: &mut Vec<u8>) {
+fn run_on(store: &mut Store, name: &str, arguments: &[&[u8]], output: &mut Vec<u8>, version: Version) {
     let before = output.len();
-    if let Err(refusal) = commands::run(name, arguments, store, clock::now(), output) {
+    if let Err(refusal) = commands::run(name, arguments, store, clock::now(), output, version) {
         output.truncate(before);
         resp::error(output, &refusal);
     }
 }
 
-fn confirm(what: &[u8], channel: Option<&[u8]>, count: usize, output: &mut Vec<u8>) {
-    resp::array_of(output, 3);
+fn confirm(what: &[u8], channel: Option<&[u8]>, count: usize, output: &mut Vec<u8>, version: Version) {
+    resp::push_of(output, 3, version);
     resp::bulk(output, what);
     match channel {
         Some(channel) => resp::bulk(output, channel),
-        None => resp::nil(output),
+        None => resp::nil(output, version),
     }
     resp::integer(output, count as i64);
 }

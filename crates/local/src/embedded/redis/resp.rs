@@ -1,10 +1,21 @@
-//! Redis' wire format, version 2: requests are arrays of strings, or one line of words.
+//! Redis' wire format: requests are arrays of strings, or one line of words. Answers are in version 2, or in version 3 for
+//! a client that asked for it (`HELLO 3`), which writes three things differently: nothing, messages and dictionaries.
+
+/// The version in which a client reads answers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Version {
+    #[default]
+    Two,
+    Three,
+}
 
 /// Maximum number of words in a request.
 pub(super) const WORDS_MAX: usize = 64 * 1024;
 /// Maximum length of a word, and of a typed request line.
 pub(super) const WORD_BYTES_MAX: usize = 8 * 1024 * 1024;
 const LINE_BYTES_MAX: usize = 64 * 1024;
+/// Nothing, in version 3.
+const NULL: &[u8] = b"_\r\n";
 
 /// The start of the input.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,12 +143,40 @@ pub(super) fn bulk(output: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// A null array, `EXEC`'s answer when a watched key has changed.
-pub(super) fn no_array(output: &mut Vec<u8>) {
-    output.extend_from_slice(b"*-1\r\n");
+pub(super) fn no_array(output: &mut Vec<u8>, version: Version) {
+    output.extend_from_slice(match version {
+        Version::Two => b"*-1\r\n",
+        Version::Three => NULL,
+    });
 }
 
-pub(super) fn nil(output: &mut Vec<u8>) {
-    output.extend_from_slice(b"$-1\r\n");
+pub(super) fn nil(output: &mut Vec<u8>, version: Version) {
+    output.extend_from_slice(match version {
+        Version::Two => b"$-1\r\n",
+        Version::Three => NULL,
+    });
+}
+
+/// The beginning of a message, or of another answer that may come at any time.
+pub(super) fn push_of(output: &mut Vec<u8>, count: usize, version: Version) {
+    let kind = push(version) as char;
+    output.extend_from_slice(format!("{kind}{count}\r\n").as_bytes());
+}
+
+/// How such an answer begins.
+pub(super) fn push(version: Version) -> u8 {
+    match version {
+        Version::Two => b'*',
+        Version::Three => b'>',
+    }
+}
+
+/// The beginning of a dictionary: keys and values follow, in turn.
+pub(super) fn map_of(output: &mut Vec<u8>, pairs: usize, version: Version) {
+    match version {
+        Version::Two => array_of(output, 2 * pairs),
+        Version::Three => output.extend_from_slice(format!("%{pairs}\r\n").as_bytes()),
+    }
 }
 
 #[cfg(test)]

@@ -126,6 +126,21 @@ fn a_replica_that_ends_the_connection_instead_of_answering_is_a_bad_gateway() {
 }
 
 #[test]
+fn a_body_that_the_client_breaks_is_not_the_replicas_fault() {
+    let replica = mirror("stream-0");
+    let running = one(&replica, &[]);
+    for chunk in ["zz\r\n", "FFFFFFFFFFFFFFFFF\r\n", "-1\r\n", "2\r\nabc\r\n"] {
+        let mut client = Client::new(running.address);
+        client.send(&format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"));
+        let answer = client.receive();
+        assert_eq!(answer.status(), 400, "{chunk:?}: {}", answer.text());
+        assert!(answer.text().contains("body cannot be read"), "{}", answer.text());
+    }
+    running.expect_metric("gateway_answers_total{status=\"4xx\"}", 4);
+    running.expect_metric("gateway_requests_unanswered_total", 0);
+}
+
+#[test]
 fn a_connection_closed_by_a_replica_costs_no_request() {
     // The replica closes each connection before its second request.
     let replica = Replica::new(|stream| {
