@@ -74,7 +74,7 @@ impl Printer {
         self.color
     }
 
-    /// The width to draw in: the terminal's, or 110 without one.
+    /// The width to draw in: the terminal's, or without one that of COLUMNS, or 110.
     pub(crate) fn width(&self) -> usize {
         self.width
     }
@@ -234,7 +234,10 @@ fn indented(text: &str) -> String {
 }
 
 fn stdout_width() -> usize {
-    let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let terminal = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    // Programs that show our output, such as watch(1), tell their width.
+    let by_variable = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let columns = if terminal == 0 { by_variable().unwrap_or(0) } else { terminal };
     if columns == 0 { 110 } else { columns.clamp(40, 200) }
 }
 
