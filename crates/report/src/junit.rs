@@ -282,7 +282,10 @@ mod tests {
     #[test]
     fn a_run_without_expectations_is_a_test_case_too() {
         let cases = read(&junit(&suite("load", &[])).unwrap());
-        assert_eq!(cases.iter().map(|case| (&*case.name, &*case.element)).collect::<Vec<_>>(), [("the run", "system-out")]);
+        assert_eq!(
+            cases.iter().map(|case| (&*case.name, &*case.element)).collect::<Vec<_>>(),
+            [("the run", "system-out")]
+        );
     }
 
     #[test]

@@ -165,8 +165,7 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
 }
 
 /// Units that are written after their number and a blank.
-const UNITS: [&str; 13] =
-    ["µs", "ms", "s", "min", "h", "%", "bytes", "KiB", "MiB", "GiB", "KB", "MB", "GB"];
+const UNITS: [&str; 13] = ["µs", "ms", "s", "min", "h", "%", "bytes", "KiB", "MiB", "GiB", "KB", "MB", "GB"];
 
 /// The words of a text; a number and its unit are one.
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -90,7 +90,11 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.given_up, "given up without an answer"),
         (totals.protocol_errors, "given up for breaking the protocol"),
         (totals.notices, "told to reconnect"),
-        (totals.refused_without_hint, "refused without a word when to come back"),
+        // Over TCP nobody can say when.
+        (
+            if summary.plan.protocol == "tcp" { 0 } else { totals.refused_without_hint },
+            "refused without a word when to come back",
+        ),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),
     ];
@@ -285,9 +289,8 @@ fn shares(summary: &LoadSummary, block: &mut Block) {
         summary.shares.iter().take(SHOWN).map(|share| share.replica.chars().count()).max().unwrap_or(0);
     let open = thousands(summary.shares.iter().map(|share| share.connections).sum());
     block.row("replicas", &format!("at the peak, with {open} open"), Tone::Plain);
-    let count = |share: &ReplicaShare| {
-        format!("{} ({:.0} %)", thousands(share.connections), share.share * 100.0)
-    };
+    let count =
+        |share: &ReplicaShare| format!("{} ({:.0} %)", thousands(share.connections), share.share * 100.0);
     let counts =
         summary.shares.iter().take(SHOWN).map(|share| count(share).chars().count()).max().unwrap_or(0);
     // A narrow terminal has room for a shorter bar.

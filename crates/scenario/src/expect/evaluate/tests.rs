@@ -122,8 +122,7 @@ fn times_count_from_their_anchors() {
     assert_eq!(evaluator.pending(), ["tcp 2 → 1 within 2m10s of close"]);
     evaluator.observe(&event(80_000, EventKind::LoadClosed { closed: 10_000 }));
     evaluator.observe(&event(186_300, changed(2, 1)));
-    let expected =
-        [("1 → 2 after 8.3s", true), ("2 → 1 after 1m46.3s", true), ("1 → 2 after 35.2s", false)];
+    let expected = [("1 → 2 after 8.3s", true), ("2 → 1 after 1m46.3s", true), ("1 → 2 after 35.2s", false)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
 }
 
