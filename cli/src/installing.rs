@@ -36,14 +36,14 @@ pub(crate) fn to(context: &Context, options: &cluster::Options) -> Result<Instal
 
 /// Shows progress: a live line for the current action, and lines for completed ones.
 pub(crate) fn teller(context: &Context) -> impl FnMut(Progress<'_>) + use<'_> {
-    let mut timeline = platform_source::timeline(context);
+    let mut timeline = platform_source::timeline_of_notes(context);
     move |progress| match progress {
         Progress::Doing { stage, detail } => context.printer.progress().show(stage, &detail),
         Progress::Said(words) => context.printer.note(&words),
         Progress::Event(event) => {
             context.printer.json_line(event);
             for line in timeline.feed(event) {
-                context.printer.note(&line);
+                context.printer.painted_note(&line);
             }
         }
     }

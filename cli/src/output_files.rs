@@ -20,6 +20,10 @@ pub(crate) fn check<'a>(
         .filter_map(|path| Some((File::of(path)?, format!("{} is read by this command", path.display()))))
         .collect();
     for path in outputs {
+        if path == Path::new("-") {
+            let message = "cannot write -: standard output has the time line; name a file, or `./-` for one of this name";
+            return Err(Failure::usage(message));
+        }
         let existed = path.exists();
         OpenOptions::new()
             .append(true)

@@ -157,6 +157,12 @@ pub(crate) fn timeline(context: &Context) -> Timeline {
     Timeline { drawn: report::Timeline::new(style), selection: context.global.selection() }
 }
 
+/// The same for its stderr.
+pub(crate) fn timeline_of_notes(context: &Context) -> Timeline {
+    let style = Style { color: context.printer.color_of_notes(), width: context.printer.width() };
+    Timeline { drawn: report::Timeline::new(style), selection: context.global.selection() }
+}
+
 impl Timeline {
     /// The lines for an event; often none.
     pub(crate) fn feed(&mut self, event: &Event) -> Vec<String> {

@@ -34,6 +34,7 @@ pub(crate) struct Printer {
     /// The options that select the platform.
     selection: String,
     color: bool,
+    color_is_forced: bool,
     width: usize,
     /// Lines longer than the terminal's width are wrapped; without a terminal they stay whole.
     breaks: bool,
@@ -56,6 +57,7 @@ impl Printer {
             output: global.output,
             selection: global.selection(),
             color,
+            color_is_forced: global.color == When::Always,
             width: stdout_width(),
             breaks: io::stdout().is_terminal(),
             quiet: global.quiet,
@@ -74,7 +76,12 @@ impl Printer {
         self.color
     }
 
-    /// The width to draw in: the terminal's, or 110 without one.
+    /// Whether text on stderr may have colours.
+    pub(crate) fn color_of_notes(&self) -> bool {
+        self.color && (self.color_is_forced || io::stderr().is_terminal())
+    }
+
+    /// The width to draw in: the terminal's; without one COLUMNS says it, and the default is 110.
     pub(crate) fn width(&self) -> usize {
         self.width
     }
@@ -181,6 +188,16 @@ impl Printer {
         }
     }
 
+    /// The same for a line whose outside text was made safe before our colours were added.
+    pub(crate) fn painted_note(&self, text: &str) {
+        if !self.quiet {
+            self.progress.suspend(|| {
+                // If stderr is gone too, there is nowhere to report it.
+                let _ = writeln!(io::stderr().lock(), "{text}");
+            });
+        }
+    }
+
     /// A failure: to stderr, always.
     pub(crate) fn error(&self, text: &str) {
         self.write_err(text);
@@ -234,7 +251,10 @@ fn indented(text: &str) -> String {
 }
 
 fn stdout_width() -> usize {
-    let columns = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    let terminal = rustix::termios::tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    // Programs that show our output, such as watch(1), tell their width.
+    let by_variable = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let columns = if terminal == 0 { by_variable().unwrap_or(0) } else { terminal };
     if columns == 0 { 110 } else { columns.clamp(40, 200) }
 }
 

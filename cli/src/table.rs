@@ -20,6 +20,11 @@ impl Column {
 
 /// Breaks a line of text at `width`; later lines are indented further.
 pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    // What fits stays whole: a line of a table may end exactly at the edge.
+    let whole = report::visible(text).replace('\t', " ");
+    if whole.chars().count() <= width {
+        return vec![whole.trim_end().to_owned()];
+    }
     let indent = text.len() - text.trim_start_matches(' ').len();
     let lines =
         report::wrap(text.trim_start_matches(' '), width.saturating_sub(indent + 2)).into_iter().enumerate();
@@ -73,6 +78,8 @@ mod tests {
     fn text_keeps_its_indent() {
         assert_eq!(wrapped("  one two three", 11), ["  one two", "    three"]);
         assert_eq!(wrapped("one", 40), ["one"]);
+        assert_eq!(wrapped("  A  B  C", 9), ["  A  B  C"]);
+        assert_eq!(wrapped("  a\u{1b}[2J ", 40), ["  a\\u{1b}[2J"]);
     }
 
     #[test]

@@ -61,6 +61,20 @@ impl Drop for SmallDisk {
 }
 
 #[test]
+fn a_disk_that_is_full_before_up_is_named_and_nothing_is_left() {
+    let lab = Lab::new("full-before");
+    let disk = SmallDisk::mount(&lab.state());
+    disk.fill();
+    let output = lab.run(&["up"]);
+    assert_eq!(output.status.code(), Some(4), "{}", both(&output));
+    let said = lossy(&output.stderr);
+    assert!(said.contains("No space left") && said.contains(&*lab.state().to_string_lossy()), "{said}");
+    // Also with a disk that has no room for a word.
+    lab.ok(&["down"]);
+    assert!(!lab.state_of_platform().exists());
+}
+
+#[test]
 fn a_full_disk_drops_no_connection_and_everything_catches_up_later() {
     let lab = Lab::new("full-disk");
     let disk = SmallDisk::mount(&lab.state());

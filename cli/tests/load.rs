@@ -198,6 +198,58 @@ fn a_load_reports_what_a_server_did_instead_of_answering() {
     }
 }
 
+/// The answer of a server that refuses an upgrade quotes what it got, and the load quotes that.
+#[test]
+fn an_upgrade_has_the_path_the_name_and_the_headers_that_were_asked_for() {
+    let lab = Lab::new("headers");
+    let address = serve(|mut stream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read_exact(&mut byte).is_err() {
+                return;
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let told = |name: &str| {
+            let line = head.lines().find_map(|line| line.strip_prefix(name));
+            line.unwrap_or("?").trim().to_owned()
+        };
+        let body =
+            [told("GET "), told("Host:"), told("Authorization:"), told("Sec-WebSocket-Protocol:")].join("|");
+        let answer = format!("HTTP/1.1 401 Unauthorized\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let _ = stream.write_all(answer.as_bytes());
+    });
+    let url = format!("ws://localhost:{}/room/{{user}}", address.port());
+    let more = ["--header", "Authorization: Bearer {n}", "--subprotocol", "chat.v2,chat.v1"];
+    let output = lab.run(&[&["load", "--conns", "1", "--for", "100ms", &url][..], &more].concat());
+    assert_eq!(output.status.code(), Some(1), "{}", both(&output));
+    let said = lossy(&output.stderr);
+    let host = format!("localhost:{}", address.port());
+    let quoted = format!("`/room/user-1 HTTP/1.1|{host}|Bearer 1|chat.v2, chat.v1`");
+    assert!(said.contains(&quoted) && said.contains("does it expect a --header"), "{}", both(&output));
+    assert!(said.contains("succeeded (1 refused); the first: "), "counts of nothing are left out: {said}");
+}
+
+#[test]
+fn a_load_of_somebody_elses_server_shows_nothing_that_nobody_knows() {
+    let lab = Lab::new("foreign");
+    let echo = foreign(|asked| Some(asked.to_vec()));
+    let junit = lab.home().join("junit.xml");
+    let junit = junit.to_str().expect("UTF-8");
+    let address = echo.to_string();
+    let arguments = ["load", "--conns", "2", "--for", "1500ms", "--junit", junit, &address];
+    let output = lab.run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    assert!(!lossy(&output.stdout).contains("unknown"), "no replica has a name: {}", both(&output));
+    let cases = fs::read_to_string(junit).expect("test cases");
+    let long =
+        lab.run(&["load", "--conns", "1", "--for", "100ms", "--payload", &"a".repeat(9_000), &address]);
+    assert!(both(&long).contains("… (9000 bytes)") && both(&long).len() < 9_000, "{}", both(&long));
+    assert!(cases.contains("tests=\"1\"") && cases.contains("name=\"the run\""), "{cases}");
+}
+
 #[test]
 fn mistakes_are_named_before_the_run() {
     let lab = Lab::new("mistakes");
@@ -218,6 +270,30 @@ fn mistakes_are_named_before_the_run() {
         (lab.run(&["load", "--svg", "/dev/null/x.svg", "127.0.0.1:1"]), "cannot write /dev/null/x.svg"),
         (lab.run(&["load", "--payload", r"\q", "127.0.0.1:1"]), "is not an escape"),
         (lab.run(&["load", "--conns", "many", "127.0.0.1:1"]), "`many` is not a whole number"),
+        // A typed flag is named as it was typed, not as the key of a file.
+        (lab.run(&["load", "--conns", "0", "127.0.0.1:1"]), "playctl: --conns 0: expected between 1 and"),
+        (lab.run(&["load", "--hold", "0s", "127.0.0.1:1"]), "playctl: --hold 0s: expected between 1ms"),
+        (
+            lab.run(&["load", "--send", "9/s", "127.0.0.1:1"]),
+            "playctl: --send 9/s for 30s: expected protocol udp",
+        ),
+        (
+            lab.run(&["load", "--payload", "", "127.0.0.1:1"]),
+            "playctl: --payload ``: expected at least one byte",
+        ),
+        (
+            lab.run(&["load", "--header", "Upgrade: x", "ws://127.0.0.1:1"]),
+            "playctl: --header Upgrade: expected",
+        ),
+        (lab.run(&["load", "--header", "X", "ws://127.0.0.1:1"]), "expected NAME: VALUE"),
+        (
+            lab.run(&["load", "--subprotocol", "x", "127.0.0.1:1"]),
+            "playctl: --subprotocol x: expected protocol ws",
+        ),
+        (lab.run(&["load", "--path", "/a", "ws://127.0.0.1:1/b"]), "its path is /b, and another one is /a"),
+        (lab.run(&["load", "wss://127.0.0.1:1/b"]), "does not speak TLS"),
+        (lab.run(&["load", "127.0.0.1:99999"]), "`99999` is not a port"),
+        (lab.run(&["load", "--svg", "-", "127.0.0.1:1"]), "standard output has the time line"),
     ] {
         assert_eq!(output.status.code(), Some(2), "{}", both(&output));
         assert!(lossy(&output.stderr).contains(expected), "{expected}: {}", both(&output));
@@ -388,7 +464,11 @@ fn a_server_that_refuses_all_upgrades_is_told_from_no_server() {
 #[test]
 fn colours_only_where_asked_for() {
     let lab = Lab::new("colour");
-    lab.up(&[]);
+    // The time line of a bring-up is on stderr.
+    let up = lab.run(&["up", "--color", "always"]);
+    let said = lossy(&up.stderr);
+    assert!(said.contains('\u{1b}') && !said.contains("\\x1b"), "colours, not their codes: {said}");
+    assert!(!lossy(&lab.run(&["up", "--nodes", "3"]).stderr).contains("x1b"));
     let base = ["load", "--conns", "2", "--rate", "1ms", "--for", "1s"];
     assert!(!lab.ok(&base).contains('\u{1b}'));
     assert!(lab.ok(&[&base[..], &["--color", "always"]].concat()).contains('\u{1b}'));

@@ -108,6 +108,7 @@ fn commands_that_need_a_folder_name_it_if_it_is_unwritable() {
         if typed == ["up"] || typed == ["demo"] || typed == ["doctor"] {
             assert_ne!(output.status.code(), Some(0), "{typed:?}: {}", both(&output));
             assert!(both(&output).contains(NOWHERE), "{typed:?}: {}", both(&output));
+            assert!(both(&output).contains("set XDG_STATE_HOME"), "a way out: {typed:?}: {}", both(&output));
         }
     }
 }
@@ -137,6 +138,37 @@ fn closed_or_full_outputs_end_no_command_early() {
         let code = Running::of(child).code(PATIENCE);
         assert!(matches!(code, Some(1..=5 | 130)) || typed[0] == "down", "{typed:?}, full: {code:?}");
     }
+}
+
+#[test]
+fn a_runtime_folder_that_is_none_is_a_platform_that_does_not_run() {
+    let lab = Lab::new("no-folder");
+    let file = lab.home().join("file");
+    std::fs::write(&file, "").expect("written");
+    for (typed, expected) in
+        [("status", "is not running"), ("up", "set XDG_RUNTIME_DIR to another directory")]
+    {
+        let output = piped({
+            let mut command = lab.command(&[typed]);
+            command.env("XDG_RUNTIME_DIR", &file);
+            command
+        });
+        assert!(lossy(&output.stderr).contains(expected), "{typed}: {}", both(&output));
+    }
+}
+
+#[test]
+fn tables_fit_the_width_that_the_environment_tells() {
+    let lab = Lab::new("columns");
+    lab.up(&[]);
+    let mut command = lab.command(&["status"]);
+    let output = piped({
+        command.env("COLUMNS", "40");
+        command
+    });
+    let shown = lossy(&output.stdout);
+    let titles = shown.lines().find(|line| line.contains("REPLICA")).expect("a table");
+    assert!(titles.chars().count() <= 40 && titles.contains("PHASE"), "{shown}");
 }
 
 #[test]

@@ -98,6 +98,60 @@ fn wrong_arguments_are_usage_errors() {
     }
 }
 
+/// What people hand to `explain` and `up` instead of what these read.
+#[test]
+fn other_peoples_files_are_recognised() {
+    let lab = Lab::new("files");
+    let write = |name: &str, text: &str| {
+        let path = lab.home().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("UTF-8").to_owned()
+    };
+    let hpa = write("hpa.yaml", include_str!("hpa.yaml"));
+    let deployment = write("deployment.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n");
+    let scaled =
+        write("keda.yaml", "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: x}\n");
+    let empty = write("empty.yaml", "");
+    let template =
+        write("template.yaml", "kind: HorizontalPodAutoscaler\nmetadata: {name: {{ .Release.Name }}}\n");
+    let twice = write("twice.yaml", "replicas: 2\npods: [{name: a}, {name: a}]\nmetrics: [{pods: {a: 1}}]\n");
+    for (arguments, named) in [
+        (
+            &["explain", &hpa][..],
+            format!("playctl --platform {} explain --hpa {hpa} --print-state", lab.platform),
+        ),
+        (
+            &["explain", "--hpa", &deployment, "--print-state"],
+            "it has objects of other kinds: Deployment".to_owned(),
+        ),
+        (&["explain", "--hpa", &scaled, "--print-state"], "kubectl get hpa -o yaml".to_owned()),
+        (&["explain", "--hpa", &empty, "--print-state"], "it is empty".to_owned()),
+        (&["explain", "--hpa", &template, "--print-state"], "template.yaml:2:19: expected a name".to_owned()),
+        (&["explain", "--hpa", &template, "--print-state"], "(helm template)".to_owned()),
+        (
+            &["explain", "--hpa", &hpa, "--state", &twice],
+            "twice.yaml:2:20: pods[1].name: `a` is there".to_owned(),
+        ),
+        (&["up", "-f", &hpa], "hpa.yaml is a Kubernetes object (HorizontalPodAutoscaler)".to_owned()),
+    ] {
+        let output = lab.run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", both(&output));
+        assert!(lossy(&output.stderr).contains(&named), "{arguments:?}: {named}: {}", both(&output));
+    }
+}
+
+#[test]
+fn serve_names_the_process_that_has_one_address_of_its_port() {
+    let lab = Lab::new("taken-by");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port().to_string();
+    let output =
+        lab.command(&["serve", "page", "-p", &port]).env("ADMIN_PORT", "0").output().expect("it starts");
+    let said = lossy(&output.stderr);
+    let holder = format!("(pid {})", std::process::id());
+    assert!(said.contains("it is taken by ") && said.contains(&holder), "{}", both(&output));
+}
+
 #[test]
 fn a_platform_that_is_not_running_is_reported_with_the_next_step() {
     let lab = Lab::new("absent");

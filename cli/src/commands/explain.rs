@@ -71,7 +71,8 @@ impl Args {
             (None, false, _) | (Some(_), false, TargetKind::Cluster | TargetKind::Minikube) => Ok(None),
             (Some(file), true, TargetKind::Local) if self.service.is_none() => Ok(Some(file)),
             (_, true, TargetKind::Cluster | TargetKind::Minikube) => Err(Failure::usage(
-                "--state and --print-state are for a manifest; a cluster's autoscaler is explained from its live state",
+                "--state and --print-state are for a manifest, which needs no cluster: leave --target out, or add --target \
+                 local; a cluster's autoscaler is explained from its live state",
             )),
             (Some(_), true, TargetKind::Local) => {
                 Err(Failure::usage("name either a service or a manifest (--hpa FILE), not both"))
@@ -100,6 +101,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
             let explained = from_files(hpa, state, args.name.as_deref(), &note)?;
             print(context, &explained);
             context.printer.document(&Explain::One(Box::new(explained)));
+        }
+        (None, _, Some(file)) if is_file(file) => {
+            return Err(Failure::usage(format!(
+                "{file} is a file, and here a service is named; for a manifest: playctl explain --hpa {file} --print-state \
+                 > state.yaml, then --state state.yaml instead of --print-state"
+            )));
         }
         (None, _, Some(service)) => {
             let target = platform_source::target(context)?;
@@ -130,6 +137,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         }
     }
     Ok(exit::DONE)
+}
+
+/// No service and no autoscaler is called like this.
+fn is_file(name: &str) -> bool {
+    name.contains('/') || [".yaml", ".yml", ".json"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// An autoscaler that cannot be explained hides no other, unless it is the only one.

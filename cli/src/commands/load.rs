@@ -18,7 +18,7 @@ use platform::{
 };
 use scenario::{
     Every, Expect, Expectation, Hold, LoadDuration, Payload, Policy, Profile, Protocol, Rate, Scenario,
-    Share, Stage,
+    ScenarioError, Share, Stage,
     fit::{Needed, Requirement, Unfit},
     parse_count,
 };
@@ -50,7 +50,7 @@ Examples:
   playctl load --protocol udp --conns 64 --send 30k/s --window 8
   playctl load --conns 16 --window 32 udp://127.0.0.1:7000
   playctl load ws://127.0.0.1:8088                     any WebSocket server
-  playctl load --protocol ws --path /chat/{user} --reconnect backoff chat:80
+  playctl load ws://chat:80/room/{user} --header 'Authorization: Bearer {user}'
   playctl load tcp-10k --target cluster --in-cluster   from pods in the cluster
   playctl load chat:7000 --in-cluster --target cluster -n chat --image REF
 
@@ -76,7 +76,7 @@ The exit status is 3 if an expectation fails, and 1 if an action fails or the
 load expects answers and gets no correct one. Latency is measured from the
 moment a message was due.")]
 pub(crate) struct Args {
-    /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT, ws://HOST:PORT)
+    /// A scenario (a built-in name or a YAML file) and/or addresses to load (HOST:PORT, udp://HOST:PORT, ws://HOST:PORT/PATH)
     #[arg(value_name = "SCENARIO|TARGET")]
     what: Vec<String>,
     #[command(flatten)]
@@ -121,6 +121,13 @@ pub(crate) struct Shape {
     /// Path of the upgrade (ws) or of the event stream (sse); {user} is user-1 for the first connection, user-2 for the next; over sse, {user} and {profile} are UUIDs
     #[arg(long, value_name = "PATH")]
     pub path: Option<String>,
+    /// Header of each upgrade (ws) or request for a stream (sse), such as 'Authorization: Bearer {user}'; repeatable
+    #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    pub headers: Vec<(String, String)>,
+    /// Subprotocol to offer (ws), the preferred one first; repeatable. Default: retry-hint, by which our servers say when
+    /// to come back
+    #[arg(long = "subprotocol", value_name = "NAME", value_delimiter = ',')]
+    pub subprotocols: Vec<String>,
     /// Number of connections; over udp, of peers (each a socket with its own port)
     #[arg(long, value_name = "N", value_parser = parse_count)]
     pub conns: Option<u64>,
@@ -205,7 +212,7 @@ pub(crate) struct Shape {
     pub expect_p99: Option<Duration>,
 }
 
-pub(crate) fn run(context: &Context, args: Args) -> Outcome {
+pub(crate) fn run(context: &Context, mut args: Args) -> Outcome {
     // A load started by a page ends with the page's server.
     local::child::bind_to_parent().map_err(Failure::failed)?;
     // A built-in scenario's name is not a file, or one that is not read.
@@ -223,6 +230,8 @@ pub(crate) fn run(context: &Context, args: Args) -> Outcome {
         }
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
+    let spoken = protocol.or_else(|| named.as_ref().map(|scenario| scenario.protocol)).unwrap_or_default();
+    args.shape.take_urls(&mut addresses, spoken)?;
     let scenario = context.interrupt.ending_at_once(|| args.shape.lay_over(named, protocol))?;
     check_variables(&scenario)?;
     let mut options = args.shape.options();
@@ -420,6 +429,68 @@ impl Outputs {
 }
 
 impl Shape {
+    /// Takes the path of `ws://HOST:PORT/PATH`, as if it were --path, and the host's name, which servers behind a proxy are
+    /// told by.
+    fn take_urls(&mut self, addresses: &mut [String], protocol: Protocol) -> Result<(), Failure> {
+        for text in &mut *addresses {
+            let Some((address, path)) = load::split_path(text, protocol) else { continue };
+            if let Some(other) = self.path.as_deref().filter(|other| *other != path) {
+                return Err(Failure::usage(format!(
+                    "{text}: its path is {path}, and another one is {other}: a load has one"
+                )));
+            }
+            self.path = Some(path.to_owned());
+            *text = address.to_owned();
+        }
+        if matches!(protocol, Protocol::Ws | Protocol::Sse)
+            && let [address] = addresses
+            && !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))
+        {
+            let authority =
+                address.split_once("://").map_or(address.as_str(), |(_, rest)| rest).trim_end_matches('/');
+            let is_name = authority.parse::<SocketAddr>().is_err() && !authority.is_empty();
+            if is_name {
+                self.headers.push(("Host".to_owned(), authority.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The flag that set a key of the scenario, as errors name it.
+    fn flag_of(&self, key: &str) -> Option<String> {
+        let header =
+            key.strip_prefix("headers.").filter(|name| self.headers.iter().any(|(given, _)| given == name));
+        if let Some(name) = header {
+            return Some(format!("--header {name}"));
+        }
+        let given = [
+            ("phases.ramp.connections", "--conns", self.conns.is_some()),
+            ("phases.ramp", "--conns and --rate", self.conns.is_some() || self.rate.is_some()),
+            ("phases.hold", "--for", self.duration.is_some()),
+            ("phases.hold", "--hold", self.hold.is_some()),
+            ("phases.send", "--send", self.send.is_some()),
+            ("messages.every", "--every", self.every.is_some()),
+            ("messages.every", "--silent", self.silent),
+            ("messages.payload", "--payload", self.payload.is_some()),
+            ("messages.payload", "--payload-file", self.payload_file.is_some()),
+            ("messages.window", "--window", self.window.is_some()),
+            ("messages.timeout", "--timeout", self.timeout.is_some()),
+            ("messages.sequence", "--sequence", self.sequence),
+            ("connect-timeout", "--connect-timeout", self.connect_timeout.is_some()),
+            ("path", "--path", self.path.is_some()),
+            ("headers", "--header", !self.headers.is_empty()),
+            ("subprotocols", "--subprotocol", !self.subprotocols.is_empty()),
+            ("reconnect.policy", "--reconnect", self.reconnect.is_some()),
+            ("reconnect.delay", "--reconnect-delay", self.reconnect_delay.is_some()),
+            ("reconnect.jitter", "--reconnect-jitter", self.reconnect_jitter.is_some()),
+            ("reconnect.at-once", "--reconnect-at-once", self.reconnect_at_once.is_some()),
+        ];
+        given
+            .iter()
+            .find(|(known, _, is_given)| *is_given && *known == key)
+            .map(|(_, flag, _)| (*flag).to_owned())
+    }
+
     /// Applies the flags to a scenario, or to the defaults.
     fn lay_over(&self, named: Option<Scenario>, protocol: Option<Protocol>) -> Result<Scenario, Failure> {
         let whole = named.clone();
@@ -479,6 +550,10 @@ impl Shape {
             reconnect.at_once = None;
         }
         scenario.path = self.path.clone().or_else(|| scenario.path.take());
+        self.headers.iter().for_each(|(name, value)| scenario.set_header(name, value));
+        if !self.subprotocols.is_empty() {
+            scenario.subprotocols.clone_from(&self.subprotocols);
+        }
         if let Some(rate) = self.send {
             scenario.messages.every = None;
             let (LoadDuration::FromFirstConnect(length) | LoadDuration::FromRampEnd(length)) =
@@ -496,7 +571,16 @@ impl Shape {
             self.expect_p99.map(Expectation::p99),
         ];
         expectations.into_iter().flatten().for_each(|expectation| scenario.expect(expectation));
-        scenario.validate().map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
+        scenario.validate().map_err(|error| {
+            let code = error.exit_code();
+            let error = match error {
+                ScenarioError::Value { what, value, expected } => {
+                    ScenarioError::Value { what: self.flag_of(&what).unwrap_or(what), value, expected }
+                }
+                other => other,
+            };
+            Failure::new(code, error.to_string())
+        })?;
         Ok(scenario)
     }
 
@@ -508,6 +592,13 @@ impl Shape {
             ..Options::default()
         }
     }
+}
+
+/// Reads `NAME: VALUE`.
+fn header(text: &str) -> Result<(String, String), String> {
+    let (name, value) =
+        text.split_once(':').ok_or("expected NAME: VALUE, such as 'Authorization: Bearer {user}'")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

@@ -178,7 +178,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     #[cfg(not(feature = "local"))]
     let page: Option<String> = None;
     if let Some(page) = &page {
-        context.printer.line(&format!("  {:<10} {page}", "page"));
+        context.printer.line(&format!("  {:<10} {page}", "dashboard"));
     }
     let has_tcp = snapshot.services.iter().any(|service| service.name == "tcp");
     context.printer.line(&next_steps(&context.global.selection(), has_tcp, width));
@@ -230,12 +230,12 @@ pub(crate) fn bring_up(context: &Context, what: &BringUp) -> Result<(Arc<dyn Tar
     tell_unreached(context, &values, what.chart.as_deref(), true)?;
     let target = platform_source::target(context)?;
     let wanted = Wanted { values: &values, chart: what.chart.as_deref(), nodes: what.nodes };
-    let mut timeline = platform_source::timeline(context);
+    let mut timeline = platform_source::timeline_of_notes(context);
     let applied = target.apply(wanted, &mut |progress| {
         if let Progress::Event(event) = progress {
             context.printer.json_line(event);
             for line in timeline.feed(event) {
-                context.printer.note(&line);
+                context.printer.painted_note(&line);
             }
         }
         if context.interrupt.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

@@ -174,7 +174,7 @@ fn what_failed_is_explained_and_continued() {
     assert_eq!(objects(&repaired["plan"], "change"), ["Deployment tcp"].map(str::to_owned).into());
     let again = lab.up(&[]).ok();
     assert!(again.contains("nothing changed"), "{again}");
-    let page = again.lines().find_map(|line| line.strip_prefix("  page ")).unwrap().trim();
+    let page = again.lines().find_map(|line| line.strip_prefix("  dashboard ")).unwrap().trim();
     let whole = |page: &str| page.contains("--target cluster") && page.contains(&lab.namespace);
     assert!(page.starts_with("playctl ") && page.ends_with(" dashboard") && whole(page), "{again}");
 

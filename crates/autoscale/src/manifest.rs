@@ -75,10 +75,25 @@ pub enum ManifestError {
         "{place}: {object}: apiVersion `{version}` is not read, expected {API_VERSION} (or autoscaling/v1, v2beta1, v2beta2)"
     )]
     Version { place: String, object: String, version: String },
-    #[error("{origin}: no HorizontalPodAutoscaler in it ({skipped} objects of other kinds)")]
-    None { origin: String, skipped: usize },
+    /// `kinds`: what else is in it, without repetition and only the first ones.
+    #[error("{origin}: there is no HorizontalPodAutoscaler in it; {}", instead(kinds))]
+    None { origin: String, kinds: Vec<String> },
     #[error("{origin}: more than {MAX_OBJECTS} objects")]
     TooMany { origin: String },
+}
+
+/// Kinds to name; a file may have any number.
+const KINDS_SHOWN: usize = 5;
+
+fn instead(kinds: &[String]) -> String {
+    match kinds {
+        [] => "it is empty".to_owned(),
+        [kind] if kind.is_empty() => "no object in it has a kind".to_owned(),
+        _ if kinds.iter().any(|kind| kind == "ScaledObject") => {
+            "KEDA makes one of a ScaledObject: kubectl get hpa -o yaml".to_owned()
+        }
+        _ => format!("it has objects of other kinds: {}", kinds.join(", ")),
+    }
 }
 
 fn join(errors: &[FieldError]) -> String {
@@ -111,12 +126,19 @@ pub fn read(origin: &str, text: &str, scale_to_zero: bool) -> Result<Vec<Manifes
 pub fn read_each(origin: &str, text: &str, scale_to_zero: bool) -> Result<Vec<Entry>, ManifestError> {
     let mut found = Vec::new();
     let mut skipped = 0;
+    let mut kinds = Vec::new();
     for mut document in yaml::read_all(origin, text).map_err(ManifestError::Syntax)? {
         let value = document.value.take();
         for (path, value) in objects(&document, value)? {
             match value.get("kind").and_then(Value::as_str) {
                 Some(KIND) => found.push(Object { document: &document, path, value }.entry(scale_to_zero)),
-                _ => skipped += 1,
+                kind => {
+                    skipped += 1;
+                    let kind = kind.unwrap_or_default().chars().take(64).collect();
+                    if kinds.len() < KINDS_SHOWN && !kinds.contains(&kind) {
+                        kinds.push(kind);
+                    }
+                }
             }
             if found.len() + skipped > MAX_OBJECTS {
                 return Err(ManifestError::TooMany { origin: origin.to_owned() });
@@ -124,7 +146,7 @@ pub fn read_each(origin: &str, text: &str, scale_to_zero: bool) -> Result<Vec<En
         }
     }
     let origin = origin.to_owned();
-    if found.is_empty() { Err(ManifestError::None { origin, skipped }) } else { Ok(found) }
+    if found.is_empty() { Err(ManifestError::None { origin, kinds }) } else { Ok(found) }
 }
 
 /// The objects of one document with their paths: a List's items, or one object.

@@ -11,6 +11,9 @@ pub enum LoadError {
     /// The typed target is invalid.
     #[error("target `{text}`: {reason}")]
     Target { text: String, reason: String },
+    /// Its name has no address, now.
+    #[error("target `{text}`: the name {host} cannot be resolved: {reason}")]
+    Name { text: String, host: String, reason: String },
     #[error(
         "there is no target: give an address such as 127.0.0.1:10000, or start a platform with: playctl up"
     )]

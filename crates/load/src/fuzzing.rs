@@ -44,7 +44,7 @@ pub fn read_frames(pieces: &[&[u8]]) -> Read {
 
 /// Reads the answer to an upgrade whose key nobody knows.
 pub fn read_upgrade(head: &[u8]) {
-    match upgrade::read(head, [7; 16]) {
+    match upgrade::read(head, [7; 16], &[]) {
         upgrade::Answer::Wrong(text) | upgrade::Answer::Refused { line: text, .. } => {
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }

@@ -91,4 +91,4 @@ pub use remote::{WorkerCommand, serve_worker};
 pub use reply::NOTICE;
 pub use run::{Identify, Options, ReplicaNames, run};
 pub use sse::pairs::bind as bind_pairs;
-pub use target::{protocol, resolve};
+pub use target::{protocol, resolve, split_path};

@@ -17,9 +17,30 @@ pub(crate) fn shown(answer: &[u8]) -> String {
     format!("`{}`{words}", escape(answer))
 }
 
+/// The first line of a refusal's body, escaped, if it is text for people: a page in HTML says nothing in one line.
+pub(crate) fn reason(body: &[u8]) -> Option<String> {
+    const SHOWN: usize = 120;
+    let line = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
+    (!line.starts_with(b"<")).then(|| escape(&line[..line.len().min(SHOWN)]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_reason_of_a_refusal_is_its_first_line_of_text() {
+        for (body, expected) in [
+            (&b""[..], None),
+            (b"\r\n \r\n", None),
+            (b"<html>\nno", None),
+            (b"\nno such chat\nbye", Some("no such chat")),
+            (b"a\x1b[2J", Some("a\\x1b[2J")),
+        ] {
+            assert_eq!(reason(body).as_deref(), expected);
+        }
+        assert_eq!(reason(&[b'a'; 500]).map(|text| text.len()), Some(120));
+    }
 
     #[test]
     fn well_known_answers_are_recognised_and_escaped() {

@@ -45,8 +45,8 @@ impl FileLock {
             if named.ino() != file.metadata()?.ino() {
                 continue;
             }
-            file.set_len(0)?;
-            file.write_all(holder.as_bytes())?;
+            // The lock holds without these words, also on a full disk, which `down` may be about to empty.
+            let _ = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
             return Ok(Some(Self { path: path.to_owned(), _file: file }));
         }
     }

@@ -47,8 +47,8 @@ impl Paths {
 
     /// Makes the shared directories.
     pub(crate) fn prepare(&self) -> io::Result<()> {
-        private_directory(&self.state)?;
-        private_directory(&self.runtime)?;
+        private_directory(&self.state).map_err(|error| with_way_out(&error, "XDG_STATE_HOME"))?;
+        private_directory(&self.runtime).map_err(|error| with_way_out(&error, "XDG_RUNTIME_DIR"))?;
         private_directory(&self.slots())
     }
 
@@ -161,6 +161,10 @@ impl PlatformPaths {
     pub(crate) fn run_record(&self) -> PathBuf {
         self.state.join("run.json")
     }
+}
+
+fn with_way_out(error: &io::Error, variable: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("{error}; set {variable} to another directory"))
 }
 
 /// Creates a directory of mode 0700, or checks that an existing one belongs to the user and is private.

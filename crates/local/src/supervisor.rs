@@ -141,33 +141,56 @@ pub fn run(name: &str) -> Result<(), Error> {
     let _ = std::env::set_current_dir("/");
     let first = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().map_err(Error::NoClient)?);
     first.peer_addr().map_err(Error::NoClient)?;
-
-    let files = |what: &std::path::Path| {
-        let what = what.display().to_string();
-        move |source| Error::Files { what, source }
-    };
     let paths = Paths::from_env();
-    paths.prepare().map_err(files(paths.runtime()))?;
     let own = paths.platform(name);
-    let holder = held_by(std::process::id());
-    let Some(lock) = FileLock::try_take(&own.lock, &holder).map_err(files(&own.lock))? else {
-        let holder = FileLock::holder(&own.lock).ok().flatten().unwrap_or_default();
-        let reply = serde_json::to_string(&Reply::Taken { holder: holder.clone() }).unwrap_or_default();
-        // If the client is gone, this does not matter.
-        let _ = io::Write::write_all(&mut &first, format!("{reply}\n").as_bytes());
-        return Err(Error::Taken { name: name.to_owned(), holder });
-    };
-    clear_state(&own)?;
-    let run = Uuid::now_v7();
-    let traces = Traces { run, supervisor: std::process::id(), slot: None, socket: own.socket.clone() };
-    write_private(&own.run_record(), serde_json::to_vec(&traces).unwrap_or_default())
-        .map_err(files(&own.run_record()))?;
-
+    let (lock, run) = prepare(name, &paths, &own, &first).inspect_err(|error| {
+        if let Error::Files { .. } | Error::Leftovers(_) = error {
+            // Its log may be on the disk that is full. If the client is gone, this does not matter.
+            tell(&first, &Reply::Failed(TargetError::BringUp { message: error.to_string() }));
+        }
+    })?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Runtime)?;
     let ended = LocalSet::new().block_on(&runtime, serve(name, run, &paths, own.clone(), first, lock));
     tracing::info!("ended");
     ended
+}
+
+/// One reply to the client that started this supervisor, before there is a conversation.
+fn tell(client: &UnixStream, reply: &Reply) {
+    let reply = serde_json::to_string(reply).unwrap_or_default();
+    // If the client is gone, this does not matter.
+    let _ = io::Write::write_all(&mut &*client, format!("{reply}\n").as_bytes());
+}
+
+/// Makes this process the platform's only supervisor, with a record of this run.
+fn prepare(
+    name: &str,
+    paths: &Paths,
+    own: &PlatformPaths,
+    client: &UnixStream,
+) -> Result<(FileLock, Uuid), Error> {
+    let files = |what: &std::path::Path| {
+        let what = what.display().to_string();
+        move |source| Error::Files { what, source }
+    };
+    paths.prepare().map_err(files(paths.runtime()))?;
+    let holder = held_by(std::process::id());
+    let Some(lock) = FileLock::try_take(&own.lock, &holder).map_err(files(&own.lock))? else {
+        let holder = FileLock::holder(&own.lock).ok().flatten().unwrap_or_default();
+        tell(client, &Reply::Taken { holder: holder.clone() });
+        return Err(Error::Taken { name: name.to_owned(), holder });
+    };
+    clear_state(own)?;
+    let run = Uuid::now_v7();
+    let traces = Traces { run, supervisor: std::process::id(), slot: None, socket: own.socket.clone() };
+    let recorded = write_private(&own.run_record(), serde_json::to_vec(&traces).unwrap_or_default());
+    recorded.map_err(|source| {
+        // Nothing has started yet.
+        drop(fs::remove_dir_all(&own.state));
+        files(&own.run_record())(source)
+    })?;
+    Ok((lock, run))
 }
 
 /// Removes the state of a killed predecessor; its processes, which end by themselves, must be gone first.

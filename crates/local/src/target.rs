@@ -201,7 +201,9 @@ impl LocalTarget {
             Err(error)
                 if matches!(
                     error.kind(),
-                    std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+                    std::io::ErrorKind::NotFound
+                        | std::io::ErrorKind::NotADirectory
+                        | std::io::ErrorKind::ConnectionRefused
                 ) =>
             {
                 Ok(None)

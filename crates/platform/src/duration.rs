@@ -20,11 +20,13 @@ pub const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// The longest setting of a service, such as the age of a record: a year. Added to a clock it never overflows.
 const LONGEST_SETTING: Duration = Duration::from_hours(365 * 24);
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// Units with their nanoseconds, longest first, which is the order for printing.
 const UNITS: [(&str, u64); 6] = [
     ("h", 3_600_000_000_000),
     ("m", 60_000_000_000),
-    ("s", 1_000_000_000),
+    ("s", SECOND_NS),
     ("ms", 1_000_000),
     ("us", 1_000),
     ("ns", 1),
@@ -104,17 +106,27 @@ fn up_to(longest: Duration, text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_nanos(total_ns.round() as u64))
 }
 
-/// The shortest exact form: `1m30s`, `5ms`, `0s`.
+/// The shortest exact form that reads back as the same: `1m30s`, `5ms`, `0s`; below a minute as one number with a
+/// fraction (`3.963s`, `8.147ms`).
 pub fn format(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, unit_ns) in UNITS {
         let count = rest / unit_ns;
-        if count > 0 {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{count}{unit}");
-            rest %= unit_ns;
+        if count == 0 {
+            continue;
         }
+        rest %= unit_ns;
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{count}");
+        // Whole hours and minutes: nobody reads 1.5h as easily as 1h30m.
+        if unit_ns <= SECOND_NS && rest > 0 {
+            let digits = unit_ns.ilog10() as usize;
+            let fraction = format!("{rest:0digits$}");
+            let _ = write!(text, ".{}", fraction.trim_end_matches('0'));
+            rest = 0;
+        }
+        text.push_str(unit);
     }
     if text.is_empty() { "0s".to_owned() } else { text }
 }
@@ -237,6 +249,22 @@ mod tests {
         {
             let error = read(number).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn writes_one_number_where_people_would() {
+        for (us, text) in [
+            (8_147, "8.147ms"),
+            (3_963_000, "3.963s"),
+            (95_579_000, "1m35.579s"),
+            (5_400_000_000, "1h30m"),
+            (1_000_050, "1.00005s"),
+            (250, "250us"),
+            (60_000_000, "1m"),
+        ] {
+            let duration = Duration::from_micros(us);
+            assert_eq!((format(duration).as_str(), parse(text)), (text, Ok(duration)));
         }
     }
 

@@ -131,14 +131,15 @@ impl Timeline {
     }
 }
 
-/// Breaks a text into lines of at most `room` characters: between words, or within a word if necessary.
+/// Breaks a text into lines of at most `room` characters: between words, or within a word if necessary. A number keeps its
+/// unit.
 ///
 /// Names and messages come from other processes: terminal control characters are escaped.
 pub fn wrap(text: &str, room: usize) -> Vec<String> {
     let text = visible(text).replace('\t', " ");
     let mut lines = Vec::new();
     let (mut line, mut length) = (String::new(), 0);
-    for word in text.split(' ') {
+    for word in words(&text) {
         let word_length = word.chars().count();
         if length > 0 && length + 1 + word_length > room {
             lines.push(std::mem::take(&mut line).trim_end().to_owned());
@@ -161,6 +162,28 @@ pub fn wrap(text: &str, room: usize) -> Vec<String> {
     }
     lines.push(line.trim_end().to_owned());
     lines
+}
+
+/// Units that are written after their number and a blank.
+const UNITS: [&str; 13] = ["µs", "ms", "s", "min", "h", "%", "bytes", "KiB", "MiB", "GiB", "KB", "MB", "GB"];
+
+/// The words of a text; a number and its unit are one.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let ends = |from: usize| text[from..].find(' ').map_or(text.len(), |at| from + at);
+        let mut end = ends(0);
+        if text[..end].ends_with(|last: char| last.is_ascii_digit()) && end < text.len() {
+            let next = ends(end + 1);
+            let unit = text[end + 1..next].trim_end_matches([',', '.', ';', ':', ')']);
+            if UNITS.contains(&unit) {
+                end = next;
+            }
+        }
+        rest = text.get(end + 1..);
+        Some(&text[..end])
+    })
 }
 
 #[cfg(test)]

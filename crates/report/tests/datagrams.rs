@@ -156,7 +156,7 @@ fn rendered(width: usize) -> String {
 fn datagrams_are_reported_as_peers_and_messages() {
     let text = rendered(200);
     for expected in [
-        "udp-burst: 64 udp peers to 127.0.0.1:10001, together msg:12345 1,000/s → 30,000/s in 5 s, then 30,000/s \
+        "udp-burst: 64 udp peers to 127.0.0.1:10001, together sending msg:12345 at 1,000/s → 30,000/s in 5 s, then 30,000/s \
          for 5 s, at most 8 of each without an answer",
         "64 peers open",
         "stage: 1000/s for 5s",

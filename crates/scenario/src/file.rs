@@ -38,7 +38,7 @@ pub enum ScenarioError {
     #[error(transparent)]
     Invalid(#[from] yaml::Error),
     /// A field of the scenario, named as in a file; a flag may have set it.
-    #[error("{what} {value}: expected {expected}")]
+    #[error("{what}{}{value}: expected {expected}", if value.is_empty() { "" } else { " " })]
     Value { what: String, value: String, expected: String },
 }
 
@@ -88,7 +88,8 @@ impl Scenario {
         }
         scenario.validate().map_err(|error| match error {
             ScenarioError::Value { what, value, expected } => {
-                document.error_at(&what, format!("{value}: expected {expected}")).into()
+                let value = if value.is_empty() { value } else { format!("{value}: ") };
+                document.error_at(&what, format!("{value}expected {expected}")).into()
             }
             other => other,
         })?;

@@ -62,6 +62,26 @@ impl fmt::Display for Payload {
     }
 }
 
+impl Payload {
+    /// In a line: a long one is cut, with its size instead of the rest.
+    pub fn shown(&self) -> String {
+        const WHOLE: usize = 64;
+        const BEGINNING: usize = 40;
+        match self.0.len() {
+            0..=WHOLE => self.to_string(),
+            bytes => {
+                let beginning = &self.0[..BEGINNING];
+                // A character that the cut would split is left out.
+                let cut = std::str::from_utf8(beginning).map_or_else(
+                    |error| if error.error_len().is_none() { error.valid_up_to() } else { BEGINNING },
+                    str::len,
+                );
+                format!("{}… ({bytes} bytes)", escape(&beginning[..cut]))
+            }
+        }
+    }
+}
+
 /// Bytes as text that can be shown and read back: everything except printable text is escaped.
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -97,6 +117,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_long_payload_is_shown_by_its_beginning_and_its_size() {
+        let whole = "a".repeat(64);
+        assert_eq!(whole.parse::<Payload>().unwrap().shown(), whole);
+        assert_eq!(Payload(vec![b'a'; 60_000]).shown(), format!("{}… (60000 bytes)", "a".repeat(40)));
+        let split = format!("{}é", "a".repeat(39)).repeat(9);
+        assert_eq!(Payload(split.into()).shown(), format!("{}… (369 bytes)", "a".repeat(39)));
+        let binary = Payload(vec![0xff; 100]).shown();
+        assert_eq!(binary, format!(r"{}… (100 bytes)", r"\xff".repeat(40)));
+    }
 
     #[test]
     fn escapes_stand_for_their_bytes() {

@@ -1,9 +1,10 @@
 //! The description of a load: one type, one set of defaults, and validation.
 
+mod headers;
 mod never;
 mod validate;
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
 
 use platform::{
     duration::{self, whole_ms},
@@ -34,6 +35,11 @@ pub struct Scenario {
     /// WebSocket: the path of the upgrade. `{n}` stands for the number of the connection, from 1, `{user}` for
     /// `user-{n}`. SSE: the path of the events; `{user}` and `{profile}` stand for UUIDs.
     pub path: Option<String>,
+    /// WebSocket and SSE: more headers of each request, by name. Their values have the same placeholders as `path`.
+    pub headers: BTreeMap<String, String>,
+    /// WebSocket: the subprotocols to offer, the preferred one first; if none is given, the one by which our servers say
+    /// when to come back.
+    pub subprotocols: Vec<String>,
     /// SSE: the number of users and profiles; further connections start over with the first. Without it each
     /// connection has its own.
     pub pairs: Option<u64>,
@@ -162,6 +168,8 @@ impl Default for Scenario {
             values: Vec::new(),
             protocol: Protocol::Tcp,
             path: None,
+            headers: BTreeMap::new(),
+            subprotocols: Vec::new(),
             pairs: None,
             stay: None,
             phases: Phases::default(),
@@ -230,15 +238,19 @@ impl Scenario {
 
     /// WebSocket and SSE: the path that connection `number`, counted from 0, requests.
     pub fn path_of(&self, number: u64) -> String {
-        if self.protocol == Protocol::Sse {
-            let template = self.path.as_deref().unwrap_or(SSE_PATH_DEFAULT);
-            let (user, profile) = Self::pair(self.pair_of(number));
-            let number = (number + 1).to_string();
-            return template.replace("{user}", &user).replace("{profile}", &profile).replace("{n}", &number);
-        }
+        let usual = if self.protocol == Protocol::Sse { SSE_PATH_DEFAULT } else { PATH_DEFAULT };
+        self.filled_in(self.path.as_deref().unwrap_or(usual), number)
+    }
+
+    /// A text with its placeholders replaced for connection `number`.
+    fn filled_in(&self, template: &str, number: u64) -> String {
+        let (user, profile) = if self.protocol == Protocol::Sse {
+            Self::pair(self.pair_of(number))
+        } else {
+            (format!("user-{}", number + 1), "{profile}".to_owned())
+        };
         let number = (number + 1).to_string();
-        let template = self.path.as_deref().unwrap_or(PATH_DEFAULT);
-        template.replace("{user}", &format!("user-{number}")).replace("{n}", &number)
+        template.replace("{user}", &user).replace("{profile}", &profile).replace("{n}", &number)
     }
 
     /// The number of users that join after the ramp.
@@ -350,7 +362,7 @@ impl Scenario {
             connect_interval_us: u64::try_from(self.phases.ramp.rate.interval().as_micros())
                 .unwrap_or(u64::MAX),
             message_interval_ms: self.every().map(whole_ms),
-            payload: self.messages.payload.to_string(),
+            payload: self.messages.payload.shown(),
             duration_ms: whole_ms(duration),
             duration_from_ramp,
             window: self.messages.window,

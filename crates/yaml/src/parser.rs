@@ -198,6 +198,13 @@ impl<'input> Builder<'input> {
             Value::String(name) => Ok(Key::Name(name)),
             Value::Bool(name) => Ok(Key::Name(name.to_string())),
             Value::Number(name) if !name.is_f64() => Ok(Key::Name(name.to_string())),
+            // `{{ .Values.x }}`, which other programs fill in first.
+            Value::Object(_) => Err(content(
+                span,
+                "expected a name as key, got a mapping; quote it, or render the file first if this is a template \
+                 (helm template)"
+                    .to_owned(),
+            )),
             other => Err(content(span, format!("expected a name as key, got {}; quote it", kind(&other)))),
         }
     }

@@ -81,6 +81,11 @@ fn mistakes_are_named_where_they_are() {
         ("a: 1\na: 2\n", "f.yaml:2:1: the key a is given twice"),
         ("a: .inf", "f.yaml:1:4: .inf is not a number that JSON can hold; quote it if it is text"),
         ("a: !!int x", "f.yaml:1:4: x is not a !!int"),
+        (
+            "a: {{ .Values.x }}\n",
+            "f.yaml:1:5: expected a name as key, got a mapping; quote it, or render the file first if this is a template \
+             (helm template)",
+        ),
         ("? [a]\n: 1\n", "f.yaml:1:3: expected a name as key, got a list; quote it"),
         ("a:\n\tb: 1", "f.yaml:2:1: a tab indents this line; YAML takes spaces only"),
         ("a:\n  b: 1\n  \tc: 1", "f.yaml:3:3: a tab indents this line; YAML takes spaces only"),

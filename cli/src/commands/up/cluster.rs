@@ -151,7 +151,7 @@ fn page_command(selection: &str) -> Option<String> {
 }
 
 pub(super) fn page(selection: &str) -> Option<String> {
-    page_command(selection).map(|command| format!("  {:<10} {command}", "page"))
+    page_command(selection).map(|command| format!("  {:<10} {command}", "dashboard"))
 }
 
 fn outcome(installed: &Installed) -> Vec<String> {
@@ -268,7 +268,7 @@ mod tests {
     fn the_command_for_a_clusters_page_is_complete() {
         assert_eq!(
             page("--target cluster --context lab -n chat ").unwrap(),
-            "  page       playctl --target cluster --context lab -n chat dashboard"
+            "  dashboard  playctl --target cluster --context lab -n chat dashboard"
         );
     }
 

@@ -3,7 +3,7 @@
 //! YAML or JSON. Instants are RFC 3339 or milliseconds, values are quantities (`7012`, `250m`, `300Mi`). Metrics stand
 //! in the order of the HPA's spec. `docs/autoscaling.md` shows an example, [`template`](super::template()) writes one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, de};
@@ -244,6 +244,13 @@ impl State {
                 spec.metrics.len()
             );
             return Err(document.error_at("metrics", message).into());
+        }
+        let mut names = BTreeSet::new();
+        if let Some((pod, name)) =
+            file.pods.iter().map(|pod| &pod.name).enumerate().find(|(_, name)| !names.insert(*name))
+        {
+            let message = format!("`{name}` is there already; pods of one namespace have different names");
+            return Err(document.error_at(&format!("pods[{pod}].name"), message).into());
         }
         let now_ms = match file.now {
             Some(now) => now.0,

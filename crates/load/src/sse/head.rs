@@ -22,16 +22,17 @@ pub(crate) enum Answer {
     Partial,
     /// The stream follows after `length` bytes. `host`: who answers, escaped, if named.
     Stream { length: usize, body: Body, host: Option<String> },
-    /// With a status other than 200. `line` is escaped.
-    Refused { status: u16, line: String, retry: Option<Duration> },
+    /// With a status other than 200. `line` and the beginning of the body are escaped.
+    Refused { status: u16, line: String, body: Option<String>, retry: Option<Duration> },
     /// Not a stream of events; says why.
     Wrong(String),
 }
 
-/// `last`: the ID of the last event, if there was one.
-pub(crate) fn request(host: &str, path: &str, last: Option<&[u8]>) -> Vec<u8> {
+/// `headers`: more of them, each with its line end. `last`: the ID of the last event, if there was one.
+pub(crate) fn request(host: &str, path: &str, headers: &str, last: Option<&[u8]>) -> Vec<u8> {
     let mut request = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n"
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nCache-Control: no-cache\r\n\
+         {headers}"
     )
     .into_bytes();
     if let Some(last) = last {
@@ -70,7 +71,9 @@ pub(crate) fn read(head: &[u8]) -> Answer {
             let seconds = std::str::from_utf8(value).ok()?.parse().ok()?;
             Some(Duration::from_secs(seconds)).filter(|after| *after <= HINT_MAX)
         });
-        return Answer::Refused { status, line: line(head), retry };
+        let is_chunked = one("Transfer-Encoding").is_some();
+        let body = recognise::reason(&head[length..]).filter(|_| !is_chunked);
+        return Answer::Refused { status, line: line(head), body, retry };
     }
     let kind = one("Content-Type").unwrap_or_default();
     let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -147,6 +150,7 @@ mod tests {
         let expected = Answer::Refused {
             status: 503,
             line: "HTTP/1.1 503 Service Unavailable".to_owned(),
+            body: None,
             retry: Some(Duration::from_secs(3)),
         };
         assert_eq!(read(refused.as_bytes()), expected);
@@ -168,10 +172,10 @@ mod tests {
 
     #[test]
     fn a_returning_client_sends_its_last_event_id() {
-        let text = String::from_utf8(request("h:1", "/a", Some(b"17"))).unwrap();
+        let text = String::from_utf8(request("h:1", "/a", "X: y\r\n", Some(b"17"))).unwrap();
         assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: h:1\r\n") && text.ends_with("\r\n\r\n"), "{text}");
-        assert!(text.contains("\r\nLast-Event-ID: 17\r\n"), "{text}");
-        assert!(!String::from_utf8(request("h:1", "/a", None)).unwrap().contains("Last-Event-ID"));
+        assert!(text.contains("\r\nX: y\r\nLast-Event-ID: 17\r\n"), "{text}");
+        assert!(!String::from_utf8(request("h:1", "/a", "", None)).unwrap().contains("Last-Event-ID"));
     }
 
     proptest! {

@@ -29,20 +29,35 @@ pub(crate) enum Answer {
     Partial,
     /// Frames follow after `length` bytes.
     Accepted { length: usize, host: Option<String> },
-    /// With a status other than 101. `line` is escaped.
-    Refused { status: u16, line: String, retry: Option<Duration> },
+    /// With a status other than 101. `line` and the beginning of the body are escaped.
+    Refused { status: u16, line: String, body: Option<String>, retry: Option<Duration> },
     /// Not a WebSocket server, or not a correct one; says why.
     Wrong(String),
 }
 
-/// The request, for a target and a path, with a key of 16 random bytes.
-pub(crate) fn request(host: &str, path: &str, key: [u8; 16]) -> Vec<u8> {
-    format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Protocol: {RETRY_HINT}\r\n\r\n",
-        STANDARD.encode(key)
-    )
-    .into_bytes()
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    /// If empty, ours.
+    pub(crate) subprotocols: &'a [String],
+    /// More headers, each with its line end.
+    pub(crate) headers: &'a str,
+}
+
+impl Request<'_> {
+    /// The bytes, with a key of 16 random bytes.
+    pub(crate) fn bytes(self, key: [u8; 16]) -> Vec<u8> {
+        let Self { host, path, subprotocols, headers } = self;
+        let offered = if subprotocols.is_empty() { RETRY_HINT.to_owned() } else { subprotocols.join(", ") };
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {}\r\nSec-WebSocket-Protocol: {offered}\r\n{headers}\r\n",
+            STANDARD.encode(key)
+        )
+        .into_bytes()
+    }
 }
 
 fn accept(key: [u8; 16]) -> String {
@@ -50,8 +65,8 @@ fn accept(key: [u8; 16]) -> String {
     STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &text))
 }
 
-/// Parses an answer, as far as it has arrived.
-pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
+/// Parses an answer, as far as it has arrived. `subprotocols`: as in the request.
+pub(crate) fn read(head: &[u8], key: [u8; 16], subprotocols: &[String]) -> Answer {
     let begun = head.len().min(HTTP.len());
     if head[..begun] != HTTP[..begun] {
         let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
@@ -90,7 +105,9 @@ pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
             Some(Duration::from_secs(seconds)).filter(|after| *after <= HINT_MAX)
         });
         let after = one("Retry-After").map(|value| format!(", Retry-After: {}", escape(value)));
-        return Answer::Refused { status, line: line(head) + &after.unwrap_or_default(), retry };
+        let is_chunked = one("Transfer-Encoding").is_some();
+        let body = recognise::reason(&head[length..]).filter(|_| !is_chunked);
+        return Answer::Refused { status, line: line(head) + &after.unwrap_or_default(), body, retry };
     }
     let has_token = |name, token: &str| {
         let tokens = all(name).flat_map(|value| value.split(|byte| *byte == b','));
@@ -111,7 +128,11 @@ pub(crate) fn read(head: &[u8], key: [u8; 16]) -> Answer {
     if let Some(extension) = one("Sec-WebSocket-Extensions") {
         return wrong(format!("takes the extension `{}`, which was not offered", escape(extension)));
     }
-    if let Some(chosen) = one("Sec-WebSocket-Protocol").filter(|chosen| *chosen != RETRY_HINT.as_bytes()) {
+    let is_offered = |chosen: &[u8]| {
+        let is_ours = subprotocols.is_empty() && chosen == RETRY_HINT.as_bytes();
+        is_ours || subprotocols.iter().any(|offered| offered.as_bytes() == chosen)
+    };
+    if let Some(chosen) = one("Sec-WebSocket-Protocol").filter(|chosen| !is_offered(chosen)) {
         return wrong(format!("takes the subprotocol `{}`, which was not offered", escape(chosen)));
     }
     let host = one("Host-Id").filter(|host| (1..=HOST_ID_MAX).contains(&host.len())).map(escape);
@@ -136,7 +157,7 @@ mod tests {
                             Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nHost-Id: 10.1.2.3\r\n\r\n";
 
     fn wrong(head: &str) -> String {
-        match read(head.as_bytes(), KEY) {
+        match read(head.as_bytes(), KEY, &[]) {
             Answer::Wrong(why) => why,
             other => panic!("{head}: {other:?}"),
         }
@@ -144,14 +165,16 @@ mod tests {
 
     #[test]
     fn the_standards_example_is_accepted_and_names_the_host() {
-        let text = String::from_utf8(request("h:1", "/a", KEY)).unwrap();
+        let request = Request { host: "h:1", path: "/a", subprotocols: &[], headers: "X: y\r\n" };
+        let text = String::from_utf8(request.bytes(KEY)).unwrap();
+        assert!(text.ends_with("Sec-WebSocket-Protocol: retry-hint\r\nX: y\r\n\r\n"), "{text}");
         assert!(text.starts_with("GET /a HTTP/1.1\r\nHost: h:1\r\n"), "{text}");
         assert!(text.contains("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), "{text}");
         let stream = [ACCEPTED.as_bytes(), b"\x81\x00"].concat();
         let expected = Answer::Accepted { length: ACCEPTED.len(), host: Some("10.1.2.3".to_owned()) };
-        assert_eq!(read(&stream, KEY), expected);
+        assert_eq!(read(&stream, KEY, &[]), expected);
         for end in 0..ACCEPTED.len() {
-            assert_eq!(read(&ACCEPTED.as_bytes()[..end], KEY), Answer::Partial, "{end}");
+            assert_eq!(read(&ACCEPTED.as_bytes()[..end], KEY, &[]), Answer::Partial, "{end}");
         }
     }
 
@@ -161,14 +184,30 @@ mod tests {
         let expected = Answer::Refused {
             status: 503,
             line: "HTTP/1.1 503 Service Unavailable, Retry-After: 3".to_owned(),
+            body: Some("too many".to_owned()),
             retry: Some(Duration::from_secs(3)),
         };
-        assert_eq!(read(head.as_bytes(), KEY), expected);
+        assert_eq!(read(head.as_bytes(), KEY, &[]), expected);
         let head = "HTTP/1.1 404 \x1b[2J\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n";
-        match read(head.as_bytes(), KEY) {
-            Answer::Refused { status: 404, line, retry: None } => assert!(!line.contains('\x1b'), "{line}"),
+        match read(head.as_bytes(), KEY, &[]) {
+            Answer::Refused { status: 404, line, retry: None, body: None } => {
+                assert!(!line.contains('\x1b'), "{line}")
+            }
             Answer::Wrong(why) => assert!(!why.contains('\x1b'), "{why}"),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_server_may_take_one_of_the_offered_subprotocols() {
+        let own = ["chat.v2".to_owned(), "chat.v1".to_owned()];
+        let request = Request { host: "h:1", path: "/a", subprotocols: &own, headers: "" };
+        let text = String::from_utf8(request.bytes(KEY)).unwrap();
+        assert!(text.contains("\r\nSec-WebSocket-Protocol: chat.v2, chat.v1\r\n\r\n"), "{text}");
+        for (chosen, is_offered) in [("chat.v1", true), ("retry-hint", false), ("chat.v3", false)] {
+            let head = ACCEPTED.replace("Host-Id: 10.1.2.3", &format!("Sec-WebSocket-Protocol: {chosen}"));
+            let answer = read(head.as_bytes(), KEY, &own);
+            assert_eq!(matches!(answer, Answer::Accepted { .. }), is_offered, "{chosen}: {answer:?}");
         }
     }
 
@@ -200,7 +239,7 @@ mod tests {
         fn any_answer_is_judged_and_escaped(
             bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
         ) {
-            match read(bytes.as_bytes(), KEY) {
+            match read(bytes.as_bytes(), KEY, &[]) {
                 Answer::Wrong(text) | Answer::Refused { line: text, .. } => {
                     prop_assert!(!text.chars().any(char::is_control), "{}", text);
                 }

@@ -87,9 +87,10 @@ impl Worker<Stream> {
         let stream = &mut sse.streams[at];
         stream.reader.begin();
         stream.first_ms = 0;
-        let path = self.spec.scenario.path_of(self.spec.number(at));
-        let host = self.spec.target(at).to_string();
-        let request = head::request(&host, &path, stream.reader.last_id());
+        let (scenario, number) = (&self.spec.scenario, self.spec.number(at));
+        let host = scenario.host_of(&self.spec.target(at).to_string(), number);
+        let (path, headers) = (scenario.path_of(number), scenario.header_lines_of(number));
+        let request = head::request(&host, &path, &headers, stream.reader.last_id());
         let connection = &mut self.transport.connections[at];
         connection.state = State::Upgrading;
         connection.sent_ms = now_ms;
@@ -151,12 +152,13 @@ impl Worker<Stream> {
                 self.ready(index);
                 self.read_events(index, rest);
             }
-            head::Answer::Refused { status, line, retry } => {
+            head::Answer::Refused { status, line, body, retry } => {
                 self.tally.totals.refused += 1;
                 if let Some(after) = retry {
                     sse.hints.insert(index, Hint { after, is_for_all: true });
                 }
-                self.say_error("the stream at", index, format_args!("`{line}`"));
+                let body = body.map(|body| format!(": `{body}`")).unwrap_or_default();
+                self.say_error("the stream at", index, format_args!("`{line}`{body}"));
                 self.tally.ended_by_code(status, &line);
                 self.give_up_connecting(index);
             }

@@ -76,8 +76,14 @@ impl Worker<Stream> {
     pub(super) fn upgrade(&mut self, index: u32) {
         let at = index as usize;
         self.transport.connections[at].state = State::Upgrading;
-        let path = self.spec.scenario.path_of(self.spec.number(at));
-        let request = upgrade::request(&self.spec.target(at).to_string(), &path, self.key(index));
+        let (scenario, number) = (&self.spec.scenario, self.spec.number(at));
+        let request = upgrade::Request {
+            host: &scenario.host_of(&self.spec.target(at).to_string(), number),
+            path: &scenario.path_of(number),
+            subprotocols: &scenario.subprotocols,
+            headers: &scenario.header_lines_of(number),
+        };
+        let request = request.bytes(self.key(index));
         self.put(index, &request);
     }
 
@@ -100,7 +106,7 @@ impl Worker<Stream> {
         // One byte more shows that a head is too long.
         let taken = piece.len().min(HEAD_MAX + 1 - before);
         head.extend_from_slice(&piece[..taken]);
-        match upgrade::read(&head, key) {
+        match upgrade::read(&head, key, &self.spec.scenario.subprotocols) {
             upgrade::Answer::Partial => {
                 websocket.heads.insert(index, head);
             }
@@ -112,13 +118,14 @@ impl Worker<Stream> {
                 self.ready(index);
                 self.read_frames(index, &piece[length - before..]);
             }
-            upgrade::Answer::Refused { status, line, retry } => {
+            upgrade::Answer::Refused { status, line, body, retry } => {
                 self.tally.totals.refused += 1;
                 self.tally.totals.refused_without_hint += u64::from(retry.is_none());
                 if let Some(retry) = retry {
                     websocket.hints.insert(index, Hint { after: retry, is_for_all: true });
                 }
-                self.say_error("the upgrade at", index, format_args!("`{line}`"));
+                let body = body.map(|body| format!(": `{body}`")).unwrap_or_default();
+                self.say_error("the upgrade at", index, format_args!("`{line}`{body}"));
                 self.tally.ended_by_code(status, &line);
                 self.give_up_connecting(index);
             }

@@ -88,7 +88,9 @@ pub(crate) fn holder(protocol: Protocol, address: SocketAddr) -> Option<Holder> 
     };
     let all = all.ok()?;
     let found = all.iter().find(|found| found.local == address).or_else(|| {
-        all.iter().find(|found| found.local.port() == address.port() && is_any(found.local.ip()))
+        // All addresses include every single one, on either side.
+        let conflicts = |ip: IpAddr| is_any(ip) || is_any(address.ip());
+        all.iter().find(|found| found.local.port() == address.port() && conflicts(found.local.ip()))
     })?;
     let everywhere = is_any(found.local.ip());
     let holders = proc::holders(found.inode).unwrap_or_default();
@@ -115,6 +117,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let named = holder(Protocol::Tcp, address).expect("this test listens").to_string();
         assert!(named.contains(&format!("(pid {})", std::process::id())), "{named}");
+        let all = SocketAddr::from(([0; 16], address.port()));
+        let named = holder(Protocol::Tcp, all).expect("one address of all is taken").to_string();
+        assert!(named.contains("(pid "), "{named}");
         drop(listener);
         assert_eq!(holder(Protocol::Tcp, address), None);
     }

@@ -56,10 +56,13 @@ pub(crate) fn holders(inode: u32) -> io::Result<Vec<(u32, String)>> {
     Ok(found)
 }
 
-/// The process's name in the kernel (15 characters).
+/// The process's name in the kernel (15 characters). A process that was started as `/proc/self/exe`, as ours are, has the
+/// name of its file.
 fn name(pid: u32) -> String {
-    fs::read_to_string(format!("/proc/{pid}/comm"))
-        .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned())
+    let name = fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map_or_else(|_| "?".to_owned(), |name| name.trim_end().to_owned());
+    let file = || fs::read_link(format!("/proc/{pid}/exe")).ok()?.file_name()?.to_str().map(str::to_owned);
+    if name == "exe" { file().unwrap_or(name) } else { name }
 }
 
 fn all() -> io::Result<Vec<u32>> {

@@ -11,6 +11,12 @@ pub enum ValuesError {
     /// A file cannot be read or is not YAML.
     #[error(transparent)]
     File(#[from] ChartError),
+    /// A manifest, not values.
+    #[error(
+        "{file} is a Kubernetes object ({kind}) and no values file; the spec of an autoscaler goes under \
+         SERVICE.autoscaling, without its scaleTargetRef"
+    )]
+    Object { file: String, kind: String },
     /// The text of a flag does not follow the grammar of `--set`.
     #[error("{flag}: {message}")]
     Flag { flag: String, message: String },

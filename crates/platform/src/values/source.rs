@@ -206,6 +206,10 @@ impl ValuesSource {
         for file in &self.files {
             let (name, text) = presets::text(file, self.chart_dir.as_deref())?;
             let document = parse(&name, &text)?;
+            let text_of = |key: &str| document.values.get(key)?.as_str();
+            if let (Some(_), Some(kind)) = (text_of("apiVersion"), text_of("kind")) {
+                return Err(ValuesError::Object { file: name, kind: kind.chars().take(64).collect() });
+            }
             origins.add(LayerKind::File, name, "", document.marks);
             helm::overlay(&mut overrides, document.values);
         }

@@ -312,8 +312,8 @@ fn plan_words(plan: &LoadPlan) -> String {
     )
 }
 
-/// `64 udp peers to 127.0.0.1:10001, msg:12345, 1,000/s → 30,000/s in 120 s, then …, at most 8 of each without an
-/// answer`
+/// `64 udp peers to 127.0.0.1:10001, together sending msg:12345 at 1,000/s → 30,000/s in 120 s, then …, at most 8 of each
+/// without an answer`
 fn datagram_words(plan: &LoadPlan) -> String {
     let length = interval(plan.duration_ms.saturating_mul(1000));
     let from = if plan.duration_from_ramp { " after the ramp" } else { "" };
@@ -326,7 +326,7 @@ fn datagram_words(plan: &LoadPlan) -> String {
         }
         (stages, _) => {
             let stages: Vec<_> = stages.iter().map(stage_words).collect();
-            format!("together {} {}", plan.payload, stages.join(", then "))
+            format!("together sending {} at {}", plan.payload, stages.join(", then "))
         }
     };
     let window = plan.window.map(|window| format!(", at most {window} of each without an answer"));
@@ -347,10 +347,15 @@ fn milli_words(value: u64) -> String {
     milli(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
+/// Whether a replica has a name: other people's servers do not say which one serves a connection.
+pub(super) fn is_known(replica: &str) -> bool {
+    replica != "unknown"
+}
+
 /// Connections per replica: `tcp-0 7,745 · tcp-1 2,255 · skew 1.55 · Jain 0.77`.
 fn spread(tick: &LoadTick) -> Option<String> {
     const SHOWN: usize = 12;
-    if tick.by_replica.is_empty() {
+    if !tick.by_replica.keys().any(|replica| is_known(replica)) {
         return None;
     }
     let mut parts: Vec<_> = tick

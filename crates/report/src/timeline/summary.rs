@@ -1,8 +1,8 @@
 //! The block of figures below the charts.
 
-use platform::event::{ExpectationResult, LatencySummary, LoadSummary, ScaleDelays};
+use platform::event::{ExpectationResult, LatencySummary, LoadSummary, ReplicaShare, ScaleDelays};
 
-use super::wrap;
+use super::{lines, wrap};
 use crate::{
     style::{Style, Tone},
     words::{ending, latency, milli, plural, seconds, tenths, thousands},
@@ -90,7 +90,11 @@ fn connections(summary: &LoadSummary, block: &mut Block) {
         (totals.given_up, "given up without an answer"),
         (totals.protocol_errors, "given up for breaking the protocol"),
         (totals.notices, "told to reconnect"),
-        (totals.refused_without_hint, "refused without a word when to come back"),
+        // Over TCP nobody can say when.
+        (
+            if summary.plan.protocol == "tcp" { 0 } else { totals.refused_without_hint },
+            "refused without a word when to come back",
+        ),
         (totals.reconnected, "came back"),
         (totals.stayed_away, "away at the end"),
     ];
@@ -139,7 +143,7 @@ fn events(summary: &LoadSummary, block: &mut Block) {
         format!("{} missed", thousands(totals.events_missed)),
     ];
     parts.extend(seen(&[
-        (totals.streams_refused, "streams refused without the lock"),
+        (totals.streams_refused, "refused without the lock"),
         (totals.pairs_held_twice, "times a pair was held by two"),
     ]));
     block.row("events", &parts.join(" · "), Tone::Plain);
@@ -278,20 +282,23 @@ fn percentiles(summary: &LatencySummary) -> String {
 fn shares(summary: &LoadSummary, block: &mut Block) {
     const BAR: usize = 30;
     const SHOWN: usize = 12;
+    if !summary.shares.iter().any(|share| lines::is_known(&share.replica)) {
+        return;
+    }
     let longest =
         summary.shares.iter().take(SHOWN).map(|share| share.replica.chars().count()).max().unwrap_or(0);
-    if !summary.shares.is_empty() {
-        let open = thousands(summary.shares.iter().map(|share| share.connections).sum());
-        block.row("replicas", &format!("at the peak, with {open} open"), Tone::Plain);
-    }
+    let open = thousands(summary.shares.iter().map(|share| share.connections).sum());
+    block.row("replicas", &format!("at the peak, with {open} open"), Tone::Plain);
+    let count =
+        |share: &ReplicaShare| format!("{} ({:.0} %)", thousands(share.connections), share.share * 100.0);
+    let counts =
+        summary.shares.iter().take(SHOWN).map(|share| count(share).chars().count()).max().unwrap_or(0);
+    // A narrow terminal has room for a shorter bar.
+    let room = block.style.width().saturating_sub(INDENT + longest + counts + 4);
+    let width = BAR.min(room);
     for share in summary.shares.iter().take(SHOWN) {
-        let text = format!(
-            "{:<longest$}  {:<BAR$}  {} ({:.0} %)",
-            share.replica,
-            bar(share.share, BAR),
-            thousands(share.connections),
-            share.share * 100.0,
-        );
+        let bar = bar(share.share, width);
+        let text = format!("{:<longest$}  {bar:<width$}  {}", share.replica, count(share));
         block.row("", &text, Tone::Plain);
     }
     if summary.shares.len() > SHOWN {

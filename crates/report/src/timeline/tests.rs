@@ -67,6 +67,38 @@ fn the_return_of_all_connections_is_reported_at_once() {
 }
 
 #[test]
+fn a_number_keeps_its_unit() {
+    let text = "1 per 5 ms, for 12 min 3 s (9 %), 10 KiB";
+    for width in 7..text.len() {
+        let lines = wrap(text, width);
+        assert_eq!(lines.join(" "), text);
+        for line in &lines {
+            assert!(line.chars().count() <= width, "{lines:?}");
+            let first = line.split(' ').next().unwrap_or_default();
+            assert!(!["ms,", "min", "s", "%),", "KiB"].contains(&first), "{lines:?}");
+        }
+    }
+    assert_eq!(wrap("ends in 5 ", 40), ["ends in 5"]);
+    assert_eq!(wrap("a  b", 40), ["a  b"]);
+}
+
+/// Servers of other people do not say who serves a connection, and then there is nothing to compare.
+#[test]
+fn replicas_are_listed_only_if_one_has_a_name() {
+    let ramp = |names: &[(&str, u64)]| {
+        let mut timeline = Timeline::new(Style::default());
+        let mut tick = tick(3, |_| ());
+        if let EventKind::LoadTick(tick) = &mut tick {
+            tick.by_replica = names.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        }
+        feed(&mut timeline, 1_000, tick);
+        feed(&mut timeline, 1_100, EventKind::RampDone { open: 3, refused: 0, lost: 0, after_ms: 100 })
+    };
+    assert!(!ramp(&[("unknown", 3)]).contains("unknown"));
+    assert!(ramp(&[("tcp-0", 2), ("unknown", 1)]).contains("tcp-0 2 · unknown 1"));
+}
+
+#[test]
 fn the_life_of_a_pod_is_shown() {
     let mut timeline = Timeline::new(Style::default());
     let pod = || "tcp-1".to_owned();

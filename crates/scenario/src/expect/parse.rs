@@ -65,6 +65,9 @@ fn measured(text: &str) -> Result<Expectation, String> {
         .min_by_key(|(at, sign)| (*at, usize::MAX - sign.len()))
         .ok_or_else(shape)?;
     let (name, limit) = (text[..at].trim(), text[at + sign.len()..].trim());
+    if let Some(limit) = limit.strip_prefix('=').filter(|_| sign == "=") {
+        return Err(format!("write one =: `{name} = {}`", limit.trim()));
+    }
     if name == SPREAD {
         if sign != "=" {
             return Err("a spread is what it is: use =".to_owned());
@@ -90,7 +93,12 @@ fn measured(text: &str) -> Result<Expectation, String> {
         return Ok(Expectation::Latency { what, at_most });
     }
     let names: Vec<String> = measure::names().collect();
-    Err(format!("`{name}` is not measured{}", hint(name, names.iter().map(String::as_str))))
+    let known = names.iter().map(String::as_str);
+    let hint = Some(hint(name, known)).filter(|hint| !hint.is_empty());
+    Err(format!(
+        "`{name}` is not measured{}",
+        hint.unwrap_or_else(|| format!("; what is: {}", names.join(", ")))
+    ))
 }
 
 /// `10000`, `10k`, or `99.9%` of all.

@@ -7,9 +7,9 @@ use platform::{
     values::presets,
 };
 
-use super::{Every, Expect, Scenario, Stay, never};
+use super::{Every, Expect, Scenario, Stay, headers, never};
 use crate::{
-    Expectation, Payload, Policy, Profile, Protocol, ScenarioError,
+    Expectation, Payload, Policy, Profile, Protocol, ScenarioError, Stage,
     action::{Place, Trigger, known},
     fit::is_plain,
     hint,
@@ -100,6 +100,7 @@ impl Scenario {
         self.validate_sequence()?;
         self.validate_reconnect()?;
         self.validate_path()?;
+        self.validate_headers()?;
         self.validate_streams()?;
         between(
             "phases.hold",
@@ -196,14 +197,46 @@ impl Scenario {
             let expected = "a path such as /api/v1/websocket/{user}, of at most 1024 printable ASCII bytes without spaces";
             return value("path", format!("`{}`", path.escape_debug()), expected);
         }
+        match self.unknown_placeholder(path) {
+            Some(expected) => value("path", format!("`{path}`"), expected),
+            None => Ok(()),
+        }
+    }
+
+    /// The placeholders that are known, if a text has one that is not.
+    fn unknown_placeholder(&self, text: &str) -> Option<String> {
         let known: &[&str] =
             if self.protocol == Protocol::Sse { &["user", "profile", "n"] } else { &["user", "n"] };
-        if let Some(unknown) = placeholders(path).find(|name| !known.contains(name)) {
-            let all: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
-            let nearest = yaml::nearest(unknown, known.iter().copied());
-            let hint = nearest.map(|name| format!("; did you mean {{{name}}}?")).unwrap_or_default();
-            let expected = format!("{} instead of {{{unknown}}}{hint}", all.join(", "));
-            return value("path", format!("`{path}`"), expected);
+        let unknown = placeholders(text).find(|name| !known.contains(name))?;
+        let all: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
+        let nearest = yaml::nearest(unknown, known.iter().copied());
+        let hint = nearest.map(|name| format!("; did you mean {{{name}}}?")).unwrap_or_default();
+        Some(format!("{} instead of {{{unknown}}}{hint}", all.join(", ")))
+    }
+
+    /// Their values may be secrets, so no error shows one.
+    fn validate_headers(&self) -> Valid {
+        let names = || self.headers.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if !self.headers.is_empty() && !matches!(self.protocol, Protocol::Ws | Protocol::Sse) {
+            return value("headers", names(), "protocol ws or sse: others have none");
+        }
+        if let Some(expected) = headers::are_too_many(self.headers.len()) {
+            return value("headers", names(), expected);
+        }
+        for (name, text) in &self.headers {
+            if let Some(expected) = headers::wrong(name, text).or_else(|| self.unknown_placeholder(text)) {
+                let name =
+                    if headers::is_token(name) { name.clone() } else { format!("`{}`", name.escape_debug()) };
+                return value(&format!("headers.{name}"), "", expected);
+            }
+        }
+        let offered = self.subprotocols.join(", ");
+        if !offered.is_empty() && self.protocol != Protocol::Ws {
+            return value("subprotocols", offered, "protocol ws: others have none");
+        }
+        if let Some(name) = self.subprotocols.iter().find(|name| !headers::is_token(name)) {
+            let expected = "names without spaces, such as mqtt or v12.stomp";
+            return value("subprotocols", format!("`{}`", name.escape_debug()), expected);
         }
         Ok(())
     }
@@ -215,7 +248,10 @@ impl Scenario {
             let one = format!("protocol udp: over {} it is always 1", self.protocol);
             return match (messages.window, profile) {
                 (Some(window), _) => value("messages.window", window.to_string(), one),
-                (_, Some(_)) => value("phases.send", "a rate of all messages", "protocol udp"),
+                (_, Some(profile)) => {
+                    let first = profile.stages().first().map(Stage::describe).unwrap_or_default();
+                    value("phases.send", first, "protocol udp: connections of others have an interval each")
+                }
                 (None, None) => Ok(()),
             };
         }
@@ -320,7 +356,7 @@ fn looks_numbered(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Every, Stage};
+    use crate::Every;
 
     type Change = Box<dyn FnOnce(&mut Scenario)>;
 

@@ -92,7 +92,7 @@ fn counts_and_latencies_come_from_the_summary() {
     let totals = Counters { lost: 1, connected_first: 10, ..Counters::default() };
     let message = LatencySummary { count: 3, p99_us: 4_900, ..LatencySummary::default() };
     evaluator.observe(&event(0, finished(&totals, message)));
-    let expected = [("1", false), ("10", true), ("4ms900us", true), ("nothing was measured", false)];
+    let expected = [("1", false), ("10", true), ("4.9ms", true), ("nothing was measured", false)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
     assert_eq!(evaluator.pending(), [] as [&str; 0]);
 }
@@ -122,8 +122,7 @@ fn times_count_from_their_anchors() {
     assert_eq!(evaluator.pending(), ["tcp 2 → 1 within 2m10s of close"]);
     evaluator.observe(&event(80_000, EventKind::LoadClosed { closed: 10_000 }));
     evaluator.observe(&event(186_300, changed(2, 1)));
-    let expected =
-        [("1 → 2 after 8s300ms", true), ("2 → 1 after 1m46s300ms", true), ("1 → 2 after 35s200ms", false)];
+    let expected = [("1 → 2 after 8.3s", true), ("2 → 1 after 1m46.3s", true), ("1 → 2 after 35.2s", false)];
     assert_eq!(verdicts(&evaluator), expected.map(|(seen, met)| (seen.to_owned(), met)));
 }
 
