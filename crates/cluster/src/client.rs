@@ -51,7 +51,7 @@ pub(crate) fn client(
     match proxy {
         None => with_connector(config, token, direct),
         Some(proxy) if proxy.has_tls() => {
-            // As for client-go, it is the kubeconfig's authority that vouches for the proxy; but for its own name.
+            // As for client-go, it is the kubeconfig's authority that vouches for the proxy, under the proxy's own name.
             let mut to_proxy = config.clone();
             to_proxy.tls_server_name = None;
             let secure = to_proxy.rustls_https_connector_with_connector(direct)?;

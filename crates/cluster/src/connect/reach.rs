@@ -53,7 +53,7 @@ async fn api_server() -> (u16, Seen) {
     (port, seen)
 }
 
-/// A proxy that takes every name for this machine. It answers `CONNECT` with this, and goes on if that is 200.
+/// A proxy that takes every name for this machine. It answers `CONNECT` with this, and connects if that is 200.
 async fn http_proxy(answer: &'static str) -> (u16, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

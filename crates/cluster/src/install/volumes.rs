@@ -374,7 +374,7 @@ spec:
         let free = |sizes: &[&str]| volumes(sizes.iter().map(|size| volume(size, None)).collect::<Value>());
         assert!(lacking(SET, &free(&["1Gi"]))[0].contains("claim data-playground-kafka-1 needs"));
         assert!(lacking(SET, &free(&["1Gi", "1Gi"])).is_empty());
-        // Two workloads, one of which needs more; whichever is looked at first.
+        // Two workloads, one of which needs more, in either order.
         let large = SET
             .replace("playground-kafka", "large")
             .replace("replicas: 2", "replicas: 1")
