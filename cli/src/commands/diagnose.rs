@@ -25,6 +25,8 @@ use crate::{
 const LINES: usize = 20_000;
 /// Maximum number of its events.
 const EVENTS: usize = 100_000;
+/// What was left out comes with the most important first; the archive has all of it.
+const LEFT_OUT_SHOWN: usize = 5;
 /// After this long without an event, all recorded ones have arrived.
 const SILENCE: Duration = Duration::from_millis(500);
 
@@ -60,11 +62,21 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
         entries.len(),
         bytes.div_ceil(1024)
     ));
-    for left_out in left_out {
-        context.printer.line(&format!("  left out: {left_out}"));
+    for line in shown(left_out) {
+        context.printer.line(&format!("  left out: {line}"));
     }
     context.printer.document(&diagnosed);
     Ok(exit::DONE)
+}
+
+/// What is told of all that was left out: an account that may only read has a line for each kind and each log.
+fn shown(left_out: &[String]) -> Vec<String> {
+    let few = if left_out.len() > LEFT_OUT_SHOWN + 1 { LEFT_OUT_SHOWN } else { left_out.len() };
+    let mut lines = left_out[..few].to_vec();
+    if let more @ 1.. = left_out.len() - few {
+        lines.push(format!("… and {more} more; LEFT-OUT.txt in the archive has them all"));
+    }
+    lines
 }
 
 /// A platform on this machine: its state, its events and its log.
@@ -110,4 +122,19 @@ fn recorded(target: &dyn Target) -> Result<Vec<String>, Failure> {
         }
     }
     Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_of_what_was_left_out_is_cut_and_counted() {
+        let left_out = |count: usize| (0..count).map(|at| at.to_string()).collect::<Vec<_>>();
+        assert_eq!(shown(&left_out(0)), left_out(0));
+        assert_eq!(shown(&left_out(6)), left_out(6));
+        let shown = shown(&left_out(70));
+        assert_eq!(shown[..5], left_out(5));
+        assert_eq!(shown[5..], ["… and 65 more; LEFT-OUT.txt in the archive has them all"]);
+    }
 }

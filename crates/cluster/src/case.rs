@@ -66,9 +66,11 @@ pub(crate) async fn reported(
     let mut unread = Vec::new();
     if let Ok(spec) = &hpa.spec {
         let readings = readings(cluster, spec, selector.as_ref(), &[]).await;
-        let failed = readings.into_iter().zip(&spec.metrics).filter_map(|(reading, metric)| {
-            Some(format!("{}: {}", controller::metric::label(metric), reading.err()?))
-        });
+        let labels = controller::metric::labels(&spec.metrics);
+        let failed = readings
+            .into_iter()
+            .zip(labels)
+            .filter_map(|(reading, label)| Some(format!("{label}: {}", reading.err()?)));
         unread.extend(failed);
     }
     Ok(Reported { unread, ..status_words(hpa, now) })

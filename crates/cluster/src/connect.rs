@@ -3,20 +3,20 @@
 use std::{env, ffi::OsString, fmt, path::PathBuf};
 
 use futures_util::TryFutureExt as _;
-use kube::{Client, Config, client::ClientBuilder, config::KubeConfigOptions};
+use kube::{Client, Config, config::KubeConfigOptions};
 use platform::TargetError;
-use tower::{buffer::BufferLayer, retry::RetryLayer};
 
 use crate::{
     caught::caught,
+    client::{TokenFile, client},
     error::{Call, deepest, next, words},
     kubeconfig,
-    patience::Patience,
+    proxy::{Variables, proxy},
     timeouts::{ANSWER, CONNECT},
 };
 
-/// Requests that are on their way into the connection; more wait.
-const QUEUED_REQUESTS_MAX: usize = 1024;
+/// Keeps kube from looking for another one.
+const UNUSED_PROXY: &str = "http://unused.invalid";
 
 /// Which cluster, and what of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -76,6 +76,7 @@ struct Environment {
     kubeconfig: Option<OsString>,
     home: Option<PathBuf>,
     in_pod: bool,
+    proxies: Variables,
 }
 
 impl Environment {
@@ -84,15 +85,16 @@ impl Environment {
             kubeconfig: env::var_os("KUBECONFIG").filter(|value| !listed(value).is_empty()),
             home: env::home_dir().map(|home| home.join(".kube/config")).filter(|path| path.exists()),
             in_pod: env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+            proxies: Variables::present(),
         }
     }
 
-    fn origin(self, file: Option<&PathBuf>) -> Result<Origin, TargetError> {
-        let Self { kubeconfig, home, in_pod } = self;
+    fn origin(&self, file: Option<&PathBuf>) -> Result<Origin, TargetError> {
+        let Self { kubeconfig, home, in_pod, .. } = self;
         file.cloned()
             .map(Origin::File)
-            .or(kubeconfig.map(Origin::Variable))
-            .or(home.map(Origin::Home))
+            .or(kubeconfig.clone().map(Origin::Variable))
+            .or(home.clone().map(Origin::Home))
             .or(in_pod.then_some(Origin::Pod))
             .ok_or_else(|| TargetError::Invalid {
                 message: "no cluster is configured: there is no --kubeconfig FILE, no KUBECONFIG and no \
@@ -143,57 +145,88 @@ fn is_label(name: &str) -> bool {
 
 /// Reads the settings and makes a client; the API server is not asked yet.
 pub(crate) async fn connect(options: &Options) -> Result<Cluster, TargetError> {
+    connect_from(options, &Environment::present()).await
+}
+
+async fn connect_from(options: &Options, environment: &Environment) -> Result<Cluster, TargetError> {
     check(options)?;
-    let origin = Environment::present().origin(options.kubeconfig.as_ref())?;
-    let (mut config, context) = match &origin {
-        Origin::Pod => (in_pod(options)?, origin.to_string()),
+    let origin = environment.origin(options.kubeconfig.as_ref())?;
+    let Settings { mut config, context, proxy_url } = match &origin {
+        Origin::Pod => in_pod(options, &origin)?,
         _ => from_file(&origin, options).await?,
     };
     config.connect_timeout = Some(CONNECT);
-    config.default_retry = false;
     let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     check_namespace(&namespace, &format!("of context {context} of {origin}"))?;
+    let proxy = proxy(proxy_url.as_deref(), &config.cluster_url, &environment.proxies).map_err(|why| {
+        let message = if proxy_url.is_some() { format!("context {context} of {origin}: {why}") } else { why };
+        TargetError::Invalid { message }
+    })?;
     let server = kubeconfig::without_password(&config.cluster_url);
-    let place = match &origin {
-        Origin::Pod => format!("{server} ({origin})"),
-        _ => format!("{server} (context {context} of {origin})"),
+    let origin_in_words = match &origin {
+        Origin::Pod => origin.to_string(),
+        _ => format!("context {context} of {origin}"),
     };
+    let through = proxy.as_ref().map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
+    let place = format!("{server} ({origin_in_words}{through})");
     let unusable = |why: String| TargetError::Invalid { message: format!("{place} cannot be used: {why}") };
     if let Some(what) = kubeconfig::unsendable(&config.auth_info) {
         return Err(unusable(format!("{what} has line breaks or other characters that cannot be sent")));
     }
+    let token = token(&mut config).map_err(unusable)?;
     let giver = kubeconfig::giver(&config.auth_info);
     // It panics at a token that cannot be sent, and only it asks a login program for one.
-    let built = caught(|| ClientBuilder::try_from(config)).ok_or_else(|| {
+    let built = caught(|| client(&config, token, proxy)).ok_or_else(|| {
         unusable(format!(
             "{giver} gives a token that cannot be sent: does it have line breaks or other characters that no token has?"
         ))
     })?;
-    let builder = built.map_err(|error| unusable(words(&error)))?;
-    // A retry needs a service that can be cloned.
-    let shared = builder.with_layer(&BufferLayer::new(QUEUED_REQUESTS_MAX));
-    let client = shared.with_layer(&RetryLayer::new(Patience::default())).build();
+    let client = built.map_err(|error| unusable(words(&error)))?;
     Ok(Cluster { client, namespace, context, place })
 }
 
-fn in_pod(options: &Options) -> Result<Config, TargetError> {
+/// The token file, if this account logs in by one; kube, which would send the white space in it as well, does not see it.
+fn token(config: &mut Config) -> Result<Option<TokenFile>, String> {
+    let user = &mut config.auth_info;
+    let comes_first = user.auth_provider.is_some() || user.username.is_some() && user.password.is_some();
+    let Some(path) = user.token_file.take().filter(|path| !comes_first && !path.is_empty()) else {
+        return Ok(None);
+    };
+    let another = kubeconfig::token(user);
+    user.token = None;
+    // A program is asked only if there is no token.
+    user.exec = None;
+    TokenFile::read(path, another.as_deref()).map(Some)
+}
+
+/// Where and how to connect.
+struct Settings {
+    config: Config,
+    /// Its name, or where else the settings come from.
+    context: String,
+    /// What the kubeconfig says about a proxy.
+    proxy_url: Option<String>,
+}
+
+fn in_pod(options: &Options, origin: &Origin) -> Result<Settings, TargetError> {
     if options.context.is_some() {
         let message = "--context needs a kubeconfig, and there is none".to_owned();
         return Err(TargetError::Invalid { message });
     }
-    Config::incluster().map_err(|error| TargetError::Invalid {
-        message: format!("this pod's service account cannot be used: {}", deepest(&error)),
-    })
+    let config = Config::incluster().map_err(|error| TargetError::Invalid {
+        message: format!("{origin} cannot be used: {}", deepest(&error)),
+    })?;
+    Ok(Settings { config, context: origin.to_string(), proxy_url: None })
 }
 
-async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String), TargetError> {
+async fn from_file(origin: &Origin, options: &Options) -> Result<Settings, TargetError> {
     let invalid = |message: String| TargetError::Invalid { message };
     let files = match origin {
         Origin::File(path) | Origin::Home(path) => vec![path.clone()],
         Origin::Variable(value) => listed(value),
         Origin::Pod => Vec::new(),
     };
-    let kubeconfig = kubeconfig::read(&files)
+    let mut kubeconfig = kubeconfig::read(&files)
         .map_err(|why| invalid(format!("{origin} is not a readable kubeconfig: {why}")))?;
     let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -202,13 +235,24 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
             "{origin} has no current context; choose one with --context; it has: {known}"
         )));
     };
-    if !kubeconfig.contexts.iter().any(|one| one.name == context) {
+    let Some(named) = kubeconfig.contexts.iter().find(|one| one.name == context) else {
         return Err(invalid(format!("{origin} has no context {context}; it has: {known}")));
-    }
+    };
+    // Otherwise kube takes proxies from the environment; crate::proxy says why it must not.
+    let cluster = named.context.as_ref().map(|context| context.cluster.clone());
+    let proxy_url = kubeconfig
+        .clusters
+        .iter_mut()
+        .filter(|one| Some(&one.name) == cluster.as_ref())
+        .find_map(|one| one.cluster.as_mut()?.proxy_url.replace(UNUSED_PROXY.to_owned()))
+        .filter(|url| !url.is_empty());
     let chosen = KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &chosen)
+    let mut config = Config::from_custom_kubeconfig(kubeconfig, &chosen)
         .await
         .map_err(|error| invalid(format!("context {context} of {origin}: {}", kubeconfig::words(&error))))?;
+    if let Some(told) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
+        told.proxy_url.clone_from(&proxy_url);
+    }
     // The client panics at any other.
     let has_scheme = matches!(config.cluster_url.scheme_str(), Some("http" | "https"));
     if !has_scheme || config.cluster_url.authority().is_none() {
@@ -217,7 +261,7 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<(Config, String
             kubeconfig::without_password(&config.cluster_url)
         )));
     }
-    Ok((config, context))
+    Ok(Settings { config, context, proxy_url })
 }
 
 impl Call {
@@ -272,6 +316,9 @@ impl Cluster {
 }
 
 #[cfg(test)]
+mod reach;
+
+#[cfg(test)]
 mod tests {
     use base64::{Engine as _, prelude::BASE64_STANDARD};
     use serde_json::{Value, json};
@@ -284,6 +331,7 @@ mod tests {
             kubeconfig: kubeconfig.map(OsString::from),
             home: home.then(|| PathBuf::from("/home/me/.kube/config")),
             in_pod,
+            proxies: Variables::default(),
         }
     }
 
@@ -305,7 +353,8 @@ mod tests {
         std::fs::write(&file, text).unwrap();
         let options = Options { kubeconfig: Some(file.clone()), ..options.clone() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let error = runtime.block_on(async { connect(&options).await?.version().await });
+        let nothing = environment(None, false, false);
+        let error = runtime.block_on(async { connect_from(&options, &nothing).await?.version().await });
         let error = error.unwrap_err().to_string();
         std::fs::remove_file(&file).unwrap();
         assert!(error.contains(&file.display().to_string()), "the file is named in: {error}");
@@ -384,10 +433,11 @@ mod tests {
             std::fs::write(file.path(), token).unwrap();
             let path = file.path().to_str().unwrap();
             let words = said(&json!({}), &json!({"tokenFile": path}));
-            assert!(
-                words.contains(&format!("the token in {path}, perhaps at its end,")),
-                "{token:?}: {words}"
-            );
+            if token.trim() == "HUNTER2" {
+                assert!(words.contains("Connection refused"), "{token:?}: {words}");
+            } else {
+                assert!(words.contains(&format!("token file {path}: the token has line breaks")), "{words}");
+            }
         }
         let (_script, user) = login(&json!({"token": "t", "expirationTimestamp": "HUNTER2"}));
         assert!(said(&json!({}), &user).contains("expirationTimestamp that is no time"));
@@ -399,7 +449,11 @@ mod tests {
     fn what_is_wrong_with_a_kubeconfig_is_said_without_its_secrets() {
         let nobody = json!({});
         let proxy = json!({"proxy-url": "http://me:HUNTER2@127.0.0.1:2"});
-        assert!(said(&proxy, &nobody).contains("proxy-url or HTTPS_PROXY"));
+        let words = said(&proxy, &nobody);
+        assert!(words.contains("through the proxy http://127.0.0.1:2 of proxy-url"), "{words}");
+        assert!(words.contains("the proxy cannot be reached: Connection refused"), "{words}");
+        let words = said(&json!({"proxy-url": "ftp://me:HUNTER2@127.0.0.1:2"}), &nobody);
+        assert!(words.contains("proxy-url is no address of a proxy"), "{words}");
         let server = json!({"server": "https://me:HUNTER2@127.0.0.1:1/a"});
         assert!(said(&server, &nobody).contains("https://127.0.0.1:1/a "));
         assert!(

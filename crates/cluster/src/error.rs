@@ -9,6 +9,7 @@ use kube::{
 
 use crate::{
     kubeconfig::{self, without_excerpts},
+    proxy,
     timeouts::CONNECT,
 };
 
@@ -51,12 +52,10 @@ impl Call {
         match self {
             Self::TimedOut(_) => true,
             Self::Failed(kube::Error::Api(status)) => matches!(status.code, 429 | 500..=599),
-            Self::Failed(error) => {
-                matches!(
-                    error,
-                    kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)
-                )
-            }
+            Self::Failed(
+                error @ (kube::Error::HyperError(_) | kube::Error::Service(_) | kube::Error::ReadEvents(_)),
+            ) => found::<proxy::Failed>(error).is_none_or(proxy::Failed::is_temporary),
+            Self::Failed(_) => false,
         }
     }
 }
@@ -68,10 +67,6 @@ pub(crate) fn words(error: &kube::Error) -> String {
         kube::Error::Api(status) => format!("HTTP status {} {}", status.code, status.reason),
         kube::Error::InferKubeconfig(error) => kubeconfig::words(error),
         kube::Error::SerdeError(error) => format!("cannot parse its answer: {error}"),
-        // Its address may have a password.
-        kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. } => {
-            "proxy-url or HTTPS_PROXY: playctl reaches API servers directly, without a proxy".to_owned()
-        }
         kube::Error::RustlsTls(RustlsTlsError::InvalidServerName(error)) => {
             format!("tls-server-name: {error}")
         }
@@ -83,10 +78,23 @@ pub(crate) fn words(error: &kube::Error) -> String {
     }
 }
 
+/// The one of this type among an error and its causes.
+fn found<'a, E: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    loop {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        error = error.source()?;
+    }
+}
+
 /// What to do about an API server that could not be asked.
 pub(crate) fn next(words: &str) -> &'static str {
     if words.contains("the token of") || words.contains("(exec)") {
         "log in again, or choose another --context or --kubeconfig"
+    } else if words.contains(" proxy") {
+        "is the proxy right, and is this server to be reached through it? NO_PROXY lists those that are not; \
+         the proxy-url of a kubeconfig comes before HTTPS_PROXY and is for every server"
     } else if words.contains("certificate") {
         "does the kubeconfig's certificate-authority belong to this server, and the server's certificate to this address?"
     } else {
@@ -193,6 +201,26 @@ mod tests {
         assert!(next("invalid peer certificate: UnknownIssuer").contains("certificate-authority"));
         assert!(next("the program by which the kubeconfig logs in (exec) failed").contains("log in again"));
         assert!(next("Connection refused (os error 111)").contains("is the cluster running"));
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_for_good_is_not_asked_again() {
+        let refused = |answer: &str, forever| proxy::Failed::Refused {
+            server: "api.test:6443".to_owned(),
+            answer: answer.to_owned(),
+            forever,
+        };
+        for (failed, temporary) in [
+            (refused("403 Forbidden", true), false),
+            (refused("503 Service Unavailable", false), true),
+            (proxy::Failed::User, false),
+            (proxy::Failed::NoProxy("HTTP"), false),
+            (proxy::Failed::Closed, true),
+        ] {
+            let call = Call::Failed(kube::Error::Service(Box::new(failed.clone())));
+            assert_eq!(call.is_temporary(), temporary, "{failed}");
+            assert!(next(&call.words()).contains("NO_PROXY"), "{failed}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Kubeconfig files. What is wrong with one is said with its place, and without what it holds: secrets, mostly.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
 };
@@ -87,18 +87,17 @@ fn absolute(folder: &Path, path: &mut Option<String>) {
 }
 
 /// What of a user cannot be sent in a header. The client panics at some of it, and does not say which it is of the rest.
-pub(crate) fn unsendable(user: &AuthInfo) -> Option<String> {
+pub(crate) fn unsendable(user: &AuthInfo) -> Option<&'static str> {
     let fields = serde_json::to_value(user).unwrap_or_default();
-    if let Some(field) = ["token", "as", "as-uid", "as-groups", "as-user-extra"]
+    ["token", "as", "as-uid", "as-groups", "as-user-extra"]
         .into_iter()
         .find(|field| !all_fit_a_header(&fields[*field]))
-    {
-        return Some(field.to_owned());
-    }
-    // A token in the kubeconfig comes first, and what cannot be read is said by the client.
-    let path = user.token_file.as_ref().filter(|_| user.token.is_none())?;
-    let token = fs::read_to_string(path).ok()?;
-    (!fits_a_header(&token)).then(|| format!("the token in {path}, perhaps at its end,"))
+}
+
+/// The token that stands in the kubeconfig itself.
+pub(crate) fn token(user: &AuthInfo) -> Option<String> {
+    let fields = serde_json::to_value(user).unwrap_or_default();
+    fields["token"].as_str().map(str::to_owned)
 }
 
 fn all_fit_a_header(field: &Value) -> bool {
@@ -140,7 +139,6 @@ pub(crate) fn words(error: &KubeconfigError) -> String {
         KubeconfigError::LoadClientCertificate(_) => format!("client-certificate: {}", deepest(error)),
         KubeconfigError::LoadClientKey(_) => format!("client-key: {}", deepest(error)),
         KubeconfigError::ParseClusterUrl(_) => format!("server: {}", deepest(error)),
-        KubeconfigError::ParseProxyUrl(_) => format!("proxy-url: {}", deepest(error)),
         error => deepest(error),
     }
 }
@@ -173,6 +171,8 @@ pub(crate) fn without_excerpts(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn written(folder: &Path, name: &str, content: impl AsRef<[u8]>) -> PathBuf {

@@ -332,15 +332,14 @@ impl Observer {
             let Some(hpa) = service.hpa.as_ref().and_then(|hpa| self.world.hpa(hpa)) else { continue };
             let (Ok(spec), Some(workload)) = (&hpa.spec, self.world.workload(service)) else { continue };
             let Some(selector) = &workload.selector else { continue };
-            for metric in &spec.metrics {
+            for (metric, label) in spec.metrics.iter().zip(metric::labels(&spec.metrics)) {
                 let Some(what) = What::of(metric, selector) else { continue };
                 let is_usage = matches!(what, What::Resource { .. });
                 if is_usage && !self.access.allows("metrics.k8s.io", "pods") {
                     continue;
                 }
                 let pods = self.world.pods_of(name).map(|pod| pod.name.clone()).collect();
-                let metric = metric::label(metric).to_owned();
-                questions.push(Question { hpa: hpa.name.clone(), metric, what, pods });
+                questions.push(Question { hpa: hpa.name.clone(), metric: label, what, pods });
             }
         }
         questions

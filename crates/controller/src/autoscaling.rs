@@ -11,7 +11,7 @@ use autoscale::{Autoscaler, ControllerSettings, Decision, HpaSpec, InvalidSpec, 
 use platform::{EventKind, event::MetricProposal, target::AutoscalerSnapshot};
 
 use crate::{Time, instance::Instance};
-use metric::{average_target, label, pods_metric, target_milli};
+use metric::{average_target, pods_metric};
 pub(crate) use observe::{Clock, Seen};
 
 #[derive(Debug, Clone)]
@@ -162,8 +162,7 @@ impl Hpa {
 
     /// Targets by metric, in the units of events.
     pub(crate) fn targets_milli(&self) -> BTreeMap<String, i64> {
-        let metrics = self.engine.spec().metrics.iter();
-        metrics.filter_map(|metric| Some((label(metric).to_owned(), target_milli(metric)?))).collect()
+        metric::targets_milli(&self.engine.spec().metrics)
     }
 
     pub(crate) fn snapshot(&self, desired: u32, up_since: jiff::Timestamp) -> AutoscalerSnapshot {

@@ -158,16 +158,16 @@ impl Values {
         let problems = top.problems();
         let services = ServiceKind::ALL
             .into_iter()
-            .filter_map(|kind| Some(Service::read(kind, top.table(kind.name())?)))
+            .filter_map(|kind| Some(Service::read(kind, top.kept_table(kind.name())?)))
             .collect::<Vec<_>>();
         let gateway = Gateway::read(top.required_table("gateway"));
         let kafka = Kafka::read(top.required_table("kafka"));
         let memcached = Memcached::read(top.required_table("memcached"));
         let elasticsearch = Elasticsearch::read(top.required_table("elasticsearch"));
         let prometheus = Prometheus::read(top.required_table("prometheus"));
-        let redis = top.table("redis").map(Redis::read).unwrap_or_default();
-        let etcd = top.table("etcd").map(Etcd::read).unwrap_or_default();
-        let cassandra = top.table("cassandra").map(Cassandra::read).unwrap_or_default();
+        let redis = top.kept_table("redis").map(Redis::read).unwrap_or_default();
+        let etcd = top.kept_table("etcd").map(Etcd::read).unwrap_or_default();
+        let cassandra = top.kept_table("cassandra").map(Cassandra::read).unwrap_or_default();
         let metrics = Metrics::read(top.required_table("metrics"));
         if metrics.source == MetricsSource::Prometheus && !prometheus.enabled {
             let expected = "kernel, or prometheus.enabled=true beside it";
@@ -187,8 +187,9 @@ impl Values {
             let at = format!("gateway.listeners[{index}]");
             let find = |key: String, name: &str| {
                 let found = services.iter().find(|service| service.name == name);
-                // No name stands in for one that was reported already.
-                if found.is_none() && !name.is_empty() {
+                // No name stands in for one that was reported already, and a service that was taken away was reported, too.
+                let is_reported = name.is_empty() || problems.has(name);
+                if found.is_none() && !is_reported {
                     let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
                     problems.add(key, Some(&name.into()), &format!("one of {}", known.join(", ")));
                 }

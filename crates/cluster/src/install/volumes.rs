@@ -1,5 +1,7 @@
 //! Whether the cluster can provide the volumes that the chart claims.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use autoscale::Quantity;
 use k8s_openapi::{
     api::{
@@ -69,7 +71,7 @@ pub(super) async fn lacking(site: &Site, objects: &[Object], values: &Table) -> 
         let api: Api<PersistentVolumeClaim> = Api::namespaced(client.clone(), namespace);
         offer.claims.extend(site.cluster.try_ask(api.list(&ListParams::default())).await.ok()?.items);
     }
-    Some(claims.iter().filter_map(|claims| offer.lacks(claims, values)).collect())
+    Some(offer.lacking(&claims, values))
 }
 
 /// What the chart itself brings of a kind.
@@ -132,22 +134,31 @@ impl Offer {
         })
     }
 
-    /// Why one of the claims would wait, and what to do about it.
-    fn lacks(&self, claims: &Claims, values: &Table) -> Option<String> {
-        let waits = |name: &&String| {
-            let is_bound = self.claims.iter().any(|claim| {
-                let metadata = &claim.metadata;
-                let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
-                (metadata.namespace.as_ref(), metadata.name.as_ref())
-                    == (Some(&claims.namespace), Some(*name))
-                    && phase == Some("Bound")
-            });
-            !is_bound && !self.volumes.iter().any(|volume| fits(volume, claims, name))
-        };
-        if self.provides(claims) {
-            return None;
+    /// Which of the claims would wait, each workload's first, and what to do about it.
+    fn lacking(&self, all: &[Claims], values: &Table) -> Vec<String> {
+        let mut taken = Taken::default();
+        let mut words = Vec::new();
+        for claims in all.iter().filter(|claims| !self.provides(claims)) {
+            let mut names = claims.names.iter();
+            if let Some(name) =
+                names.find(|name| !self.is_bound(claims, name) && !taken.find(self, claims, name))
+            {
+                words.push(self.words(claims, name, values));
+            }
         }
-        let name = claims.names.iter().find(waits)?;
+        words
+    }
+
+    fn is_bound(&self, claims: &Claims, name: &str) -> bool {
+        self.claims.iter().any(|claim| {
+            let metadata = &claim.metadata;
+            let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+            (metadata.namespace.as_ref(), metadata.name.as_deref()) == (Some(&claims.namespace), Some(name))
+                && phase == Some("Bound")
+        })
+    }
+
+    fn words(&self, claims: &Claims, name: &str, values: &Table) -> String {
         let wanted = match claims.class.as_deref() {
             None => "a StorageClass by default, and this cluster has no default one".to_owned(),
             Some("") => "a PersistentVolume without a StorageClass".to_owned(),
@@ -169,10 +180,48 @@ impl Offer {
         } else {
             String::new()
         };
-        Some(format!(
-            "{}: its claim {name} needs {wanted}, and no free PersistentVolume fits; {choose}{without}",
+        format!(
+            "{}: its claim {name} needs {wanted}, and no free PersistentVolume is left that fits; {choose}{without}",
             claims.by
-        ))
+        )
+    }
+}
+
+/// Which claim has which of the volumes.
+#[derive(Default)]
+struct Taken<'a> {
+    by_volume: BTreeMap<usize, (&'a Claims, &'a str)>,
+}
+
+impl<'a> Taken<'a> {
+    /// Finds a volume for a claim. Those that have one may be given another, so that as many as possible have one.
+    fn find(&mut self, offer: &Offer, claims: &'a Claims, name: &'a str) -> bool {
+        self.find_without(offer, claims, name, &mut BTreeSet::new())
+    }
+
+    fn find_without(
+        &mut self,
+        offer: &Offer,
+        claims: &'a Claims,
+        name: &'a str,
+        tried: &mut BTreeSet<usize>,
+    ) -> bool {
+        let fitting: Vec<usize> =
+            (0..offer.volumes.len()).filter(|at| fits(&offer.volumes[*at], claims, name)).collect();
+        let free = fitting.iter().find(|at| !self.by_volume.contains_key(at)).copied();
+        let given_up = || {
+            fitting.iter().copied().find(|at| {
+                tried.insert(*at)
+                    && self
+                        .by_volume
+                        .get(at)
+                        .copied()
+                        .is_some_and(|(claims, name)| self.find_without(offer, claims, name, tried))
+            })
+        };
+        let Some(at) = free.or_else(given_up) else { return false };
+        self.by_volume.insert(at, (claims, name));
+        true
     }
 }
 
@@ -236,7 +285,7 @@ spec:
 
     /// What is lacking for the claims of a manifest, on a cluster with this.
     fn lacking(text: &str, offer: &Offer) -> Vec<String> {
-        claims(&objects(text)).iter().filter_map(|claims| offer.lacks(claims, &values())).collect()
+        offer.lacking(&claims(&objects(text)), &values())
     }
 
     fn volumes(several: Value) -> Offer {
@@ -291,13 +340,14 @@ spec:
             }
             volumes(json!([volume]))
         };
+        let one = SET.replace("replicas: 2", "replicas: 1");
         for fine in [
             json!({}),
             json!({"/spec/capacity": {"storage": "2Gi"}}),
             json!({"/spec/accessModes": ["ReadWriteMany", "ReadWriteOnce"]}),
             json!({"/status": {}}),
         ] {
-            assert!(lacking(SET, &volume(&fine)).is_empty(), "{fine}");
+            assert!(lacking(&one, &volume(&fine)).is_empty(), "{fine}");
         }
         for wrong in [
             json!({"/spec/capacity": {"storage": "1Mi"}}),
@@ -306,12 +356,39 @@ spec:
             json!({"/spec/claimRef": {"namespace": "there", "name": "data-playground-kafka-0"}}),
             json!({"/status/phase": "Released"}),
         ] {
-            assert_eq!(lacking(SET, &volume(&wrong)).len(), 1, "{wrong}");
+            assert_eq!(lacking(&one, &volume(&wrong)).len(), 1, "{wrong}");
         }
         // For the first pod only.
         let first = json!({"/spec/claimRef": {"namespace": "here", "name": "data-playground-kafka-0"}});
         assert!(lacking(SET, &volume(&first))[0].contains("data-playground-kafka-1 needs"));
-        assert!(lacking(&SET.replace("replicas: 2", "replicas: 1"), &volume(&first)).is_empty());
+        assert!(lacking(&one, &volume(&first)).is_empty());
+    }
+
+    #[test]
+    fn a_volume_is_for_one_claim() {
+        let volume = |size: &str, claim: Option<&str>| {
+            json!({"spec": {"capacity": {"storage": size}, "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
+                "claimRef": claim.map(|name| json!({"namespace": "here", "name": name}))},
+                "status": {"phase": "Available"}})
+        };
+        let free = |sizes: &[&str]| volumes(sizes.iter().map(|size| volume(size, None)).collect::<Value>());
+        assert!(lacking(SET, &free(&["1Gi"]))[0].contains("claim data-playground-kafka-1 needs"));
+        assert!(lacking(SET, &free(&["1Gi", "1Gi"])).is_empty());
+        // Two workloads, one of which needs more, in either order.
+        let large = SET
+            .replace("playground-kafka", "large")
+            .replace("replicas: 2", "replicas: 1")
+            .replace("1Gi", "3Gi");
+        for both in [format!("{SET}---\n{large}"), format!("{large}---\n{SET}")] {
+            for sizes in [["3Gi", "1Gi", "2Gi"], ["1Gi", "2Gi", "3Gi"], ["2Gi", "3Gi", "1Gi"]] {
+                assert!(lacking(&both, &free(&sizes)).is_empty(), "{sizes:?}");
+            }
+            let refused = lacking(&both, &free(&["1Gi", "1Gi", "2Gi"]));
+            assert!(refused.len() == 1 && refused[0].contains("here/large"), "{refused:?}");
+        }
+        // One that is kept for the second pod is not the first one's.
+        let kept = volumes(json!([volume("1Gi", Some("data-playground-kafka-1")), volume("1Gi", None)]));
+        assert!(lacking(SET, &kept).is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use autoscale::{
     Autoscaler, Decision,
     explain::{self, Case},
+    spec::MetricSpec,
 };
 use controller::metric;
 use jiff::{SignedDuration, Timestamp};
@@ -67,9 +68,7 @@ impl Watched {
     }
 
     pub(super) fn targets_milli(&self) -> BTreeMap<String, i64> {
-        let Ok(spec) = &self.facts.spec else { return BTreeMap::new() };
-        let target = |one| Some((metric::label(one).to_owned(), metric::target_milli(one)?));
-        spec.metrics.iter().filter_map(target).collect()
+        self.facts.spec.as_ref().map(|spec| metric::targets_milli(&spec.metrics)).unwrap_or_default()
     }
 
     /// Whether the average in the last status is above target and tolerance.
@@ -108,6 +107,12 @@ fn decision(hpa: &HpaFacts, replicas: u32, now: Timestamp) -> Option<(Autoscaler
     let mut engine = Autoscaler::from_snapshot(autoscaler).ok()?;
     let decision = engine.reconcile(now_ms, &observed);
     Some((engine, decision))
+}
+
+/// The target for the average of a metric that every pod has.
+fn pods_target(metrics: &[MetricSpec], label: &str) -> Option<i64> {
+    let (_, found) = metric::labels(metrics).into_iter().zip(metrics).find(|(one, _)| one == label)?;
+    metric::average_target(found).filter(|_| metric::pods_metric(found).is_some())
 }
 
 /// Of a metric that is not in the status.
@@ -261,12 +266,7 @@ impl World {
             return Vec::new();
         };
         let Some((engine, _)) = decision(&watched.facts, *from, now.wall) else { return Vec::new() };
-        let of_pods =
-            |name: &str| {
-                engine.spec().metrics.iter().any(|one| {
-                    metric::pods_metric(one) == Some(name) && metric::average_target(one).is_some()
-                })
-            };
+        let of_pods = |label: &str| pods_target(&engine.spec().metrics, label).is_some();
         let mut crossed = Vec::new();
         for MetricProposal { metric, value_milli, target_milli, .. } in metrics {
             let Some(average_milli) = value_milli.filter(|_| of_pods(metric)) else { continue };
@@ -304,8 +304,7 @@ impl World {
         self.tell(now, EventKind::MetricScraped { service: service.clone(), metric, values_milli });
         let Some(watched) = self.hpas.get_mut(hpa) else { return };
         let Ok(spec) = &watched.facts.spec else { return };
-        let of_pods = spec.metrics.iter().find(|one| metric::pods_metric(one) == Some(metric_name));
-        let Some(target_milli) = of_pods.and_then(metric::average_target) else { return };
+        let Some(target_milli) = pods_target(&spec.metrics, metric_name) else { return };
         let Some((engine, _)) = decision(&watched.facts, 1, now.wall) else { return };
         let above = average_milli as f64 / target_milli as f64 > 1.0 + engine.tolerances().up;
         // While the controller's status says otherwise, our poll is older.

@@ -206,6 +206,53 @@ fn a_crossing_seen_first_by_the_controller_is_dated_after_our_last_poll_below_th
 }
 
 #[test]
+fn metrics_that_share_a_name_cross_their_own_targets() {
+    use crate::facts::Facts as _;
+    let text = include_str!("../../tests/recorded/hpa-limited.json").replace("chat-server", "web");
+    let mut hpa: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let rooms = |room: &str, target: &str| {
+        serde_json::json!({"type": "Pods", "pods": {"target": {"type": "AverageValue", "averageValue": target},
+            "metric": {"name": "users", "selector": {"matchLabels": {"room": room}}}}})
+    };
+    let container = serde_json::json!({"type": "ContainerResource", "containerResource":
+        {"name": "cpu", "container": "app", "target": {"type": "Utilization", "averageUtilization": 30}}});
+    let metrics = hpa["spec"]["metrics"].as_array_mut().unwrap();
+    metrics.extend([container, rooms("a", "10"), rooms("b", "1000")]);
+    let hpa: k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler =
+        serde_json::from_value(hpa).unwrap();
+
+    let mut world = world();
+    world.take(at(1), &Stream::Hpas, Change::Is(hpa.facts()));
+    let targets = world.service_infos().remove(0).targets_milli;
+    let told_targets: Vec<_> = targets.iter().map(|(metric, milli)| (metric.as_str(), *milli)).collect();
+    assert_eq!(
+        told_targets,
+        [
+            ("cpu", 80_000),
+            ("cpu of container app", 30_000),
+            ("http_requests", 100_000),
+            ("users {room=a}", 10_000),
+            ("users {room=b}", 1_000_000),
+        ]
+    );
+    let _ = told(&mut world, SETTLED_MS);
+    for metric in ["users {room=a}", "users {room=b}"] {
+        let values = BTreeMap::from([("web-0".to_owned(), 100_000)]);
+        world.scraped(at(SETTLED_MS + 1_000), "chat-hpa", metric, values);
+    }
+    let crossed: Vec<_> = told(&mut world, SETTLED_MS + 2_000)
+        .into_iter()
+        .filter_map(|(_, event)| match event {
+            EventKind::MetricCrossed { metric, target_milli, above, .. } => {
+                Some((metric, target_milli, above))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(crossed, [("users {room=a}".to_owned(), 10_000, true)]);
+}
+
+#[test]
 fn an_outdated_poll_does_not_undo_what_the_controller_saw() {
     let mut world = world();
     let _ = world.events(at(SETTLED_MS));

@@ -11,6 +11,7 @@ mod foreign;
 mod load;
 mod metrics;
 mod nodes;
+mod proxied;
 mod world;
 
 use std::{collections::BTreeMap, time::Duration};

@@ -21,25 +21,7 @@ pub(crate) type Loads = Arc<Mutex<BTreeMap<(String, String), i64>>>;
 
 /// Serves on a free port and registers there; returns what it serves.
 pub(crate) fn serve(admin: &'static Admin) -> Loads {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).display().to_string();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-        ])
-        .args(["-subj", "/CN=localhost", "-keyout", &path("key"), "-out", &path("certificate")])
-        .output()
-        .expect("openssl, which the testbed installs");
-    assert!(made.status.success(), "{made:?}");
-    let config = tls(&fs::read(path("certificate")).unwrap(), &fs::read(path("key")).unwrap());
+    let config = certificate("DNS:localhost").server();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let loads: Loads = Arc::default();
@@ -58,16 +40,52 @@ pub(crate) fn serve(admin: &'static Admin) -> Loads {
     loads
 }
 
-fn tls(certificate: &[u8], key: &[u8]) -> Arc<rustls::ServerConfig> {
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth();
-    let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
-    let key = PrivateKeyDer::from_pem_slice(key).unwrap();
-    Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
+/// A certificate that vouches for itself, and its key, in PEM.
+pub(crate) struct Certificate {
+    pub(crate) pem: String,
+    key: String,
+}
+
+/// One for this `subjectAltName`.
+pub(crate) fn certificate(name: &str) -> Certificate {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=localhost", "-addext", &format!("subjectAltName={name}")])
+        // A client that trusts it takes no authority's for a server's.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", &path("key"), "-out", &path("certificate")])
+        .output()
+        .expect("openssl, which the testbed installs");
+    assert!(made.status.success(), "{made:?}");
+    let read = |name: &str| fs::read_to_string(path(name)).unwrap();
+    Certificate { pem: read("certificate"), key: read("key") }
+}
+
+impl Certificate {
+    /// The settings of a server that shows it.
+    pub(crate) fn server(&self) -> Arc<rustls::ServerConfig> {
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth();
+        let certificate = CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap();
+        Arc::new(config.with_single_cert(vec![certificate], key).unwrap())
+    }
 }
 
 type Stream = rustls::StreamOwned<rustls::ServerConnection, std::net::TcpStream>;

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cluster::{ClusterTarget, Options};
 use k8s_openapi::api::{
     authentication::v1::{TokenRequest, TokenRequestSpec},
@@ -27,7 +28,11 @@ use platform::{Event, EventKind, Target as _, target::EventsFrom};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::{cut::Cut, metrics};
+use crate::{
+    cut::Cut,
+    metrics::{self, Certificate},
+    reading,
+};
 
 /// For everything on a busy machine. After an API server was killed, the controller finds the metrics API again only when
 /// it renews its discovery, every 30 s, and that may fail more than once.
@@ -60,8 +65,10 @@ impl Admin {
         let runtime = Runtime::new().unwrap();
         let read = Kubeconfig::read_from(&kubeconfig).unwrap();
         let cluster = read.clusters[0].cluster.clone().unwrap();
-        let config =
+        let mut config =
             runtime.block_on(Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())).unwrap();
+        // It is on this machine, whatever the environment says about others.
+        config.proxy_url = None;
         let client = runtime.block_on(async { Client::try_from(config) }).unwrap();
         let (server, authority) = (cluster.server.unwrap(), cluster.certificate_authority_data.unwrap());
         Self { runtime, client, kubeconfig, server, authority }
@@ -459,6 +466,32 @@ impl Namespace {
         let token = self.token(account, rules, nodes);
         let kubeconfig = self.kubeconfig(account, &self.admin.server, &token);
         ClusterTarget::connect(&self.options(&kubeconfig), None).unwrap()
+    }
+
+    /// The same through a proxy, whose certificate is trusted like the API server's.
+    pub(crate) fn account_through(
+        &self,
+        account: &str,
+        proxy: &str,
+        certificate: Option<&Certificate>,
+    ) -> ClusterTarget {
+        let token = self.token(account, &reading(), true);
+        let file = self.kubeconfig(account, &self.admin.server, &token);
+        let mut kubeconfig: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        let cluster = &mut kubeconfig["clusters"][0]["cluster"];
+        cluster["proxy-url"] = proxy.into();
+        if let Some(certificate) = certificate {
+            let mut authorities = BASE64_STANDARD.decode(&self.admin.authority).unwrap();
+            authorities.extend(certificate.pem.as_bytes());
+            cluster["certificate-authority-data"] = BASE64_STANDARD.encode(authorities).into();
+        }
+        fs::write(&file, kubeconfig.to_string()).unwrap();
+        ClusterTarget::connect(&self.options(&file), None).unwrap()
+    }
+
+    /// The API server's address.
+    pub(crate) fn server(&self) -> &str {
+        &self.admin.server
     }
 
     /// A service account that looks at one autoscaler.

@@ -22,19 +22,19 @@ const RETENTION: &str = r"^[0-9]+(ms|[smhdwy])([0-9]+(ms|[smhdwy]))*$";
 
 /// The keys beside services and parts.
 pub(super) fn top(values: &mut Reader<'_>) {
-    inside(values, "image", |image| {
+    kept(values, "image", |image| {
         image.optional("repository", rule::matching("the name of an image without its tag", REPOSITORY));
         image.optional("tag", rule::matching("the tag of an image, or nothing", TAG));
         words(image, "pullPolicy", &["Always", "IfNotPresent", "Never"]);
     });
     values.list("imagePullSecrets", &object());
-    inside(values, "secrets", |secrets| _ = secrets.bool("generate", false));
-    inside(values, "monitoring", |monitoring| {
+    kept(values, "secrets", |secrets| _ = secrets.bool("generate", false));
+    kept(values, "monitoring", |monitoring| {
         monitoring.optional("namespace", object());
         monitoring.bool("createNamespace", true);
     });
-    inside(values, "networkPolicy", |policy| _ = policy.bool("enabled", true));
-    inside(values, "scheduling", |scheduling| {
+    kept(values, "networkPolicy", |policy| _ = policy.bool("enabled", true));
+    kept(values, "scheduling", |scheduling| {
         scheduling.texts("nodeSelector", &rule::name("a label"));
         for mut toleration in scheduling.tables("tolerations") {
             toleration.text("key");
@@ -45,13 +45,13 @@ pub(super) fn top(values: &mut Reader<'_>) {
             toleration.finish();
         }
     });
-    inside(values, "cadvisor", |cadvisor| {
+    kept(values, "cadvisor", |cadvisor| {
         cadvisor.bool("enabled", false);
         cadvisor.optional("namespace", object());
         image(cadvisor);
         resources(cadvisor);
     });
-    inside(values, "envoy", |envoy| {
+    kept(values, "envoy", |envoy| {
         envoy.optional("host", address());
         envoy.list("externalIPs", &address());
         envoy.texts("annotations", &rule::name("a name"));
@@ -138,8 +138,7 @@ fn server(values: &mut Reader<'_>) {
 }
 
 pub(super) fn image(values: &mut Reader<'_>) {
-    values
-        .optional("image", rule::matching("an image with its tag, such as envoyproxy/envoy:v1.37.0", IMAGE));
+    values.kept("image", rule::matching("an image with its tag, such as envoyproxy/envoy:v1.37.0", IMAGE));
 }
 
 pub(super) fn resources(values: &mut Reader<'_>) {
@@ -188,6 +187,14 @@ fn address() -> Rule<()> {
 
 fn words(values: &mut Reader<'_>, key: &'static str, all: &[&'static str]) {
     values.optional(key, rule::choice(all, |word| word));
+}
+
+/// Like [`inside`], for a table that the templates need.
+fn kept<'a>(values: &mut Reader<'a>, key: &'a str, read: impl FnOnce(&mut Reader<'a>)) {
+    if let Some(mut table) = values.kept_table(key) {
+        read(&mut table);
+        table.finish();
+    }
 }
 
 fn inside<'a>(values: &mut Reader<'a>, key: &'a str, read: impl FnOnce(&mut Reader<'a>)) {

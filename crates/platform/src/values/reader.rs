@@ -61,6 +61,11 @@ impl<'a> Problems<'a> {
         self.description.map(RefCell::into_inner)
     }
 
+    /// Whether there is one with exactly this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.list.borrow().iter().any(|problem| problem.key == key)
+    }
+
     /// `expected`: what should be at `key`, such as `a port from 1 to 65535`.
     pub(super) fn add(&self, key: String, value: Option<&Value>, expected: &str) {
         self.message(key, value, format!("expected {expected}"));
@@ -184,6 +189,21 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// Like [`Self::optional`], but what the chart has there may not be taken away: its templates need it.
+    pub(super) fn kept<T: 'static>(&mut self, key: &'a str, rule: Rule<T>) -> Option<T> {
+        self.describe(key, || rule.described());
+        self.must_keep(key, &rule.expected);
+        self.checked(key, rule)
+    }
+
+    fn must_keep(&mut self, key: &'a str, expected: &str) {
+        if self.problems.origins.of(&self.path_of(key)).is_some() {
+            self.must_have(key, expected);
+        } else {
+            self.problems.describe_required(&self.path, key);
+        }
+    }
+
     fn must_have(&mut self, key: &'a str, expected: &str) {
         self.problems.describe_required(&self.path, key);
         // The absent table was already reported, so its keys need not be.
@@ -237,6 +257,14 @@ impl<'a> Reader<'a> {
     /// A table inside this one, if it is there.
     pub(super) fn table(&mut self, key: &'a str) -> Option<Reader<'a>> {
         self.describe(key, || json!({"type": ["object", "null"]}));
+        let table = self.structure(key, "a table", Value::as_object);
+        (table.is_some() || self.problems.is_describing()).then(|| self.inner(self.path_of(key), table))
+    }
+
+    /// Like [`Self::table`], but one that the chart has may not be taken away.
+    pub(super) fn kept_table(&mut self, key: &'a str) -> Option<Reader<'a>> {
+        self.describe(key, || json!({"type": "object"}));
+        self.must_keep(key, "a table");
         let table = self.structure(key, "a table", Value::as_object);
         (table.is_some() || self.problems.is_describing()).then(|| self.inner(self.path_of(key), table))
     }

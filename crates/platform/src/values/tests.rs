@@ -256,7 +256,20 @@ fn a_required_key_that_is_taken_away_is_missed() {
         problems(&["tcp.port=null"]),
         "tcp.port: is missing; expected a port from 1 to 65535 (--set tcp.port=null)"
     );
-    assert_eq!(problems(&["metrics=null"]), "metrics: is missing; expected a table (--set metrics=null)");
+    for table in ["metrics", "tcp", "ws-client", "redis", "cadvisor", "image", "networkPolicy", "scheduling"]
+    {
+        let set = format!("{table}=null");
+        assert_eq!(problems(&[&set]), format!("{table}: is missing; expected a table (--set {set})"));
+    }
+    for part in ["redis", "envoy", "kafka", "elasticsearch.kibana", "prometheus.adapter"] {
+        let set = format!("{part}.image=null");
+        let text = problems(&[&set]);
+        assert!(
+            text.starts_with(&format!("{part}.image: is missing; expected an image with its tag")),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!("(--set {set})")), "{text}");
+    }
 }
 
 #[test]
