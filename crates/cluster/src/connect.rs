@@ -9,7 +9,7 @@ use platform::TargetError;
 use crate::{
     caught::caught,
     client::{TokenFile, client},
-    error::{Call, deepest, next, words},
+    error::{Call, deepest, next, of_kubeconfig, words},
     kubeconfig,
     proxy::{Variables, proxy},
     timeouts::{ANSWER, CONNECT},
@@ -249,7 +249,7 @@ async fn from_file(origin: &Origin, options: &Options) -> Result<Settings, Targe
     let chosen = KubeConfigOptions { context: Some(context.clone()), cluster: None, user: None };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &chosen)
         .await
-        .map_err(|error| invalid(format!("context {context} of {origin}: {}", kubeconfig::words(&error))))?;
+        .map_err(|error| invalid(format!("context {context} of {origin}: {}", of_kubeconfig(&error))))?;
     if let Some(told) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
         told.proxy_url.clone_from(&proxy_url);
     }

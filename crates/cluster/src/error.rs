@@ -7,11 +7,7 @@ use kube::{
     config::{KubeconfigError, LoadDataError},
 };
 
-use crate::{
-    kubeconfig::{self, without_excerpts},
-    proxy,
-    timeouts::CONNECT,
-};
+use crate::{proxy, timeouts::CONNECT};
 
 /// As much of what a program says when it fails as is shown.
 const SAID_MAX: usize = 500;
@@ -65,7 +61,7 @@ pub(crate) fn words(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) => format!("HTTP status {} {}", status.code, status.reason),
-        kube::Error::InferKubeconfig(error) => kubeconfig::words(error),
+        kube::Error::InferKubeconfig(error) => of_kubeconfig(error),
         kube::Error::SerdeError(error) => format!("cannot parse its answer: {error}"),
         kube::Error::RustlsTls(RustlsTlsError::InvalidServerName(error)) => {
             format!("tls-server-name: {error}")
@@ -76,6 +72,45 @@ pub(crate) fn words(error: &kube::Error) -> String {
         }
         error => deepest(error),
     }
+}
+
+/// What is wrong with a kubeconfig, without what the file has there.
+pub(crate) fn of_kubeconfig(error: &KubeconfigError) -> String {
+    match error {
+        KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_) => {
+            format!("certificate-authority: {}", deepest(error))
+        }
+        KubeconfigError::LoadClientCertificate(_) => format!("client-certificate: {}", deepest(error)),
+        KubeconfigError::LoadClientKey(_) => format!("client-key: {}", deepest(error)),
+        KubeconfigError::ParseClusterUrl(_) => format!("server: {}", deepest(error)),
+        error => deepest(error),
+    }
+}
+
+/// A parser's message without the lines of the text, and without what it repeats of them: in quotes, or after a colon.
+fn without_excerpts(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let clauses = if first.starts_with("line ") { 2 } else { 1 };
+    let first = first.match_indices(": ").nth(clauses - 1).map_or(first, |(end, _)| &first[..end]);
+    let mut shown = String::new();
+    let mut rest = first;
+    while let Some(begin) = rest.find(['"', '`', '\'']) {
+        let (before, quoted) = rest.split_at(begin);
+        let quote = &quoted[..1];
+        shown.push_str(before);
+        let Some(end) = quoted[1..].rfind(quote) else {
+            rest = "";
+            shown.push('…');
+            break;
+        };
+        let inside = &quoted[1..=end];
+        // One character is the parser's own: a bracket that is not closed.
+        shown.push_str(if inside.chars().count() == 1 { &quoted[..end + 2] } else { "…" });
+        rest = &quoted[end + 2..];
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// The one of this type among an error and its causes.
@@ -140,7 +175,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
             format!("the program by which the kubeconfig logs in (exec) failed ({}): {said}", out.status)
         }
         AuthError::AuthExecParse(error) => format!(
-            "what the program by which the kubeconfig logs in (exec) printed is no ExecCredential: {}",
+            "what the program by which the kubeconfig logs in (exec) printed is not an ExecCredential: {}",
             without_excerpts(&error.to_string())
         ),
         AuthError::ExecPluginFailed => {
@@ -153,7 +188,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
         }
         // It shows what was printed.
         AuthError::MalformedTokenExpirationDate(_) => {
-            "the program by which the kubeconfig logs in (exec) printed an expirationTimestamp that is no time".to_owned()
+            "the program by which the kubeconfig logs in (exec) printed an expirationTimestamp that is not a time".to_owned()
         }
         AuthError::ReadTokenFile(error, path) => format!("token file {}: {error}", path.display()),
         _ => return None,
@@ -171,6 +206,25 @@ mod tests {
     use kube::core::Status;
 
     use super::*;
+
+    #[test]
+    fn what_a_parser_quotes_is_left_out() {
+        for (message, shown) in [
+            (
+                "error: line 1 column 1: unclosed bracket '['\n --> <input>",
+                "line 1 column 1: unclosed bracket '['",
+            ),
+            ("invalid type: string \"HUNTER\\\"2\", expected a map", "invalid type"),
+            (
+                "line 2 column 1: duplicate mapping key: HUNTER2, set",
+                "line 2 column 1: duplicate mapping key",
+            ),
+            ("unknown variant `HUNTER2`, expected `a`", "unknown variant …"),
+            ("an 'unclosed", "an …"),
+        ] {
+            assert_eq!(without_excerpts(message), shown);
+        }
+    }
 
     #[test]
     fn what_a_login_program_printed_and_was_given_is_not_shown() {

@@ -17,6 +17,7 @@ mod compare;
 pub(crate) mod diff;
 mod down;
 mod helm;
+mod key;
 mod lease;
 mod left;
 mod manifest;
@@ -43,8 +44,10 @@ use platform::{Event, TargetError, values::Values};
 use tokio::{runtime::Runtime, sync::watch};
 
 pub use bundle::{Archive, Diagnosed};
+pub use capacity::Requests;
+pub use diff::FieldChange;
 pub use down::Removed;
-pub use plan::{Action, Change, FieldChange, ObjectName, Plan, Requests, What};
+pub use plan::{Action, Change, ObjectName, Plan, What};
 pub use redact::Redactor;
 pub use up::Installed;
 

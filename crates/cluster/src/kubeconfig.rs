@@ -7,10 +7,10 @@ use std::{
 };
 
 use http::{HeaderValue, Uri};
-use kube::config::{AuthInfo, Kubeconfig, KubeconfigError};
+use kube::config::{AuthInfo, Kubeconfig};
 use serde_json::Value;
 
-use crate::error::deepest;
+use crate::error::of_kubeconfig;
 
 /// No kubeconfig comes near; it keeps a wrong name from filling the memory.
 const BYTES_MAX: u64 = 16 << 20;
@@ -57,7 +57,7 @@ fn text(file: &Path) -> io::Result<String> {
 
 fn parse(file: &Path, text: &str) -> Result<Kubeconfig, String> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut config = Kubeconfig::from_yaml(text).map_err(|error| words(&error))?;
+    let mut config = Kubeconfig::from_yaml(text).map_err(|error| of_kubeconfig(&error))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     for cluster in config.clusters.iter_mut().filter_map(|one| one.cluster.as_mut()) {
         absolute(folder, &mut cluster.certificate_authority);
@@ -128,45 +128,6 @@ pub(crate) fn without_password(address: &Uri) -> String {
     let user = address.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
     let address = address.to_string();
     user.map_or(address.clone(), |(user, _)| address.replacen(&format!("{user}@"), "", 1))
-}
-
-/// What is wrong, without what the file has there.
-pub(crate) fn words(error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::LoadCertificateAuthority(_) | KubeconfigError::ParseCertificates(_) => {
-            format!("certificate-authority: {}", deepest(error))
-        }
-        KubeconfigError::LoadClientCertificate(_) => format!("client-certificate: {}", deepest(error)),
-        KubeconfigError::LoadClientKey(_) => format!("client-key: {}", deepest(error)),
-        KubeconfigError::ParseClusterUrl(_) => format!("server: {}", deepest(error)),
-        error => deepest(error),
-    }
-}
-
-/// A parser's message without the lines of the text, and without what it repeats of them: in quotes, or after a colon.
-pub(crate) fn without_excerpts(message: &str) -> String {
-    let first = message.lines().next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first);
-    let clauses = if first.starts_with("line ") { 2 } else { 1 };
-    let first = first.match_indices(": ").nth(clauses - 1).map_or(first, |(end, _)| &first[..end]);
-    let mut shown = String::new();
-    let mut rest = first;
-    while let Some(begin) = rest.find(['"', '`', '\'']) {
-        let (before, quoted) = rest.split_at(begin);
-        let quote = &quoted[..1];
-        shown.push_str(before);
-        let Some(end) = quoted[1..].rfind(quote) else {
-            rest = "";
-            shown.push('…');
-            break;
-        };
-        let inside = &quoted[1..=end];
-        // One character is the parser's own: a bracket that is not closed.
-        shown.push_str(if inside.chars().count() == 1 { &quoted[..end + 2] } else { "…" });
-        rest = &quoted[end + 2..];
-    }
-    shown.push_str(rest);
-    shown
 }
 
 #[cfg(test)]
@@ -247,24 +208,5 @@ mod tests {
         let broken = written(folder.path(), "broken", "[");
         let fine = written(folder.path(), "fine", "{}");
         assert!(read(&[fine, broken.clone()]).unwrap_err().contains(&broken.display().to_string()));
-    }
-
-    #[test]
-    fn what_a_parser_quotes_is_left_out() {
-        for (message, shown) in [
-            (
-                "error: line 1 column 1: unclosed bracket '['\n --> <input>",
-                "line 1 column 1: unclosed bracket '['",
-            ),
-            ("invalid type: string \"HUNTER\\\"2\", expected a map", "invalid type"),
-            (
-                "line 2 column 1: duplicate mapping key: HUNTER2, set",
-                "line 2 column 1: duplicate mapping key",
-            ),
-            ("unknown variant `HUNTER2`, expected `a`", "unknown variant …"),
-            ("an 'unclosed", "an …"),
-        ] {
-            assert_eq!(without_excerpts(message), shown);
-        }
     }
 }

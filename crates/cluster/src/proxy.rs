@@ -95,7 +95,7 @@ impl Proxy {
     fn parse(text: &str, from: &'static str, schemes: &[&str]) -> Result<Self, String> {
         let expected = || {
             let schemes: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
-            format!("{from} is no address of a proxy; expected {}HOST:PORT", schemes.join(" or "))
+            format!("{from} is not the address of a proxy; expected {}HOST:PORT", schemes.join(" or "))
         };
         let whole = |uri: &Uri| uri.scheme().is_some() && uri.host().is_some_and(|host| !host.is_empty());
         let uri: Uri = text.parse().ok().filter(whole).ok_or_else(expected)?;

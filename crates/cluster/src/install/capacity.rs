@@ -5,17 +5,27 @@ use std::collections::BTreeSet;
 use autoscale::Quantity;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{Api, api::ListParams};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     Site,
     manifest::{Workload, WorkloadKind},
-    plan::Requests,
 };
 
 const PAGE: u32 = 500;
 /// At most this many pods are counted, which bounds the time and memory that a huge cluster would take.
 const PODS_MAX: usize = 20_000;
+
+/// What pods request of nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Requests {
+    pub pods: u64,
+    /// Thousandths of a CPU.
+    pub cpu_milli: i64,
+    pub memory_bytes: i64,
+}
 
 /// What a node has left.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,7 @@ use kube::{
 use platform::TargetError;
 use serde::{Deserialize, Deserializer};
 
-use super::manifest::Key;
+use super::key::Key;
 use crate::connect::Cluster;
 
 /// All kinds of all groups in one answer: aggregated discovery, which Kubernetes has had since 1.30.

@@ -10,9 +10,9 @@ use serde_json::Value;
 use super::{
     MANAGER, Site, Wanted, argocd,
     catalog::Catalog,
-    diff,
-    manifest::{Key, Object},
-    plan::FieldChange,
+    diff::{self, FieldChange},
+    key::Key,
+    manifest::Object,
 };
 use crate::error::Call;
 

@@ -3,12 +3,23 @@
 use std::collections::BTreeSet;
 
 use platform::values::shown;
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::Value;
-
-use super::plan::FieldChange;
 
 /// Of `metadata`, what people set. The rest is the API server's.
 const METADATA: [&str; 3] = ["labels", "annotations", "finalizers"];
+
+/// One field.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct FieldChange {
+    /// Such as `spec.template.spec.containers[tcp].image`.
+    pub path: String,
+    /// Absent: it is not set. `(secret)` stands for a value that must not be shown.
+    pub old: Option<Value>,
+    /// Absent: it is removed.
+    pub new: Option<Value>,
+}
 
 /// The fields in which an object would change, each with what it is and would be.
 pub(crate) fn changed(kind: &str, live: &Value, would_be: &Value) -> Vec<FieldChange> {

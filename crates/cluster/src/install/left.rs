@@ -14,7 +14,7 @@ use platform::TargetError;
 use super::{
     AT_ONCE, LABEL, Site,
     catalog::{Catalog, Kind},
-    manifest::Key,
+    key::Key,
 };
 use crate::error::Call;
 

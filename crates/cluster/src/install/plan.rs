@@ -13,12 +13,15 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    AT_ONCE, OnProgress, Progress, Site, Wanted, argocd, capacity,
+    AT_ONCE, OnProgress, Progress, Site, Wanted, argocd,
+    capacity::{self, Requests},
     catalog::Catalog,
     chart::Chart,
     compare::{Found, by_notes, compare},
+    diff::FieldChange,
     helm::Helm,
-    manifest::{self, Key, Object},
+    key::Key,
+    manifest::{self, Object},
     namespaces::{self, State},
     release::{self, Revision},
     rights,
@@ -110,26 +113,6 @@ impl fmt::Display for ObjectName {
             None => write!(f, "{} {}", self.kind, self.name),
         }
     }
-}
-
-/// One field.
-#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
-pub struct FieldChange {
-    /// Such as `spec.template.spec.containers[tcp].image`.
-    pub path: String,
-    /// Absent: it is not set. `(secret)` stands for a value that must not be shown.
-    pub old: Option<Value>,
-    /// Absent: it is removed.
-    pub new: Option<Value>,
-}
-
-/// What pods request of nodes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Requests {
-    pub pods: u64,
-    /// Thousandths of a CPU.
-    pub cpu_milli: i64,
-    pub memory_bytes: i64,
 }
 
 /// A plan with what it takes to carry it out.
