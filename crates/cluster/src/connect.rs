@@ -440,7 +440,7 @@ mod tests {
             }
         }
         let (_script, user) = login(&json!({"token": "t", "expirationTimestamp": "HUNTER2"}));
-        assert!(said(&json!({}), &user).contains("expirationTimestamp that is no time"));
+        assert!(said(&json!({}), &user).contains("expirationTimestamp that is not a time"));
         let (_script, user) = login(&json!({"token": "HUNTER2", "expirationTimestamp": later}));
         assert!(said(&json!({}), &user).contains("Connection refused"), "a good one is sent");
     }
@@ -453,7 +453,7 @@ mod tests {
         assert!(words.contains("through the proxy http://127.0.0.1:2 of proxy-url"), "{words}");
         assert!(words.contains("the proxy cannot be reached: Connection refused"), "{words}");
         let words = said(&json!({"proxy-url": "ftp://me:HUNTER2@127.0.0.1:2"}), &nobody);
-        assert!(words.contains("proxy-url is no address of a proxy"), "{words}");
+        assert!(words.contains("proxy-url is not the address of a proxy"), "{words}");
         let server = json!({"server": "https://me:HUNTER2@127.0.0.1:1/a"});
         assert!(said(&server, &nobody).contains("https://127.0.0.1:1/a "));
         assert!(

@@ -276,13 +276,13 @@ mod tests {
             for said in
                 [chosen(None, "https://a", &[("HTTPS_PROXY", text)]), chosen(Some(text), "https://a", &[])]
             {
-                assert!(said.contains("is no address of a proxy; expected http://"), "{text}: {said}");
+                assert!(said.contains("is not the address of a proxy; expected http://"), "{text}: {said}");
                 assert!(!said.contains("HUNTER2"), "{said}");
             }
         }
         // As kubectl has it.
         for text in ["socks5h://proxy", "proxy:3128", "proxy"] {
-            assert!(chosen(Some(text), "https://a", &[]).contains("no address"), "{text}");
+            assert!(chosen(Some(text), "https://a", &[]).contains("not the address"), "{text}");
         }
     }
 
