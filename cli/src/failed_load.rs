@@ -103,7 +103,11 @@ pub(crate) fn no_answers(summary: &LoadSummary, scenario: &Scenario) -> Option<S
     let sent = format!("none of {} messages to {} was answered", totals.messages_sent, plan.target);
     // The observations, most informative first.
     Some(if let Some(first) = first_wrong_answer {
-        format!("{sent} as expected; the first answer was {first}; --expect any accepts any")
+        let hint = match scenario.messages.answer {
+            Some(_) => "",
+            None => "; --answer TEXT says what is right, --expect any takes everything",
+        };
+        format!("{sent} as expected; the first answer was {first}{hint}")
     } else if ended_by_server > 0 {
         let silent = match totals.message_timeouts {
             0 => String::new(),

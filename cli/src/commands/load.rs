@@ -43,7 +43,7 @@ Examples:
   playctl load tcp-10k                    a scenario, with its expectations
   playctl load tcp-10k --hold 30s --svg run.svg        shorter, with a picture
   playctl load --conns 500 --rate 200/s 127.0.0.1:7000       any TCP server
-  playctl load --payload 'PING\\r\\n' --expect any localhost:6379
+  playctl load --payload 'PING\\r\\n' --answer +PONG localhost:6379
   playctl load --conns 100 --for 30s --expect-lost 0 --expect-p99 50ms
   playctl load udp-burst                  1,000 to 30,000 datagrams a second
                                           and back
@@ -159,6 +159,9 @@ pub(crate) struct Shape {
     /// The answer to expect
     #[arg(long, value_name = "echo|any|none")]
     pub expect: Option<Expect>,
+    /// What each answer begins with, instead of an echo; the same escapes
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["expect", "sequence", "silent"])]
+    pub answer: Option<Payload>,
     /// Close this long after the first connect
     #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, conflicts_with = "hold")]
     pub duration: Option<Duration>,
@@ -474,6 +477,7 @@ impl Shape {
             ("messages.payload", "--payload", self.payload.is_some()),
             ("messages.payload", "--payload-file", self.payload_file.is_some()),
             ("messages.window", "--window", self.window.is_some()),
+            ("messages.answer", "--answer", self.answer.is_some()),
             ("messages.timeout", "--timeout", self.timeout.is_some()),
             ("messages.sequence", "--sequence", self.sequence),
             ("connect-timeout", "--connect-timeout", self.connect_timeout.is_some()),
@@ -528,6 +532,12 @@ impl Shape {
             messages.payload = read_payload(path)?;
         }
         set(&mut messages.expect, self.expect);
+        if self.expect.is_some() {
+            messages.answer = None;
+        }
+        if let Some(answer) = &self.answer {
+            (messages.answer, messages.expect) = (Some(answer.clone()), Expect::Echo);
+        }
         messages.sequence |= self.sequence;
         messages.timeout = self.timeout.or(messages.timeout);
         messages.window = self.window.or(messages.window);

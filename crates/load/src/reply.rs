@@ -34,6 +34,8 @@ pub(crate) struct Matcher {
     expect: Expect,
     /// For `echo`: the correct replies. The first byte decides which of them a server gives.
     replies: Vec<Vec<u8>>,
+    /// The reply is the beginning of a message; in a stream nobody knows its end anyway.
+    begins: bool,
     /// The notice, the greeting and, if the load broadcasts, the refusal and the broadcasts, in this order.
     watch: Watch,
 }
@@ -87,7 +89,15 @@ impl Matcher {
         let refusal = (!texts.is_empty()).then_some(BROADCAST_REFUSED);
         let watch =
             Watch::new([NOTICE, GREETING].into_iter().chain(refusal).chain(texts.iter().map(Vec::as_slice)));
-        Self { expect, replies: replies_to(payload), watch }
+        Self { expect, replies: replies_to(payload), begins: false, watch }
+    }
+
+    /// Takes any answer that begins with this one, and no echo.
+    pub(crate) fn answered_by(self, answer: Option<&[u8]>) -> Self {
+        match answer {
+            Some(answer) => Self { replies: vec![answer.to_vec()], begins: true, ..self },
+            None => self,
+        }
     }
 
     /// Whether messages are answered at all.
@@ -176,8 +186,14 @@ impl Matcher {
     pub(crate) fn feed_message(&self, progress: &mut Progress, piece: &[u8], ends: bool) -> Option<Answer> {
         let begin = progress.matched as usize;
         for (index, reply) in self.replies.iter().enumerate() {
-            let goes_on = reply.get(begin..).is_some_and(|rest| rest.starts_with(piece));
-            let is_whole = !ends || reply.len() == begin + piece.len();
+            let (goes_on, is_whole) = if self.begins {
+                let rest = reply.get(begin..).unwrap_or_default();
+                let agrees = rest.starts_with(piece) || piece.starts_with(rest);
+                (agrees, !ends || reply.len() <= begin + piece.len())
+            } else {
+                let agrees = reply.get(begin..).is_some_and(|rest| rest.starts_with(piece));
+                (agrees, !ends || reply.len() == begin + piece.len())
+            };
             if !goes_on || !is_whole {
                 progress.alive &= !(1 << index);
             }

@@ -99,6 +99,11 @@ pub(crate) fn latency(us: u64) -> String {
     }
 }
 
+/// Whether a replica has a name: other people's servers do not say which one serves a connection.
+pub(crate) fn is_known(replica: &str) -> bool {
+    replica != "unknown"
+}
+
 /// `1 connection`, `2 connections`
 pub(crate) fn plural(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(count), if count == 1 { one } else { many })

@@ -109,6 +109,8 @@ pub struct Messages {
     pub every: Option<Every>,
     pub payload: Payload,
     pub expect: Expect,
+    /// What each answer begins with, instead of an echo.
+    pub answer: Option<Payload>,
     /// See [`Scenario::message_timeout`].
     #[serde(with = "platform::duration::optional_text")]
     pub timeout: Option<Duration>,
@@ -191,7 +193,15 @@ impl Default for Ramp {
 impl Default for Messages {
     fn default() -> Self {
         let payload = Payload::from(b"msg:12345".to_vec());
-        Self { every: None, payload, expect: Expect::Echo, timeout: None, window: None, sequence: false }
+        Self {
+            every: None,
+            payload,
+            expect: Expect::Echo,
+            answer: None,
+            timeout: None,
+            window: None,
+            sequence: false,
+        }
     }
 }
 

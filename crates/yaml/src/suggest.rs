@@ -37,15 +37,18 @@ fn is_shortened(name: &str, known: &str) -> bool {
         && name.chars().next() == known.chars().next()
 }
 
+/// How the message about an unknown key begins.
+pub const UNKNOWN: &str = "unknown key";
+
 /// The message about a key that is not in `known`.
 pub fn unknown_key(key: &str, known: &[&str]) -> String {
     nearest(key, known.iter().copied()).map_or_else(
         || {
             // Sorted, each once.
             let known = known.iter().copied().collect::<BTreeSet<_>>();
-            format!("unknown key; known here: {}", Vec::from_iter(known).join(", "))
+            format!("{UNKNOWN}; known here: {}", Vec::from_iter(known).join(", "))
         },
-        |near| format!("unknown key; did you mean {near}?"),
+        |near| format!("{UNKNOWN}; did you mean {near}?"),
     )
 }
 

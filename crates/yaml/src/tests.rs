@@ -188,13 +188,13 @@ fn null_is_absent() {
 fn type_errors_are_explained_with_their_position() {
     let error = |text: &str| read("f.yaml", text).unwrap().typed::<Outer>().unwrap_err().to_string();
     for (text, expected) in [
-        ("nam: 1", "f.yaml:1:1: nam: unknown key; did you mean name?, got 1"),
-        ("name: x\nmaxReplica: 1", "f.yaml:2:1: maxReplica: unknown key; did you mean maxReplicas?, got 1"),
+        ("nam: 1", "f.yaml:1:1: nam: unknown key; did you mean name?"),
+        ("name: x\nmaxReplica: 1", "f.yaml:2:1: maxReplica: unknown key; did you mean maxReplicas?"),
         (
             "name: x\nzzz:",
-            "f.yaml:2:1: zzz: unknown key; known here: inner, kind, maxReplicas, name, ports, ratio, got null",
+            "f.yaml:2:1: zzz: unknown key; known here: inner, kind, maxReplicas, name, ports, ratio",
         ),
-        ("name: x\ninner: {x-a: 1}", "f.yaml:2:9: inner.x-a: unknown key; known here: open, got 1"),
+        ("name: x\ninner: {x-a: 1}", "f.yaml:2:9: inner.x-a: unknown key; known here: open"),
         ("kind: First", "f.yaml:1:1: the key name is missing"),
         ("", "f.yaml: the key name is missing"),
         ("name: x\ninner: {}", "f.yaml:2:1: inner: the key open is missing"),

@@ -9,7 +9,10 @@ use serde::de::{
 };
 use serde_json::{Map, Value};
 
-use crate::{parser::kind, suggest::unknown_key};
+use crate::{
+    parser::kind,
+    suggest::{UNKNOWN, unknown_key},
+};
 
 /// An unexpected value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +33,9 @@ impl TypeError {
     /// The message and the actual value.
     pub fn words(&self) -> String {
         match &self.got {
-            Some(got) => format!("{}, got {got}", self.message),
-            None => self.message.clone(),
+            // The value of an unknown key does not matter.
+            Some(got) if !self.message.starts_with(UNKNOWN) => format!("{}, got {got}", self.message),
+            _ => self.message.clone(),
         }
     }
 

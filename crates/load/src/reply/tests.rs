@@ -175,3 +175,38 @@ proptest! {
         prop_assert_eq!(whole.1 > 0, cut.1 > 0);
     }
 }
+
+#[test]
+fn an_answer_of_other_protocols_is_known_by_its_beginning() {
+    let matcher = || Matcher::new(Expect::Echo, b"PING\r\n", [].into_iter()).answered_by(Some(b"+PONG"));
+    for (pieces, expected) in [
+        (&[&b"+PONG\r\n"[..]][..], Some(Answer::Right)),
+        (&[b"+PO", b"NG\r\n"], Some(Answer::Right)),
+        (&[b"\r\n", b"+PONG"], Some(Answer::Right)),
+        (&[b"-ERR"], Some(Answer::Wrong)),
+        (&[b"PING\r\n"], Some(Answer::Wrong)),
+        (&[b"+PON"], None),
+    ] {
+        let mut progress = Progress::default();
+        let answers: Vec<_> =
+            pieces.iter().filter_map(|piece| matcher().feed(&mut progress, piece, true).answer).collect();
+        assert_eq!(answers.first().copied(), expected, "{pieces:?}");
+    }
+    // A message has an end.
+    for (pieces, expected) in [
+        (&[&b"+PONG 1"[..]][..], Answer::Right),
+        (&[b"+P", b"ONG and", b" more"], Answer::Right),
+        (&[b"+PO"], Answer::Wrong),
+        (&[b"+PO", b"PE"], Answer::Wrong),
+        (&[b"pong"], Answer::Wrong),
+    ] {
+        let mut progress = Progress::default();
+        let last = pieces.len() - 1;
+        let answers: Vec<_> = pieces
+            .iter()
+            .enumerate()
+            .filter_map(|(at, piece)| matcher().feed_message(&mut progress, piece, at == last))
+            .collect();
+        assert_eq!(answers, [expected], "{pieces:?}");
+    }
+}

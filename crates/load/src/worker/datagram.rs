@@ -47,7 +47,10 @@ enum Due {
 
 impl Transport for Datagram {
     fn new(spec: &Spec) -> Self {
-        let form = Form::new(spec.scenario.messages.expect, spec.payload());
+        let form = match spec.answer() {
+            Some(answer) => Form::answered_by(answer, spec.payload()),
+            None => Form::new(spec.scenario.messages.expect, spec.payload()),
+        };
         let stages_ms = match spec.scenario.profile() {
             Some(profile) if spec.worker == 0 => profile.begins_ms().collect(),
             _ => Vec::new(),

@@ -106,7 +106,8 @@ impl Transport for Stream {
         let (count, scenario) = (spec.share(), &spec.scenario);
         Self {
             connections: std::iter::repeat_with(Connection::new).take(count).collect(),
-            matcher: Matcher::new(scenario.messages.expect, spec.payload(), scenario.broadcasts()),
+            matcher: Matcher::new(scenario.messages.expect, spec.payload(), scenario.broadcasts())
+                .answered_by(spec.answer()),
             numbered: scenario.messages.sequence.then(|| Numbered::new(spec.payload())),
             sessions: if scenario.messages.sequence { vec![Session::default(); count] } else { Vec::new() },
             websocket: (scenario.protocol == Protocol::Ws).then(|| WebSocket::new(spec)),

@@ -93,6 +93,11 @@ impl Spec {
         self.scenario.messages.payload.bytes()
     }
 
+    /// What an answer begins with, if that is not an echo.
+    pub(super) fn answer(&self) -> Option<&[u8]> {
+        self.scenario.messages.answer.as_ref().map(scenario::Payload::bytes)
+    }
+
     pub(super) fn message_timeout_ms(&self) -> u32 {
         at_least_one_ms(self.scenario.message_timeout())
     }

@@ -47,7 +47,8 @@ impl fmt::Display for Problem {
             write!(f, "{key}: ")?;
         }
         write!(f, "{message}")?;
-        if let Some(value) = value {
+        // The value of an unknown key does not matter.
+        if let Some(value) = value.as_ref().filter(|_| !message.starts_with(yaml::UNKNOWN)) {
             write!(f, ", got {value}")?;
         }
         if let Some(origin) = origin {

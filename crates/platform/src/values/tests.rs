@@ -114,16 +114,16 @@ fn a_listener_has_rules_of_its_own_and_the_gateways_for_the_rest() {
 fn unknown_keys_name_the_nearest_one_and_who_set_them() {
     assert_eq!(
         problems(&["tcp.replcas=3"]),
-        "tcp.replcas: unknown key; did you mean replicas?, got 3 (--set tcp.replcas=3)"
+        "tcp.replcas: unknown key; did you mean replicas? (--set tcp.replcas=3)"
     );
     assert_eq!(
         problems(&["tcp.autoscaling.maxReplica=3"]),
-        "tcp.autoscaling.maxReplica: unknown key; did you mean maxReplicas?, got 3 (--set tcp.autoscaling.maxReplica=3)"
+        "tcp.autoscaling.maxReplica: unknown key; did you mean maxReplicas? (--set tcp.autoscaling.maxReplica=3)"
     );
     for (prefix, some) in [("", "tcp, udp, ws"), ("tcp.", "port, ")] {
         let text = problems(&[&format!("{prefix}frobnicate=1")]);
         let known = text.split_once("frobnicate: unknown key; known here: ").expect(&text).1;
-        let (known, _) = known.split_once(", got 1").expect(&text);
+        let (known, _) = known.split_once(" (--set").expect(&text);
         assert!(known.contains(some), "{text}");
         let keys: Vec<&str> = known.split(", ").collect();
         assert!(keys.is_sorted_by(|a, b| a < b), "sorted, each once: {keys:?}");
@@ -413,7 +413,7 @@ fn files_are_named_with_their_lines() {
     std::fs::write(&file, "tcp:\n  env:\n    A: 1\n  prot: 3\n").unwrap();
     let load = || Values::load(&ValuesSource { files: vec![file.clone()], ..ValuesSource::default() });
     let text = load().unwrap_err().to_string();
-    assert!(text.starts_with("tcp.prot: unknown key; did you mean port?, got 3 ("), "{text}");
+    assert!(text.starts_with("tcp.prot: unknown key; did you mean port? ("), "{text}");
     assert!(text.ends_with("mine.yaml:4)"), "{text}");
     std::fs::write(&file, "tcp: [\n").unwrap();
     assert!(load().unwrap_err().to_string().contains("mine.yaml:"));

@@ -6,7 +6,7 @@ use super::canvas::{AREAS, Canvas};
 use crate::{
     chart::round_up,
     series::{Connections, Series},
-    words::{compact, mark, thousands},
+    words::{compact, is_known, mark, thousands},
 };
 
 /// Points of an area: more than there are pixels would only make the file larger.
@@ -71,7 +71,10 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
     let mut legend = Vec::new();
     let samples = thinned(series.connections.list());
     let mut below: BTreeMap<u64, f64> = BTreeMap::new();
-    for (index, (label, names)) in groups(&samples).into_iter().enumerate() {
+    let groups = groups(&samples);
+    // One area without a name needs no legend.
+    let is_told = groups.iter().any(|(label, _)| is_known(label));
+    for (index, (label, names)) in groups.into_iter().enumerate() {
         let mut lower = Vec::new();
         let mut upper = Vec::new();
         let mut most = 0.0_f64;
@@ -87,7 +90,7 @@ pub(super) fn connections(canvas: &mut Canvas, frame: Frame, series: &Series) {
         let class = format!("a{} area", index % AREAS);
         canvas.path(&class, upper.into_iter().chain(lower.into_iter().rev()), true);
         // Invisible areas need no name: connections of the last moment, whose replica is not known yet.
-        if most * frame.height / top >= 1.0 {
+        if is_told && most * frame.height / top >= 1.0 {
             legend.push((class, label));
         }
     }

@@ -10,7 +10,7 @@ use platform::{
 use super::Entry;
 use crate::{
     style::Tone,
-    words::{interval, milli, plural, seconds, thousands},
+    words::{interval, is_known, milli, plural, seconds, thousands},
 };
 
 /// Facts from earlier events that later descriptions need.
@@ -345,11 +345,6 @@ fn stage_words(stage: &LoadStage) -> String {
 
 fn milli_words(value: u64) -> String {
     milli(i64::try_from(value).unwrap_or(i64::MAX))
-}
-
-/// Whether a replica has a name: other people's servers do not say which one serves a connection.
-pub(super) fn is_known(replica: &str) -> bool {
-    replica != "unknown"
 }
 
 /// Connections per replica: `tcp-0 7,745 · tcp-1 2,255 · skew 1.55 · Jain 0.77`.

@@ -2,10 +2,10 @@
 
 use platform::event::{ExpectationResult, LatencySummary, LoadSummary, ReplicaShare, ScaleDelays};
 
-use super::{lines, wrap};
+use super::wrap;
 use crate::{
     style::{Style, Tone},
-    words::{ending, latency, milli, plural, seconds, tenths, thousands},
+    words::{ending, is_known, latency, milli, plural, seconds, tenths, thousands},
 };
 
 const INDENT: usize = 15;
@@ -282,7 +282,7 @@ fn percentiles(summary: &LatencySummary) -> String {
 fn shares(summary: &LoadSummary, block: &mut Block) {
     const BAR: usize = 30;
     const SHOWN: usize = 12;
-    if !summary.shares.iter().any(|share| lines::is_known(&share.replica)) {
+    if !summary.shares.iter().any(|share| is_known(&share.replica)) {
         return;
     }
     let longest =

@@ -60,7 +60,7 @@ fn message(text: &str) -> String {
 fn unknown_keys_are_errors_with_line_and_nearest_key() {
     assert_eq!(
         message("name: x\nphases: {ramp: {conections: 5}}"),
-        "my.yaml:2:17: phases.ramp.conections: unknown key; did you mean connections?, got 5"
+        "my.yaml:2:17: phases.ramp.conections: unknown key; did you mean connections?"
     );
     let unlike = message("name: x\nwatch: 5");
     assert!(unlike.starts_with("my.yaml:2:1: watch: unknown key; known here: about, actions, "), "{unlike}");

@@ -85,6 +85,15 @@ impl Scenario {
         if payload_bytes > PAYLOAD_BYTES_MAX {
             return value("messages.payload", format!("of {payload_bytes} bytes"), "at most 65536 bytes");
         }
+        if let Some(answer) = &messages.answer {
+            if messages.expect != Expect::Echo {
+                let expected = "no expect beside it: what an answer begins with says enough";
+                return value("messages.answer", format!("`{}`", answer.shown()), expected);
+            }
+            if !(1..=PAYLOAD_BYTES_MAX).contains(&answer.bytes().len()) {
+                return value("messages.answer", format!("`{}`", answer.shown()), "1 to 65536 bytes");
+            }
+        }
         if hold.from_first_connect.is_some() && hold.after_ramp.is_some() {
             return value("phases.hold", "has both `for` and `after-ramp`", "one of them");
         }
@@ -123,7 +132,7 @@ impl Scenario {
         if self.protocol == Protocol::Udp {
             return value(what, "over udp", "protocol tcp or ws: datagrams of msg: are numbered anyway");
         }
-        if !self.sends() || self.messages.expect != Expect::Echo {
+        if !self.sends() || self.messages.expect != Expect::Echo || self.messages.answer.is_some() {
             return value(what, "without echoes", "messages, and expect echo: answers carry the numbers");
         }
         Ok(())
@@ -370,7 +379,7 @@ mod tests {
     fn impossible_values_are_named() {
         let stage = Stage::steady("5/s".parse().unwrap(), Duration::from_secs(1));
         let profile = Profile::new(vec![stage]);
-        let cases: [(&str, Change); 26] = [
+        let cases: [(&str, Change); 29] = [
             ("phases.ramp.connections 0", Box::new(|s| s.phases.ramp.connections = 0)),
             (
                 "messages.every 10us",
@@ -458,6 +467,20 @@ mod tests {
                     let (at_least, at_most) = (Duration::from_secs(2), Duration::from_secs(1));
                     (s.protocol, s.stay) = (Protocol::Sse, Some(Stay { at_least, at_most }));
                 }),
+            ),
+            (
+                "messages.answer `OK`: expected no expect beside it",
+                Box::new(|s| {
+                    (s.messages.answer, s.messages.expect) = (Some(b"OK".to_vec().into()), Expect::Any)
+                }),
+            ),
+            (
+                "messages.answer ``: expected 1 to 65536 bytes",
+                Box::new(|s| s.messages.answer = Some(Vec::new().into())),
+            ),
+            (
+                "messages.sequence without echoes",
+                Box::new(|s| (s.messages.sequence, s.messages.answer) = (true, Some(b"OK".to_vec().into()))),
             ),
             ("preset `a b`: expected the name", Box::new(|s| s.preset = Some("a b".to_owned()))),
         ];

@@ -22,6 +22,8 @@ pub(super) struct Form {
     numbered: bool,
     /// The correct answers; the part after the tag if messages are numbered.
     replies: Vec<Vec<u8>>,
+    /// A reply is the beginning of a datagram.
+    begins: bool,
 }
 
 /// Which message a datagram answers, and whether it is as expected.
@@ -40,7 +42,7 @@ impl Form {
         let content = payload.strip_prefix(COMMAND).filter(|_| expect == Expect::Echo);
         let Some(content) = content else {
             let replies = replies_to(payload);
-            return Self { expect, payload: payload.to_vec(), numbered: false, replies };
+            return Self { expect, payload: payload.to_vec(), numbered: false, replies, begins: false };
         };
         let zeros = [b'0'; TAG];
         let payload = [COMMAND, zeros.as_slice(), content].concat();
@@ -49,7 +51,13 @@ impl Form {
             .into_iter()
             .map(|reply| reply[reply.len().min(reply_head(&reply) + TAG)..].to_vec())
             .collect();
-        Self { expect, payload, numbered: true, replies }
+        Self { expect, payload, numbered: true, replies, begins: false }
+    }
+
+    /// Messages without numbers, answered by datagrams that begin with `answer`.
+    pub(super) fn answered_by(answer: &[u8], payload: &[u8]) -> Self {
+        let (payload, replies) = (payload.to_vec(), vec![answer.to_vec()]);
+        Self { expect: Expect::Echo, payload, numbered: false, replies, begins: true }
     }
 
     /// A message without its numbers.
@@ -79,7 +87,9 @@ impl Form {
     /// Judges a datagram received for `source`.
     pub(super) fn read(&self, datagram: &[u8], source: u32) -> Answer {
         if !self.numbered {
-            let right = self.expect == Expect::Any || self.replies.iter().any(|reply| reply == datagram);
+            let is_right =
+                |reply: &Vec<u8>| if self.begins { datagram.starts_with(reply) } else { reply == datagram };
+            let right = self.expect == Expect::Any || self.replies.iter().any(is_right);
             return Answer::ToOldest { right };
         }
         let head = reply_head(datagram);
@@ -162,6 +172,10 @@ mod tests {
         assert_eq!(message(&form, 1, 2), b"ping");
         assert_eq!(form.read(b"ping", 1), Answer::ToOldest { right: true });
         assert_eq!(form.read(b"pong", 1), Answer::ToOldest { right: false });
+        let own = Form::answered_by(b"pong", b"msg:1");
+        assert_eq!((own.template(), own.is_numbered()), (&b"msg:1"[..], false));
+        assert_eq!(own.read(b"pong 7", 0), Answer::ToOldest { right: true });
+        assert_eq!(own.read(b"msg:1", 0), Answer::ToOldest { right: false });
         let any = Form::new(Expect::Any, b"msg:1");
         assert_eq!(any.read(b"whatever", 1), Answer::ToOldest { right: true });
         assert_eq!(message(&any, 1, 2), b"msg:1");
