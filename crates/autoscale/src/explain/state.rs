@@ -3,7 +3,7 @@
 //! YAML or JSON. Instants are RFC 3339 or milliseconds, values are quantities (`7012`, `250m`, `300Mi`). Metrics stand
 //! in the order of the HPA's spec. `docs/autoscaling.md` shows an example, [`template`](super::template) writes one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::fmt::temporal::Pieces;
 use serde::{Deserialize, Deserializer, de};
@@ -253,6 +253,11 @@ impl State {
             }
             None => clock_ms,
         };
+        let mut names = BTreeSet::new();
+        if let Some(twice) = file.pods.iter().position(|pod| !names.insert(pod.name.as_str())) {
+            let message = format!("{} is listed twice: a pod's name is unique", file.pods[twice].name);
+            return Err(document.error_at(&format!("pods[{twice}].name"), message).into());
+        }
         let pods: Vec<Pod> = file.pods.into_iter().map(StatePod::pod).collect();
         let metrics = file
             .metrics
