@@ -6,7 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::{
-    io::{ErrorKind, Read as _, Write as _},
+    io::{BufRead as _, ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::Duration,
 };
@@ -77,6 +77,54 @@ fn commands_people_type_are_answered() {
         ("nonsense\r\n", "ERROR\r\n"),
         ("delete q\r\n", "DELETED\r\n"),
     ]);
+}
+
+/// What the clients of other programs send to read (`gets`), and to replace only what they have seen (`cas`).
+#[test]
+fn an_item_is_replaced_only_while_it_is_the_one_seen() {
+    let embedded;
+    let address = if let Ok(real) = std::env::var("MEMCACHED") {
+        real.parse().unwrap()
+    } else {
+        embedded = server();
+        embedded.address()
+    };
+    let mut stream = std::io::BufReader::new(connect(address));
+    let mut say = |text: &str, lines: usize| {
+        stream.get_mut().write_all(text.as_bytes()).unwrap();
+        let mut answer = String::new();
+        for _ in 0..lines {
+            stream.read_line(&mut answer).unwrap();
+        }
+        answer
+    };
+    assert_eq!(say("gets seen none\r\n", 1), "END\r\n");
+    assert_eq!(say("gets\r\n", 1), "ERROR\r\n");
+    assert_eq!(say("cas seen 0 0 1 1\r\nx\r\n", 1), "NOT_FOUND\r\n");
+    assert_eq!(say("set seen 7 0 5\r\nfirst\r\n", 1), "STORED\r\n");
+    let first = say("gets seen none\r\n", 3);
+    let unique = first.strip_prefix("VALUE seen 7 5 ").unwrap().strip_suffix("\r\nfirst\r\nEND\r\n").unwrap();
+    assert_eq!(say("gets seen\r\n", 3), first, "reading changes nothing");
+    assert_eq!(say(&format!("cas seen 8 0 6 {unique}\r\nsecond\r\n"), 1), "STORED\r\n");
+    assert_eq!(say(&format!("cas seen 9 0 5 {unique}\r\nthird\r\n"), 1), "EXISTS\r\n");
+    assert_eq!(say("get seen\r\n", 3), "VALUE seen 8 6\r\nsecond\r\nEND\r\n");
+    assert_ne!(say("gets seen\r\n", 3), format!("VALUE seen 8 6 {unique}\r\nsecond\r\nEND\r\n"));
+    for bad in ["cas seen 0 0 1\r\nx\r\n", "cas seen 0 0 1 x\r\nx\r\n"] {
+        let answer = say(bad, 1);
+        assert!(answer == "ERROR\r\n" || answer.starts_with("CLIENT_ERROR"), "{bad:?}: {answer}");
+        // A real server may take the data for a command.
+        stream_settles(&mut say);
+    }
+    assert_eq!(say("cas seen 0 0 1 1 noreply\r\nx\r\nmn\r\n", 1), "MN\r\n");
+    assert_eq!(say("delete seen\r\n", 1), "DELETED\r\n");
+}
+
+/// Reads on until a question has its answer.
+fn stream_settles(say: &mut impl FnMut(&str, usize) -> String) {
+    let mut answer = say("mn\r\n", 1);
+    while answer != "MN\r\n" {
+        answer = say("", 1);
+    }
 }
 
 #[test]

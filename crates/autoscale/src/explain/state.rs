@@ -260,6 +260,11 @@ impl State {
             }
             None => clock_ms,
         };
+        let mut names = BTreeSet::new();
+        if let Some(twice) = file.pods.iter().position(|pod| !names.insert(pod.name.as_str())) {
+            let message = format!("{} is listed twice: a pod's name is unique", file.pods[twice].name);
+            return Err(document.error_at(&format!("pods[{twice}].name"), message).into());
+        }
         let pods: Vec<Pod> = file.pods.into_iter().map(StatePod::pod).collect();
         let metrics = file
             .metrics

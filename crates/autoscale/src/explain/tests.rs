@@ -235,6 +235,10 @@ fn mistakes_in_state_files_are_explained() {
             "{now: 0, replicas: 1, pods: [{name: 5}]}",
             "pods[0].name: expected text in quotes, got 5".to_owned(),
         ),
+        (
+            "now: 0\nreplicas: 1\nmetrics: [{pods: {}}]\npods:\n- name: a\n- name: b\n- name: a",
+            "s.yaml:7:3: pods[2].name: a is listed twice".to_owned(),
+        ),
         ("[", "s.yaml:2:1: not YAML: ".to_owned()),
         ("{now: 0, replicas: -1}", format!("s.yaml:1:10: replicas: {count} -1")),
         ("{now: 0, replicas: 3000000000}", format!("replicas: {count} 3000000000")),

@@ -1,7 +1,7 @@
 //! memcached: a small server with its protocol, for platforms without a real one.
 //!
-//! It supports what our services send (the meta commands `mg`, `ms`, `md`, `mn`) and what a person types with `nc`
-//! (`get`, `set`, `delete`, `stats`, `version`, `quit`). Anything else is answered with an error, never ignored.
+//! It supports what our services send (the meta commands `mg`, `ms`, `md`, `mn`), and what other clients of the
+//! same keys and a person with `nc` do (`get`, `gets`, `set`, `cas`, `delete`, `stats`, `version`, `quit`). Anything else is answered with an error, never ignored.
 
 mod commands;
 mod connection;

@@ -28,7 +28,7 @@ pub(super) enum Data {
 pub(super) fn data_after(line: &[u8]) -> Data {
     let mut words = words(line);
     let place = match words.next() {
-        Some(b"set") => 3,
+        Some(b"set" | b"cas") => 3,
         Some(b"ms") => 1,
         _ => return Data::Wanted(None),
     };
@@ -48,8 +48,8 @@ pub(super) fn run(line: &[u8], data: &[u8], store: &mut Store, now: Instant, out
     let (name, arguments) = words.split_first().map_or((&b""[..], &[][..]), |(name, rest)| (*name, rest));
     let answer: &[u8] = match name {
         b"quit" => return false,
-        b"get" => {
-            get(arguments, store, now, output);
+        b"get" | b"gets" => {
+            get(arguments, name == b"gets", store, now, output);
             return true;
         }
         b"stats" => {
@@ -64,6 +64,7 @@ pub(super) fn run(line: &[u8], data: &[u8], store: &mut Store, now: Instant, out
         }
         b"mn" => b"MN\r\n",
         b"set" => set(arguments, data, store, now),
+        b"cas" => cas(arguments, data, store, now),
         b"delete" => match arguments {
             [key] if is_key(key) && store.remove(key, now) => b"DELETED\r\n",
             [key] if is_key(key) => b"NOT_FOUND\r\n",
@@ -78,7 +79,8 @@ pub(super) fn run(line: &[u8], data: &[u8], store: &mut Store, now: Instant, out
     true
 }
 
-fn get(keys: &[&[u8]], store: &mut Store, now: Instant, output: &mut Vec<u8>) {
+/// With what `cas` needs, if `for_cas`.
+fn get(keys: &[&[u8]], for_cas: bool, store: &mut Store, now: Instant, output: &mut Vec<u8>) {
     if keys.is_empty() || !keys.iter().all(|key| is_key(key)) {
         output.extend_from_slice(if keys.is_empty() { b"ERROR\r\n" } else { BAD_FORMAT });
         return;
@@ -92,7 +94,11 @@ fn get(keys: &[&[u8]], store: &mut Store, now: Instant, output: &mut Vec<u8>) {
             return;
         }
         output.extend_from_slice(&[b"VALUE ", *key].concat());
-        let _ = write!(output, " {} {}\r\n", item.flags, item.value.len());
+        let _ = write!(output, " {} {}", item.flags, item.value.len());
+        if for_cas {
+            let _ = write!(output, " {}", item.unique);
+        }
+        output.extend_from_slice(b"\r\n");
         output.extend_from_slice(&item.value);
         output.extend_from_slice(b"\r\n");
     }
@@ -105,8 +111,19 @@ fn set(arguments: &[&[u8]], data: &[u8], store: &mut Store, now: Instant) -> &'s
     if !is_key(key) {
         return BAD_FORMAT;
     }
-    store.put(key, Item { value: data.into(), flags, expires: expiry(time, now) });
+    store.put(key, Item::new(data, flags, expiry(time, now)));
     b"STORED\r\n"
+}
+
+/// Like `set`, if the item is still the one that `gets` has shown.
+fn cas(arguments: &[&[u8]], data: &[u8], store: &mut Store, now: Instant) -> &'static [u8] {
+    let [key, .., unique] = arguments else { return b"ERROR\r\n" };
+    let (5, Some(unique)) = (arguments.len(), number::<u64>(unique)) else { return BAD_FORMAT };
+    match store.get(key, now) {
+        None => b"NOT_FOUND\r\n",
+        Some(item) if item.unique != unique => b"EXISTS\r\n",
+        Some(_) => set(&arguments[..4], data, store, now),
+    }
 }
 
 /// `mg KEY FLAGS`, `ms KEY SIZE FLAGS`, `md KEY FLAGS`: an answer is a code and the flags that return something, in the
@@ -149,7 +166,7 @@ fn meta(
                 output.extend_from_slice(BAD_FORMAT);
                 return;
             };
-            store.put(key, Item { value: data.into(), flags, expires: expiry(time, now) });
+            store.put(key, Item::new(data, flags, expiry(time, now)));
             b"HD"
         }
         _ if store.remove(key, now) => b"HD",
@@ -202,6 +219,7 @@ mod tests {
     fn only_storage_commands_are_followed_by_data() {
         assert_eq!(data_after(b"get a"), Data::Wanted(None));
         assert_eq!(data_after(b"set a 0 0 5"), Data::Wanted(Some(5)));
+        assert_eq!(data_after(b"cas a 0 0 5 7"), Data::Wanted(Some(5)));
         assert_eq!(data_after(b"ms a 5 T10"), Data::Wanted(Some(5)));
         assert_eq!(data_after(b"ms a x"), Data::Lost(BAD_FORMAT));
         assert_eq!(data_after(b"set a 0 0"), Data::Lost(BAD_FORMAT));

@@ -17,6 +17,14 @@ pub(super) struct Item {
     pub(super) flags: u32,
     /// `None`: never.
     pub(super) expires: Option<Instant>,
+    /// Changes with every storing; given by the store.
+    pub(super) unique: u64,
+}
+
+impl Item {
+    pub(super) fn new(value: &[u8], flags: u32, expires: Option<Instant>) -> Self {
+        Self { value: value.into(), flags, expires, unique: 0 }
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -31,36 +39,42 @@ impl Weighter<Box<[u8]>, Item> for Bytes {
 /// At its limit, the least used items are evicted. An expired item is no longer found, and stays until it is requested
 /// or evicted.
 #[derive(Debug)]
-pub(super) struct Store(Cache<Box<[u8]>, Item, Bytes>);
+pub(super) struct Store {
+    items: Cache<Box<[u8]>, Item, Bytes>,
+    /// Of the item stored last.
+    unique: u64,
+}
 
 impl Store {
     pub(super) fn new(bytes_max: u64) -> Self {
-        Self(Cache::with_weighter((bytes_max / ITEM_EXPECTED) as usize, bytes_max, Bytes))
+        let items = Cache::with_weighter((bytes_max / ITEM_EXPECTED) as usize, bytes_max, Bytes);
+        Self { items, unique: 0 }
     }
 
     /// The item, unless it has expired.
     pub(super) fn get(&mut self, key: &[u8], now: Instant) -> Option<&Item> {
-        if self.0.peek(key)?.expires.is_some_and(|at| at <= now) {
-            self.0.remove(key);
+        if self.items.peek(key)?.expires.is_some_and(|at| at <= now) {
+            self.items.remove(key);
         }
-        self.0.get(key)
+        self.items.get(key)
     }
 
     pub(super) fn put(&mut self, key: &[u8], item: Item) {
-        self.0.insert(key.into(), item);
+        self.unique += 1;
+        self.items.insert(key.into(), Item { unique: self.unique, ..item });
     }
 
     pub(super) fn remove(&mut self, key: &[u8], now: Instant) -> bool {
-        self.get(key, now).is_some() && self.0.remove(key).is_some()
+        self.get(key, now).is_some() && self.items.remove(key).is_some()
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.items.clear();
     }
 
     /// The number of items, their bytes, and the limit.
     pub(super) fn size(&self) -> (usize, u64, u64) {
-        (self.0.len(), self.0.weight(), self.0.capacity())
+        (self.items.len(), self.items.weight(), self.items.capacity())
     }
 }
 
@@ -90,7 +104,7 @@ mod tests {
     use super::*;
 
     fn item(value: &[u8], expires: Option<Instant>) -> Item {
-        Item { value: value.into(), flags: 0, expires }
+        Item::new(value, 0, expires)
     }
 
     #[test]
