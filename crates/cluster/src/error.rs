@@ -1,6 +1,6 @@
 //! Errors of an API server, in words.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use kube::{
     client::{AuthError, RustlsTlsError},
@@ -13,6 +13,8 @@ use crate::{
     timeouts::CONNECT,
 };
 
+/// Replaced by one with its name where that is known.
+pub(crate) const LOGIN_PROGRAM: &str = "the program by which the kubeconfig logs in (exec)";
 /// As much of what a program says when it fails as is shown.
 const SAID_MAX: usize = 500;
 
@@ -78,6 +80,12 @@ pub(crate) fn words(error: &kube::Error) -> String {
     }
 }
 
+/// Whether the program by which the kubeconfig logs in is not there.
+pub(crate) fn is_missing_program(error: &kube::Error) -> bool {
+    let is_missing = |error: &AuthError| matches!(error, AuthError::AuthExecStart(error) if error.kind() == io::ErrorKind::NotFound);
+    found(error).is_some_and(is_missing)
+}
+
 /// The one of this type among an error and its causes.
 fn found<'a, E: Error + 'static>(mut error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     loop {
@@ -130,14 +138,14 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
     }
     Some(match error.downcast_ref::<AuthError>()? {
         AuthError::AuthExecStart(error) => {
-            format!("the program by which the kubeconfig logs in (exec) cannot be run: {error}")
+            format!("{LOGIN_PROGRAM} cannot be run: {error}")
         }
         // Its arguments and its output may be secret; what it complains about is for people.
         AuthError::AuthExecRun { out, .. } => {
             let said = String::from_utf8_lossy(&out.stderr);
             let said: String = said.trim().chars().take(SAID_MAX).collect();
             let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
-            format!("the program by which the kubeconfig logs in (exec) failed ({}): {said}", out.status)
+            format!("{LOGIN_PROGRAM} failed ({}): {said}", out.status)
         }
         AuthError::AuthExecParse(error) => format!(
             "what the program by which the kubeconfig logs in (exec) printed is no ExecCredential: {}",
@@ -163,7 +171,6 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io,
         os::unix::process::ExitStatusExt as _,
         process::{ExitStatus, Output},
     };

@@ -123,6 +123,13 @@ pub(crate) fn giver(user: &AuthInfo) -> String {
     }
 }
 
+/// What the kubeconfig says to do where its login program is missing.
+pub(crate) fn install_hint(user: &AuthInfo) -> Option<String> {
+    let exec = user.exec.as_ref()?;
+    let hint: Vec<&str> = exec.install_hint.as_ref()?.split_whitespace().collect();
+    (!hint.is_empty()).then(|| hint.join(" "))
+}
+
 /// An address without the password that it may have.
 pub(crate) fn without_password(address: &Uri) -> String {
     let user = address.authority().and_then(|authority| authority.as_str().rsplit_once('@'));
@@ -139,6 +146,9 @@ pub(crate) fn words(error: &KubeconfigError) -> String {
         KubeconfigError::LoadClientCertificate(_) => format!("client-certificate: {}", deepest(error)),
         KubeconfigError::LoadClientKey(_) => format!("client-key: {}", deepest(error)),
         KubeconfigError::ParseClusterUrl(_) => format!("server: {}", deepest(error)),
+        KubeconfigError::LoadClusterOfContext(cluster) => {
+            format!("it names the cluster {cluster:?}, which is not among the clusters there")
+        }
         error => deepest(error),
     }
 }
