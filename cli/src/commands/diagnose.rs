@@ -69,7 +69,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     Ok(exit::DONE)
 }
 
-/// How much of what was left out is listed: an account that may only read has a line for each kind and each log.
+/// The lines about what was left out: for an account that may only read there is one for each kind and each log.
 fn shown(left_out: &[String]) -> Vec<String> {
     let few = if left_out.len() > LEFT_OUT_SHOWN + 1 { LEFT_OUT_SHOWN } else { left_out.len() };
     let mut lines = left_out[..few].to_vec();

@@ -1,15 +1,16 @@
 //! Finding and connecting to the API server.
 
-use std::{env, ffi::OsString, fmt, path::PathBuf};
+use std::{env, ffi::OsString, fmt, path::PathBuf, thread};
 
 use futures_util::TryFutureExt as _;
 use kube::{Client, Config, config::KubeConfigOptions};
 use platform::TargetError;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
     caught::caught,
     client::{TokenFile, client},
-    error::{Call, deepest, next, of_kubeconfig, words},
+    error::{Call, LOGIN_PROGRAM, deepest, is_missing_program, next, of_kubeconfig, words},
     kubeconfig,
     proxy::{Variables, proxy},
     timeouts::{ANSWER, CONNECT},
@@ -175,14 +176,34 @@ async fn connect_from(options: &Options, environment: &Environment) -> Result<Cl
     }
     let token = token(&mut config).map_err(unusable)?;
     let giver = kubeconfig::giver(&config.auth_info);
+    let install_hint = kubeconfig::install_hint(&config.auth_info);
     // It panics at a token that cannot be sent, and only it asks a login program for one.
-    let built = caught(|| client(&config, token, proxy)).ok_or_else(|| {
+    let built = beside(move || caught(|| client(&config, token, proxy))).await?.ok_or_else(|| {
         unusable(format!(
             "{giver} gives a token that cannot be sent: does it have line breaks or other characters that no token has?"
         ))
     })?;
-    let client = built.map_err(|error| unusable(words(&error)))?;
+    let client = built.map_err(|error| {
+        let mut said = words(&error).replace(LOGIN_PROGRAM, &giver);
+        if let (true, Some(hint)) = (is_missing_program(&error), install_hint) {
+            said = format!("{said}; the kubeconfig says: {hint}");
+        }
+        unusable(said)
+    })?;
     Ok(Cluster { client, namespace, context, place })
+}
+
+/// Does it in a thread of its own: a login program may wait for somebody, and until then Ctrl-C must have an effect. Nobody
+/// waits for the thread after that.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, TargetError> {
+    let (done, is_done) = oneshot::channel();
+    let runtime = Handle::current();
+    let spawned = thread::Builder::new().name("login".to_owned()).spawn(move || {
+        let _entered = runtime.enter();
+        done.send(work())
+    });
+    spawned.map_err(TargetError::other)?;
+    is_done.await.map_err(TargetError::other)
 }
 
 /// The token file, if this account logs in by one; kube, which would send the white space in it as well, does not see it.
@@ -272,7 +293,15 @@ impl Call {
             Some(401) => format!(
                 "{place} does not accept these credentials; log in again, or choose another --context or --kubeconfig"
             ),
-            Some(403) => format!("not allowed at {place}: {what}: {}", self.words()),
+            Some(403) => {
+                let words = self.words();
+                let next = if words.contains("\"system:anonymous\"") {
+                    "; no credentials were accepted: does the kubeconfig have the context's user, and a way for it to log in?"
+                } else {
+                    ""
+                };
+                format!("not allowed at {place}: {what}: {words}{next}")
+            }
             Some(404) => format!("not found at {place}: {what}: {}", self.words()),
             Some(_) => format!("{place} refused {what}: {}", self.words()),
             None => {
@@ -375,6 +404,7 @@ mod tests {
         );
         assert!(error(TWO, &context("three")).contains("no context three; it has: one, two"));
         assert!(error(TWO, &context("two")).contains("context two"));
+        assert!(error(TWO, &context("two")).contains("it names the cluster \"gone\", which is not among"));
         assert!(error("[", &Options::default()).contains("not a readable kubeconfig"));
         for server in ["nonsense", "127.0.0.1:6443", "ftp://127.0.0.1", "/"] {
             let error = error(&TWO.replace("https://127.0.0.1:1", server), &context("one"));

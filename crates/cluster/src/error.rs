@@ -1,6 +1,6 @@
 //! Errors of an API server, in words.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, io, time::Duration};
 
 use kube::{
     client::{AuthError, RustlsTlsError},
@@ -9,6 +9,8 @@ use kube::{
 
 use crate::{proxy, timeouts::CONNECT};
 
+/// Replaced by one with its name where that is known.
+pub(crate) const LOGIN_PROGRAM: &str = "the program by which the kubeconfig logs in (exec)";
 /// As much of what a program says when it fails as is shown.
 const SAID_MAX: usize = 500;
 
@@ -83,6 +85,9 @@ pub(crate) fn of_kubeconfig(error: &KubeconfigError) -> String {
         KubeconfigError::LoadClientCertificate(_) => format!("client-certificate: {}", deepest(error)),
         KubeconfigError::LoadClientKey(_) => format!("client-key: {}", deepest(error)),
         KubeconfigError::ParseClusterUrl(_) => format!("server: {}", deepest(error)),
+        KubeconfigError::LoadClusterOfContext(cluster) => {
+            format!("it names the cluster {cluster:?}, which is not among the clusters there")
+        }
         error => deepest(error),
     }
 }
@@ -111,6 +116,12 @@ fn without_excerpts(message: &str) -> String {
     }
     shown.push_str(rest);
     shown
+}
+
+/// Whether the program by which the kubeconfig logs in is not there.
+pub(crate) fn is_missing_program(error: &kube::Error) -> bool {
+    let is_missing = |error: &AuthError| matches!(error, AuthError::AuthExecStart(error) if error.kind() == io::ErrorKind::NotFound);
+    found(error).is_some_and(is_missing)
 }
 
 /// The one of this type among an error and its causes.
@@ -165,14 +176,14 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
     }
     Some(match error.downcast_ref::<AuthError>()? {
         AuthError::AuthExecStart(error) => {
-            format!("the program by which the kubeconfig logs in (exec) cannot be run: {error}")
+            format!("{LOGIN_PROGRAM} cannot be run: {error}")
         }
         // Its arguments and its output may be secret; what it complains about is for people.
         AuthError::AuthExecRun { out, .. } => {
             let said = String::from_utf8_lossy(&out.stderr);
             let said: String = said.trim().chars().take(SAID_MAX).collect();
             let said = if said.is_empty() { "it said nothing".to_owned() } else { said };
-            format!("the program by which the kubeconfig logs in (exec) failed ({}): {said}", out.status)
+            format!("{LOGIN_PROGRAM} failed ({}): {said}", out.status)
         }
         AuthError::AuthExecParse(error) => format!(
             "what the program by which the kubeconfig logs in (exec) printed is not an ExecCredential: {}",
@@ -198,7 +209,6 @@ fn known(error: &(dyn Error + 'static)) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::{
-        io,
         os::unix::process::ExitStatusExt as _,
         process::{ExitStatus, Output},
     };

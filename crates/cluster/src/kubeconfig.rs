@@ -123,6 +123,13 @@ pub(crate) fn giver(user: &AuthInfo) -> String {
     }
 }
 
+/// What the kubeconfig says to do where its login program is missing.
+pub(crate) fn install_hint(user: &AuthInfo) -> Option<String> {
+    let exec = user.exec.as_ref()?;
+    let hint: Vec<&str> = exec.install_hint.as_ref()?.split_whitespace().collect();
+    (!hint.is_empty()).then(|| hint.join(" "))
+}
+
 /// An address without the password that it may have.
 pub(crate) fn without_password(address: &Uri) -> String {
     let user = address.authority().and_then(|authority| authority.as_str().rsplit_once('@'));

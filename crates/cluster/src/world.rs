@@ -324,9 +324,14 @@ impl World {
     /// The desired number of replicas.
     pub(crate) fn replicas(&self, service: &Service) -> u32 {
         let hpa = || service.hpa.as_ref().and_then(|hpa| self.hpa(hpa));
+        // While it is inactive, the number that it desires means nothing, and is 0.
+        let of_hpa = |hpa: &HpaFacts| match hpa.condition("ScalingActive") {
+            Some(active) if active.status => hpa.desired,
+            _ => hpa.current,
+        };
         self.workload(service)
             .map(|workload| workload.replicas)
-            .or_else(|| Some(hpa()?.desired))
+            .or_else(|| hpa().map(of_hpa))
             .unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
 //! How an API server is reached: through real proxies on loopback, and with a token from a file.
 
-use std::{fs, sync::Arc};
+use std::{fs, ops::ControlFlow, sync::Arc};
 
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -165,13 +165,18 @@ impl Trial {
         self
     }
 
-    async fn connect(&self) -> Result<Cluster, TargetError> {
+    /// The file.
+    fn kubeconfig(&self) -> PathBuf {
         let file = self.folder.path().join("kubeconfig");
         let text = json!({"apiVersion": "v1", "kind": "Config", "current-context": "one",
             "clusters": [{"name": "c", "cluster": self.cluster}], "users": [{"name": "u", "user": self.user}],
             "contexts": [{"name": "one", "context": {"cluster": "c", "user": "u"}}]});
         fs::write(&file, text.to_string()).unwrap();
-        let options = Options { kubeconfig: Some(file), ..Options::default() };
+        file
+    }
+
+    async fn connect(&self) -> Result<Cluster, TargetError> {
+        let options = Options { kubeconfig: Some(self.kubeconfig()), ..Options::default() };
         let proxies = Variables::of(|name| {
             self.variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.clone())
         });
@@ -340,4 +345,31 @@ async fn a_token_file_comes_before_the_other_token_and_needs_no_trimming() {
     fs::remove_file(&file).unwrap();
     let said = trial.version().await;
     assert!(said.contains(&format!("token file {}: No such file", file.display())), "{said}");
+}
+
+#[test]
+fn a_login_program_that_waits_for_somebody_does_not_hold_up_an_interruption() {
+    let mut trial = Trial::new("https://127.0.0.1:1");
+    let waits = trial.folder.path().join("waits");
+    fs::write(&waits, "").unwrap();
+    // It ends with the folder.
+    let script = format!("while [ -e {} ]; do sleep 0.1; done", waits.display());
+    trial.user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/sh",
+        "args": ["-c", script], "interactiveMode": "Never"}});
+    let options = Options { kubeconfig: Some(trial.kubeconfig()), ..Options::default() };
+    let stop = Arc::new(|_| ControlFlow::Break(()));
+    let stopped = crate::ClusterTarget::connect(&options, Some(stop));
+    assert!(matches!(stopped, Err(TargetError::Interrupted)), "{stopped:?}");
+    assert!(waits.exists());
+}
+
+#[tokio::test]
+async fn a_login_program_that_is_missing_is_named_with_the_kubeconfigs_hint() {
+    let mut trial = Trial::new("https://127.0.0.1:1");
+    trial.user = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/nowhere/cloud-login",
+        "installHint": "Install it\n  from the cloud.\n", "interactiveMode": "Never"}});
+    let said = trial.version().await;
+    let words = "(exec: /nowhere/cloud-login) cannot be run: No such file or directory (os error 2); the kubeconfig says: \
+                 Install it from the cloud.";
+    assert!(said.contains(words), "{said}");
 }
