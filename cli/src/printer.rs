@@ -28,13 +28,21 @@ use crate::{
     table,
 };
 
+/// Where text has colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Color {
+    Nowhere,
+    /// Standard output is one, and standard error may be one.
+    OnTerminals,
+    Everywhere,
+}
+
 /// The output of this invocation.
 pub(crate) struct Printer {
     output: Output,
     /// The options that select the platform.
     selection: String,
-    color: bool,
-    color_is_forced: bool,
+    color: Color,
     width: usize,
     /// Lines longer than the terminal's width are wrapped; without a terminal they stay whole.
     breaks: bool,
@@ -49,15 +57,16 @@ pub(crate) struct Printer {
 impl Printer {
     pub(crate) fn new(global: &Global) -> Self {
         let color = match global.color {
-            When::Always => true,
-            When::Never => false,
-            When::Auto => io::stdout().is_terminal() && allows_color(|name| std::env::var_os(name)),
+            When::Always => Color::Everywhere,
+            When::Auto if io::stdout().is_terminal() && allows_color(|name| std::env::var_os(name)) => {
+                Color::OnTerminals
+            }
+            When::Auto | When::Never => Color::Nowhere,
         };
         Self {
             output: global.output,
             selection: global.selection(),
             color,
-            color_is_forced: global.color == When::Always,
             width: stdout_width(),
             breaks: io::stdout().is_terminal(),
             quiet: global.quiet,
@@ -73,12 +82,16 @@ impl Printer {
     }
 
     pub(crate) fn color(&self) -> bool {
-        self.color
+        self.color != Color::Nowhere
     }
 
     /// Whether text on stderr may have colours.
     pub(crate) fn color_of_notes(&self) -> bool {
-        self.color && (self.color_is_forced || io::stderr().is_terminal())
+        match self.color {
+            Color::Nowhere => false,
+            Color::OnTerminals => io::stderr().is_terminal(),
+            Color::Everywhere => true,
+        }
     }
 
     /// The width to draw in: the terminal's; without one COLUMNS says it, and the default is 110.

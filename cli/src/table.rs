@@ -79,7 +79,7 @@ mod tests {
         assert_eq!(wrapped("  one two three", 11), ["  one two", "    three"]);
         assert_eq!(wrapped("one", 40), ["one"]);
         assert_eq!(wrapped("  A  B  C", 9), ["  A  B  C"]);
-        assert_eq!(wrapped("  a\u{1b}[2J ", 40), ["  a\\u{1b}[2J"]);
+        assert_eq!(wrapped("  a\u{1b}[2J ", 40), ["  a\\x1b[2J"]);
     }
 
     #[test]

@@ -191,7 +191,7 @@ mod tests {
         let head = "HTTP/1.1 404 \x1b[2J\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n";
         match read(head.as_bytes(), KEY, &[]) {
             Answer::Refused { status: 404, line, retry: None, body: None } => {
-                assert!(!line.contains('\x1b'), "{line}")
+                assert!(!line.contains('\x1b'), "{line}");
             }
             Answer::Wrong(why) => assert!(!why.contains('\x1b'), "{why}"),
             other => panic!("{other:?}"),

@@ -38,7 +38,9 @@ impl Scenario {
     /// The other headers of connection `number`, counted from 0, each with its line end.
     pub fn header_lines_of(&self, number: u64) -> String {
         let others = self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("host"));
-        others.map(|(name, value)| format!("{name}: {}\r\n", self.filled_in(value, number))).collect()
+        let lines: Vec<String> =
+            others.map(|(name, value)| format!("{name}: {}\r\n", self.filled_in(value, number))).collect();
+        lines.concat()
     }
 }
 
