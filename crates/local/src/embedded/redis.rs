@@ -1,9 +1,10 @@
 //! Redis: a small server with its protocol, for platforms without a real one.
 //!
-//! It speaks what our services send and what a person types with `redis-cli` or `nc`: strings with expiry (`SET`, `GET`,
-//! `MGET`, `DEL`, `UNLINK`, `EXISTS`, `EXPIRE`, `PEXPIRE`, `TTL`, `PTTL`), looking around (`SCAN`, `KEYS`, `DBSIZE`),
-//! messages (`PUBLISH`, `SUBSCRIBE`, `UNSUBSCRIBE`), transactions (`MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`), and
-//! `PING`, `SELECT 0`, `HELLO` (with which many clients begin; versions 2 and 3 of the protocol), `QUIT`. Any other command is answered with an error that names it.
+//! It speaks what our services and the clients of other programs send, and what a person types with `redis-cli` or
+//! `nc`: strings with expiry (`SET`, `SETEX`, `PSETEX`, `GET`, `MGET`, `DEL`, `UNLINK`, `EXISTS`, `EXPIRE`, `PEXPIRE`,
+//! `TTL`, `PTTL`), looking around (`SCAN`, `KEYS`, `DBSIZE`), messages (`PUBLISH`, `SUBSCRIBE`, `UNSUBSCRIBE`),
+//! transactions (`MULTI`, `EXEC`, `DISCARD`, `WATCH`, `UNWATCH`), and `PING`, `SELECT 0`, `HELLO` (with which many clients
+//! begin; versions 2 and 3 of the protocol), `QUIT`. Any other command is answered with an error that names it.
 
 mod channels;
 mod commands;

@@ -31,6 +31,7 @@ fn arity(name: &str) -> Option<RangeInclusive<usize>> {
         "PING" => 0..=1,
         "SELECT" | "GET" | "TTL" | "PTTL" | "KEYS" => 1..=1,
         "EXPIRE" | "PEXPIRE" | "PUBLISH" => 2..=2,
+        "SETEX" | "PSETEX" => 3..=3,
         "MGET" | "DEL" | "UNLINK" | "EXISTS" | "SCAN" | "SUBSCRIBE" | "WATCH" => 1..=usize::MAX,
         "UNSUBSCRIBE" | "HELLO" => 0..=usize::MAX,
         "SET" => 2..=usize::MAX,
@@ -101,6 +102,12 @@ pub(super) fn run(
         ("SELECT", [_]) => return Err("ERR DB index is out of range".into()),
         ("DBSIZE", []) => resp::integer(output, store.len() as i64),
         ("SET", [key, value, options @ ..]) => set(key, value, options, store, now, output, version)?,
+        // Older spellings of the same.
+        ("SETEX" | "PSETEX", [key, life, value]) => {
+            let unit: &[u8] = if name == "SETEX" { b"EX" } else { b"PX" };
+            let of_set = |refusal: Refusal| refusal.replace("'set'", &format!("'{}'", name.to_lowercase()));
+            set(key, value, &[unit, life], store, now, output, version).map_err(of_set)?;
+        }
         ("GET", [key]) => one(store.get(key), output, version),
         ("MGET", [_, ..]) => {
             let values: Vec<Option<&[u8]>> = arguments.iter().map(|key| store.get(key)).collect();

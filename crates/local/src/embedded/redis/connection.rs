@@ -145,7 +145,7 @@ impl Client {
             let Some(message) = message else { continue };
             match self.version {
                 Version::Two => stream.write_all(&message).await?,
-                // Only its first byte differs.
+                // It is the same except for its first byte.
                 Version::Three => {
                     stream.write_all(&[&[resp::push(self.version)], &message[1..]].concat()).await?;
                 }
