@@ -10,6 +10,9 @@ app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- define "labels.pod" -}}
 {{ include "labels.selector" . }}
 app.kubernetes.io/part-of: playground
+{{- with .root.Values.labels }}
+{{ include "texts" . }}
+{{- end }}
 {{- end }}
 
 {{- define "labels" -}}
@@ -26,7 +29,7 @@ namespace: {{ .namespace | default .root.Release.Namespace }}
 labels:
   {{- include "labels" . | nindent 2 }}
   {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
+  {{- include "texts" . | nindent 2 }}
   {{- end }}
 {{- include "wave" . }}
 {{- end }}

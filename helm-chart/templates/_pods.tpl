@@ -24,7 +24,10 @@ imagePullSecrets:
 {{- end }}
 {{- with .root.Values.scheduling.nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "texts" . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.scheduling.priorityClassName }}
+priorityClassName: {{ . }}
 {{- end }}
 {{- with .root.Values.scheduling.tolerations }}
 tolerations:

@@ -69,7 +69,7 @@ spec:
         traffic: active
       {{- with .values.podAnnotations }}
       annotations:
-        {{- toYaml . | nindent 8 }}
+        {{- include "texts" . | nindent 8 }}
       {{- end }}
     spec:
       {{- include "pod.common" (merge (dict "user" 65532 "token" (eq .name "balancer")) .) | nindent 6 }}
@@ -157,6 +157,15 @@ spec:
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- end }}
+
+{{/* A table of texts, such as labels: what looks like a number or a boolean is one in the values, but must not be one here. */}}
+{{- define "texts" -}}
+{{- $texts := dict }}
+{{- range $name, $value := . }}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $texts $name (include "text" $value) }}{{ end }}
+{{- end }}
+{{- toYaml $texts }}
 {{- end }}
 
 {{/* Prints a value like playctl: whole numbers, which Helm parses as floats, without exponent or fraction. */}}

@@ -15,6 +15,11 @@ const REPOSITORY: &str = r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*$";
 const TAG: &str = r"^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$";
 /// A name of DNS, as objects have.
 const OBJECT: &str = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$";
+/// Of a label, perhaps with a domain before it.
+const LABEL: &str =
+    r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?$";
+/// By these the objects find each other.
+const OWN_LABELS: [&str; 3] = ["app.kubernetes.io/", "helm.sh/", "playctl/"];
 /// As an Ingress has it: `*.` stands for any one label.
 const HOST: &str = r"^((\*\.)?[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?)?$";
 /// Of Prometheus, whose units go up to years.
@@ -44,7 +49,17 @@ pub(super) fn top(values: &mut Reader<'_>) {
             toleration.integer("tolerationSeconds", 0..=u32::MAX);
             toleration.finish();
         }
+        let name = format!("^$|{OBJECT}");
+        scheduling
+            .optional("priorityClassName", rule::matching("the name of a PriorityClass, or nothing", &name));
     });
+    for (label, value) in values.texts("labels", &rule::matching("the name of a label", LABEL)) {
+        let is_own = label == "traffic" || OWN_LABELS.iter().any(|prefix| label.starts_with(prefix));
+        if is_own {
+            let key = values.path_of(&format!("labels.{label}"));
+            values.problems().add(key, Some(&value.into()), "a label that the chart does not set itself");
+        }
+    }
     kept(values, "cadvisor", |cadvisor| {
         cadvisor.bool("enabled", false);
         cadvisor.optional("namespace", object());

@@ -16,6 +16,9 @@ pub(crate) const MISTAKES: &[(&[&str], &str)] = &[
     (&["redis=null"], ""),
     (&["redis.image=null"], "redis"),
     (&["scheduling=null"], ""),
+    (&["scheduling.priorityClassName=High"], "scheduling.priorityClassName"),
+    (&["labels.two words=a"], "labels"),
+    (&["labels.team[0]=a"], "labels.team"),
     (&["tcp.env.2FAST=1"], "tcp.env"),
     (&["tcp.env.DIALECT[0]=a"], "tcp.env.DIALECT"),
     (&["tcp.env=many"], "tcp.env"),
@@ -181,6 +184,11 @@ pub(crate) const BETWEEN: &[(&[&str], &str)] = &[
         "tcp.autoscaling.maxReplicas: must be greater than or equal to `minReplicas`",
     ),
     (&["balancer.enabled=true"], "balancer.env.KUBERNETES_APP_LABEL: expected a service that runs"),
+    (&["labels.traffic=no"], "labels.traffic: expected a label that the chart does not set itself"),
+    (
+        &["labels.app\\.kubernetes\\.io/name=mine"],
+        "labels.app.kubernetes.io/name: expected a label that the chart does not set itself",
+    ),
     (&["metrics.window=5s"], "metrics.window: expected at least the scrape interval"),
     (
         &[HTTP, ROUTE, "gateway.listeners[0].routes[1].path=/main,gateway.listeners[0].routes[1].service=ws"],
@@ -224,6 +232,7 @@ pub(crate) const RIGHT: &[&[&str]] = &[
     &["kafka.image=registry.example.org:5000/apache/kafka:4.1.0", "kafka.storage.size=", "kafka.heap=2g"],
     &["balancer.enabled=true,balancer.env.KUBERNETES_APP_LABEL=chat", "etcd.members=5"],
     &["balancer.env=null", "balancer.enabled=true", "ws.enabled=true"],
+    &["labels.team=7", "labels.example\\.com/cost=chat", "scheduling.priorityClassName=high"],
     &["scheduling.tolerations[0].key=gpu,scheduling.tolerations[0].operator=Exists"],
     &["envoy.externalIPs[0]=192.168.49.2", "envoy.host=::"],
 ];

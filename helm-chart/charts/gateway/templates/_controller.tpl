@@ -24,7 +24,7 @@ kind: Ingress
 metadata:
   {{- include "metadata" . | nindent 2 }}
   annotations:
-    {{- mustMergeOverwrite (include "gateway.controller.annotations" . | fromYaml) (deepCopy $ingress.annotations) | toYaml | nindent 4 }}
+    {{- mustMergeOverwrite (include "gateway.controller.annotations" . | fromYaml) (deepCopy $ingress.annotations) | include "texts" | nindent 4 }}
 spec:
   ingressClassName: {{ $ingress.className }}
   {{- with $ingress.tlsSecret }}

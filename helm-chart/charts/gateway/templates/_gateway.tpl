@@ -12,7 +12,7 @@ metadata:
   {{- include "metadata" (merge (dict "object" "envoy-gateway-tcp") .) | nindent 2 }}
   {{- with .root.Values.envoy.annotations }}
   annotations:
-    {{- toYaml . | nindent 4 }}
+    {{- include "texts" . | nindent 4 }}
   {{- end }}
 spec:
   type: {{ .root.Values.envoy.serviceType }}
