@@ -245,13 +245,6 @@ impl State {
             );
             return Err(document.error_at("metrics", message).into());
         }
-        let mut names = BTreeSet::new();
-        if let Some((pod, name)) =
-            file.pods.iter().map(|pod| &pod.name).enumerate().find(|(_, name)| !names.insert(*name))
-        {
-            let message = format!("`{name}` is there already; pods of one namespace have different names");
-            return Err(document.error_at(&format!("pods[{pod}].name"), message).into());
-        }
         let now_ms = match file.now {
             Some(now) => now.0,
             None if file.instants().any(|at| at.0 < CALENDAR_FROM_MS) => {

@@ -130,12 +130,12 @@ fn replicas_without_a_place_are_pending_and_block_no_change() {
     let mut bench = Bench::with(Capacity { ordinals: 3, replicas: 200, nodes: 1 });
     assert!(bench.apply(&[SMALL[0], "tcp.replicas=5"], 1).is_ok());
     assert_eq!((bench.service("tcp").pending, bench.names("tcp").len()), (2, 3));
-    let said = bench.lines_with(&["no place"]);
+    let said = bench.lines_with(&["no room"]);
     let words = "! tcp: 2 replicas have no room on this platform yet; they start when others are gone";
     assert_eq!(said, [words]);
     // Nothing is reported twice, and replicas that get a place start.
     bench.scale("tcp", 4).unwrap();
-    assert_eq!((bench.service("tcp").pending, bench.lines_with(&["place"])), (1, Vec::new()));
+    assert_eq!((bench.service("tcp").pending, bench.lines_with(&["no room"])), (1, Vec::new()));
     bench.stubborn.insert("tcp-0".to_owned());
     bench.drain("tcp/tcp-0").unwrap();
     assert_eq!(bench.service("tcp").pending, 2, "its place is still taken");
@@ -145,7 +145,7 @@ fn replicas_without_a_place_are_pending_and_block_no_change() {
     assert_eq!(bench.service("tcp").pending, 0);
     bench.scale("tcp", 4).unwrap();
     assert_eq!(
-        bench.lines_with(&["place"]),
+        bench.lines_with(&["no room"]),
         ["! tcp: 1 replica has no room on this platform yet; they start when others are gone"]
     );
 }
