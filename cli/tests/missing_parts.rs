@@ -39,7 +39,7 @@ fn a_server_that_does_not_answer_is_named_before_anything_is_built_on_it() {
         assert_eq!(output.status.code(), Some(4), "{}", both(&output));
         let said = lossy(&output.stderr);
         assert!(said.contains(&format!("{part} does not answer at ")), "{said}");
-        assert!(said.contains(&format!("{free} ({key})")), "{said}");
+        assert!(said.contains(&format!("{free}, where {key} says it is")), "{said}");
         assert!(said.contains("refused"), "{said}");
         assert!(
             said.contains(&format!("playctl --platform {} up --with {part}", lab.platform)),

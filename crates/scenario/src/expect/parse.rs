@@ -204,7 +204,7 @@ mod tests {
             ("never decded becomes inactive", "did you mean `decided`?"),
             ("nevr decided becomes inactive", "did you mean `never`?"),
             ("conect p99 <= 1s", "did you mean `connect p99`?"),
-            ("refused <= 1%", "refused is no part"),
+            ("refused <= 1%", "refused is not a share of anything"),
             ("answered >= 101%", "`101%` is not a share"),
             ("p99 >= 5ms", "use <="),
             ("p99 <= 5", "has no unit"),

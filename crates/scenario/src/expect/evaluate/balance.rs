@@ -88,7 +88,7 @@ impl Balance {
     }
 
     fn at_close(&self) -> Result<&BTreeMap<String, u64>, String> {
-        self.at_close.as_ref().ok_or_else(|| "the load did not reach its end".to_owned())
+        self.at_close.as_ref().ok_or_else(|| "the load did not reach its close".to_owned())
     }
 
     /// Replicas that still count.

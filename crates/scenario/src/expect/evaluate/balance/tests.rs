@@ -55,7 +55,7 @@ fn connections_of_unknown_replicas_count_only_in_the_total() {
         Ok(found("tcp-1", 40, 100))
     );
     let nameless = emptiest(&[tick(&[("unknown", 10)]), close()]);
-    assert!(nameless.unwrap_err().contains("who it is"));
+    assert!(nameless.unwrap_err().contains("reports its name"));
 }
 
 #[test]
