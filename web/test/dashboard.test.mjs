@@ -25,7 +25,7 @@ before(() => {
   env = { ...process.env, HOME: home, XDG_STATE_HOME: `${home}/state`, XDG_RUNTIME_DIR: `${home}/run`, PLAYCTL_PLATFORM: "dashboard-test" };
   const told = playctl(["up", "-f", "balancer", ...SETTINGS.flatMap((set) => ["--set", set]), "--quiet"], { env });
   // The address is printed, and the separate command prints the same one.
-  link = told.match(/^ +page +(http:\S+#[0-9a-f]{32})$/m)?.[1];
+  link = told.match(/^ +dashboard +(http:\S+#[0-9a-f]{32})$/m)?.[1];
   assert.ok(link, told);
   assert.equal(playctl(["dashboard"], { env }).trim(), link);
   base = link.split("#")[0];
