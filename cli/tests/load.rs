@@ -275,6 +275,12 @@ fn an_upgrade_has_the_path_the_name_and_the_headers_that_were_asked_for() {
     let quoted = format!("`/room/user-1 HTTP/1.1|{host}|Bearer 1|chat.v2, chat.v1`");
     assert!(said.contains(&quoted) && said.contains("does it expect a --header"), "{}", both(&output));
     assert!(said.contains("succeeded (1 refused); the first: "), "counts of nothing are left out: {said}");
+
+    let file = lab.home().join("mine.yaml");
+    fs::write(&file, "name: mine\nprotocol: ws\npath: /\nheaders: { host: chat.example }").expect("written");
+    let file = file.to_str().expect("UTF-8");
+    let output = lab.run(&["load", file, "--conns", "1", "--for", "3s", &host]);
+    assert!(lossy(&output.stderr).contains("|chat.example|"), "the scenario's own host: {}", both(&output));
 }
 
 #[test]

@@ -234,7 +234,7 @@ pub(crate) fn run(context: &Context, mut args: Args) -> Outcome {
     }
     let protocol = args.shape.protocol.or_else(|| addresses.iter().find_map(|text| load::protocol(text)));
     let spoken = protocol.or_else(|| named.as_ref().map(|scenario| scenario.protocol)).unwrap_or_default();
-    args.shape.take_urls(&mut addresses, spoken)?;
+    args.shape.take_urls(&mut addresses, spoken, named.as_ref())?;
     let scenario = context.interrupt.ending_at_once(|| args.shape.lay_over(named, protocol))?;
     check_variables(&scenario)?;
     let mut options = args.shape.options();
@@ -432,9 +432,14 @@ impl Outputs {
 }
 
 impl Shape {
-    /// Takes the path of `ws://HOST:PORT/PATH`, as if it were --path, and the host's name, which servers behind a proxy are
-    /// told by.
-    fn take_urls(&mut self, addresses: &mut [String], protocol: Protocol) -> Result<(), Failure> {
+    /// Takes the path of `ws://HOST:PORT/PATH`, as if it were --path. The typed host's name becomes the header `Host`, by which
+    /// a proxy tells servers apart, unless a flag or the scenario sets one.
+    fn take_urls(
+        &mut self,
+        addresses: &mut [String],
+        protocol: Protocol,
+        named: Option<&Scenario>,
+    ) -> Result<(), Failure> {
         for text in &mut *addresses {
             let Some((address, path)) = load::split_path(text, protocol) else { continue };
             if let Some(other) = self.path.as_deref().filter(|other| *other != path) {
@@ -448,6 +453,7 @@ impl Shape {
         if matches!(protocol, Protocol::Ws | Protocol::Sse)
             && let [address] = addresses
             && !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))
+            && !named.is_some_and(|scenario| scenario.header("host").is_some())
         {
             let authority =
                 address.split_once("://").map_or(address.as_str(), |(_, rest)| rest).trim_end_matches('/');

@@ -345,7 +345,7 @@ impl Cluster {
 }
 
 #[cfg(test)]
-mod reach;
+mod reach_tests;
 
 #[cfg(test)]
 mod tests {

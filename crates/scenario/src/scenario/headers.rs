@@ -20,7 +20,7 @@ const VALUE_BYTES_MAX: usize = 4096;
 
 impl Scenario {
     /// The value of a header, whose name may be written in any case.
-    fn header(&self, name: &str) -> Option<&String> {
+    pub fn header(&self, name: &str) -> Option<&String> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
