@@ -453,7 +453,7 @@ impl Shape {
         if matches!(protocol, Protocol::Ws | Protocol::Sse)
             && let [address] = addresses
             && !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"))
-            && !named.is_some_and(|scenario| scenario.header("host").is_some())
+            && named.is_none_or(|scenario| scenario.header("host").is_none())
         {
             let authority =
                 address.split_once("://").map_or(address.as_str(), |(_, rest)| rest).trim_end_matches('/');
