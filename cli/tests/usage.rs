@@ -130,7 +130,7 @@ fn other_peoples_files_are_recognised() {
         (&["explain", "--hpa", &template, "--print-state"], "(helm template)".to_owned()),
         (
             &["explain", "--hpa", &hpa, "--state", &twice],
-            "twice.yaml:2:20: pods[1].name: `a` is there".to_owned(),
+            "twice.yaml:2:20: pods[1].name: a is listed twice".to_owned(),
         ),
         (&["up", "-f", &hpa], "hpa.yaml is a Kubernetes object (HorizontalPodAutoscaler)".to_owned()),
     ] {
