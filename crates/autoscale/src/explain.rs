@@ -17,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    amount::Unit,
     calculator::{self, Context, MetricError, PodUse, Proposal, Target},
     decision::{Decision, Limits, ReconcileError},
     engine::{Autoscaler, Snapshot},
@@ -86,6 +87,8 @@ pub struct MetricExplanation {
     pub leading: bool,
     /// How each pod counted (pod metrics only).
     pub pods: Vec<PodExplanation>,
+    #[serde(skip)]
+    pub(crate) unit: Unit,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -176,6 +179,7 @@ fn metrics(autoscaler: &Autoscaler, decision: &Decision, case: &Case) -> Vec<Met
             words: decision.metric_words(index).to_string(),
             leading: decision.leading == Some(index),
             pods,
+            unit: planned.unit,
         }
     };
     decision.metrics.iter().enumerate().map(explanation).collect()

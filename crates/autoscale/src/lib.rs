@@ -35,6 +35,7 @@
 //! decision), [`calculator`] (one metric, without memory), the engine, its [`memory`] and [`status`], [`decision`] (the
 //! outcome). `docs/autoscaling.md` describes the whole algorithm.
 
+mod amount;
 pub mod calculator;
 pub mod decision;
 mod engine;

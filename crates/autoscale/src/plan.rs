@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
+    amount::Unit,
     calculator::{Metric, Source, Target},
     settings::{ControllerSettings, Tolerances},
     spec::{
@@ -31,6 +32,8 @@ pub(crate) struct PlannedMetric {
     pub(crate) name: String,
     /// Ours, such as `tcp_state_established`.
     pub(crate) label: String,
+    /// How its values are written.
+    pub(crate) unit: Unit,
 }
 
 /// The rules of a behaviour.
@@ -104,13 +107,13 @@ fn tolerances(spec: &HpaSpec, settings: &ControllerSettings) -> Tolerances {
 impl PlannedMetric {
     /// `None` only for a spec that was not validated.
     pub(crate) fn new(spec: &MetricSpec) -> Option<Self> {
-        let (source, target, name, label) = match spec.kind.as_str() {
+        let (source, target, name, label, written) = match spec.kind.as_str() {
             "Resource" => {
                 let resource = spec.resource.as_ref()?;
                 let target = average_first(&resource.target);
                 let name = resource_words(&resource.name, target, "resource");
                 let source = Source::Resource { name: resource.name.clone() };
-                (source, target, name, resource.name.clone())
+                (source, target, name, resource.name.clone(), &resource.target)
             }
             "ContainerResource" => {
                 let resource = spec.container_resource.as_ref()?;
@@ -118,12 +121,14 @@ impl PlannedMetric {
                 let name = resource_words(&resource.name, target, "container resource");
                 let label = format!("{} of container {}", resource.name, resource.container);
                 let (name_of_resource, container) = (resource.name.clone(), resource.container.clone());
-                (Source::ContainerResource { name: name_of_resource, container }, target, name, label)
+                let source = Source::ContainerResource { name: name_of_resource, container };
+                (source, target, name, label, &resource.target)
             }
             "Pods" => {
                 let pods = spec.pods.as_ref()?;
                 let target = pods.target.average_value.as_ref().map(|q| Target::AverageValue(q.milli()));
-                (Source::Pods, target, format!("pods metric {}", pods.metric.name), pods.metric.name.clone())
+                let label = pods.metric.name.clone();
+                (Source::Pods, target, format!("pods metric {label}"), label, &pods.target)
             }
             "Object" => {
                 let object = spec.object.as_ref()?;
@@ -139,16 +144,19 @@ impl PlannedMetric {
                     "{} of {} {}",
                     object.metric.name, object.described_object.kind, object.described_object.name
                 );
-                (Source::Object, target, name, label)
+                (Source::Object, target, name, label, &object.target)
             }
             "External" => {
                 let external = spec.external.as_ref()?;
                 let name = external_words(&external.metric.name, external.metric.selector.as_ref());
-                (Source::External, average_first(&external.target), name, external.metric.name.clone())
+                let target = average_first(&external.target);
+                (Source::External, target, name, external.metric.name.clone(), &external.target)
             }
             _ => return None,
         };
-        Some(Self { metric: Metric { source, target }, name, label })
+        let quantity = written.average_value.as_ref().or(written.value.as_ref());
+        let unit = Unit::of(&source, target, quantity);
+        Some(Self { metric: Metric { source, target }, name, label, unit })
     }
 }
 

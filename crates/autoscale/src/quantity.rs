@@ -50,6 +50,11 @@ impl Quantity {
         self.approximate
     }
 
+    /// Whether it is stored with a binary suffix: `300Mi`.
+    pub(crate) fn is_binary(&self) -> bool {
+        self.canonical.ends_with('i')
+    }
+
     /// The sign: -1, 0 or 1.
     pub fn signum(&self) -> i64 {
         // Rounding goes away from zero, so the sign survives it.

@@ -3,8 +3,10 @@
 use std::fmt;
 
 use crate::{
+    amount::Unit,
     calculator::{MetricError, Proposal, Target, Verdict},
     decision::{Decision, MissingRequest, ReconcileError, RescaleReason},
+    plan::PlannedMetric,
     quantity::Quantity,
     rate::Cap,
     spec::{PolicyKind, ScalingPolicy},
@@ -23,52 +25,28 @@ impl Decision {
     }
 }
 
-/// A number of milli-units in readable form: `7,012`, `0.35`, at most three decimals.
-pub(crate) struct Milli(pub(crate) i64);
-
-impl fmt::Display for Milli {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        if self.0 < 0 {
-            f.write_str("-")?;
-        }
-        let whole = (magnitude / 1000).to_string();
-        for (index, digit) in whole.chars().enumerate() {
-            if index > 0 && (whole.len() - index).is_multiple_of(3) {
-                f.write_str(",")?;
-            }
-            write!(f, "{digit}")?;
-        }
-        let fraction = format!("{:03}", magnitude % 1000);
-        let fraction = fraction.trim_end_matches('0');
-        if fraction.is_empty() { Ok(()) } else { write!(f, ".{fraction}") }
-    }
-}
-
 /// A value of a metric in the unit of its target.
-pub(crate) fn write_value(
-    f: &mut fmt::Formatter<'_>,
-    target: Option<Target>,
-    proposal: &Proposal,
-) -> fmt::Result {
-    match (target, proposal.utilization, proposal.usage) {
+fn write_value(f: &mut fmt::Formatter<'_>, planned: &PlannedMetric, proposal: &Proposal) -> fmt::Result {
+    let amount = |milli| planned.unit.amount(milli);
+    match (planned.metric.target, proposal.utilization, proposal.usage) {
         (Some(Target::Utilization(_)), Some(per_cent), _) => write!(f, "{per_cent} % of the request"),
-        (Some(Target::Value(_)), _, Some(milli)) => write!(f, "{}", Milli(milli)),
-        (_, _, Some(milli)) => write!(f, "{} per pod", Milli(milli)),
+        (Some(Target::Value(_)), _, Some(milli)) => write!(f, "{}", amount(milli)),
+        (_, _, Some(milli)) => write!(f, "{} per pod", amount(milli)),
         _ => f.write_str("no replicas to average over"),
     }
 }
 
-/// A target as users write it: `5k`, `80 %`.
-pub(crate) struct TargetWords(pub(crate) Option<Target>);
+/// A target as users write it: `5k`, `40Mi`, `80 %`.
+pub(crate) struct TargetWords<'a>(pub(crate) &'a PlannedMetric);
 
-impl fmt::Display for TargetWords {
+impl fmt::Display for TargetWords<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        match self.0.metric.target {
             Some(Target::Utilization(per_cent)) => write!(f, "{per_cent} %"),
-            Some(Target::AverageValue(milli) | Target::Value(milli)) => {
-                write!(f, "{}", Quantity::from_milli(milli))
-            }
+            Some(Target::AverageValue(milli) | Target::Value(milli)) => match self.0.unit {
+                Unit::Decimal => write!(f, "{}", Quantity::from_milli(milli)),
+                Unit::Binary => write!(f, "{}", self.0.unit.amount(milli)),
+            },
             None => f.write_str("no target"),
         }
     }
@@ -89,13 +67,13 @@ impl fmt::Display for MetricWords<'_> {
         };
         match &outcome.result {
             Ok(proposal) => {
-                write_value(f, planned.metric.target, proposal)?;
+                write_value(f, planned, proposal)?;
                 let before = match planned.metric.target {
                     Some(Target::Utilization(_)) => ", target",
                     _ if proposal.usage.is_none() => ", target",
                     _ => " of",
                 };
-                write!(f, "{before} {}: ", TargetWords(planned.metric.target))?;
+                write!(f, "{before} {}: ", TargetWords(planned))?;
                 match proposal.verdict {
                     Verdict::Change => write!(f, "wants {}", proposal.replicas),
                     Verdict::WithinTolerance => write!(f, "within tolerance, keeps {}", proposal.replicas),

@@ -94,7 +94,7 @@ fn a_status_is_what_the_autoscaler_sees() {
         (2, "0.25 of 300m: wants 4"),
         (3, "900 of 1k: within tolerance"),
         (4, "57 % of the request, target 80 %: wants 3"),
-        (5, "104,857,600 per pod of"),
+        (5, "100Mi per pod of"),
         (6, "33 % of the request, target 60 %: wants 3"),
     ] {
         assert!(words[index].starts_with(expected), "{expected}: {}\n{text}", words[index]);

@@ -89,6 +89,7 @@ pub(super) fn find(
 }
 
 /// The observation with one metric's value replaced: every sample becomes `value`, or that share of its pod's request.
+/// The shares are rounded together, so that they add up to that share of all requests.
 /// `None`: the metric has no reading that could be varied.
 ///
 /// `value` is in milli-units, or per cent for a utilization. For a metric of pods it is the average; for all others it
@@ -109,10 +110,13 @@ pub fn with_value(
         MetricReading::External(series) => *series = vec![value],
         MetricReading::Pods(samples) => {
             let utilization = matches!(planned.target, Some(Target::Utilization(_)));
-            let set = |position: usize, sample: Sample| {
+            let mut requested = 0_i64;
+            let mut set = |position: usize, sample: Sample| {
                 let milli = if utilization {
                     let request = pods.get(position).and_then(|pod| planned.request_of(pod, pod_level));
-                    share(request.unwrap_or(0), value)
+                    let before = share(requested, value);
+                    requested = requested.saturating_add(request.unwrap_or(0));
+                    share(requested, value).saturating_sub(before)
                 } else {
                     value
                 };
@@ -206,18 +210,22 @@ fn edge(
             stays = middle;
         }
     }
+    // Requests of a few milli-units cannot be used to every percentage. The nearest that they can be used to is named.
+    if per_cent {
+        let reached = |value: i64| utilization(&run(value)?, metric);
+        (stays, changes) = match direction {
+            Direction::Up => reached(stays).map(|per_cent| (per_cent, per_cent.saturating_add(1)))?,
+            Direction::Down => reached(changes).map(|per_cent| (per_cent.saturating_add(1), per_cent))?,
+        };
+    }
     let decided = run(changes)?;
     let to = outcome_of(&decided)?;
     let beyond = match direction {
         Direction::Up => value > stays,
         Direction::Down => value < stays,
     };
-    // A request of a few milli-units cannot be used to exactly that percentage, and samples of single pods may not add
-    // up to what their average says. Then nothing is claimed.
-    let is_exact = |value: i64| {
-        !per_cent || run(value).is_some_and(|decision| utilization(&decision, metric) == Some(value))
-    };
-    if !is_exact(stays) || !is_exact(changes) || beyond != outcome_of(decision).is_some() {
+    // Samples of single pods may not add up to what their average says. Then nothing is claimed.
+    if outcome(stays).is_some() || beyond != outcome_of(decision).is_some() {
         return None;
     }
     let at_once = decided.scaled_to.is_some_and(|scaled| scaled == to);

@@ -49,7 +49,7 @@ pub fn template(manifest: &Manifest) -> Result<String, InvalidSpec> {
         let is_known = reported.is_some();
         let sample = sample(&planned.metric, reported.unwrap_or_default(), current, &requests);
         let source = if is_known { "from status" } else { "not in status: the target stands in" };
-        let target = crate::words::TargetWords(planned.metric.target);
+        let target = crate::words::TargetWords(planned);
         // Writing to a string cannot fail.
         let _ =
             writeln!(metrics, "  # {} {}, target {target}; {source}", spec.kind, in_comment(&planned.label));

@@ -158,6 +158,51 @@ metrics: [{pods: {a: 700m, b: 400m}}]
 }
 
 #[test]
+fn edges_are_found_for_requests_of_a_few_milli_units() {
+    let spec = yaml::from_str("{maxReplicas: 10}").unwrap();
+    for (request, used, up) in [("50m", "40m", 88), ("7m", "5m", 85), ("33m", "20m", 87)] {
+        let pod = |name| format!("{{name: {name}, containers: [{{name: main, requests: {{cpu: {request}}}}}]}}");
+        let text = format!("now: 0\nreplicas: 1\npods: [{}]\nmetrics: [{{pods: {{a: {used}}}}}]\n", pod("a"));
+        let case = state::read(&text, &spec, 0).unwrap();
+        let explanation = explain(&case).unwrap();
+        let Some(Counterfactual::Value { edge, per_cent: true, metric, direction: Direction::Up, .. }) =
+            explanation.what_would_change.first()
+        else {
+            panic!("{request}: {:?}", explanation.what_would_change)
+        };
+        assert_eq!(*edge, up, "{request}");
+        for (per_cent, expected) in [(*edge, None), (*edge + 1, Some(2))] {
+            let observed = with_value(&engine(&case), &case.observed, *metric, per_cent).unwrap();
+            assert_eq!(engine(&case).reconcile(0, &observed).scaled_to, expected, "{request} at {per_cent} %");
+        }
+    }
+}
+
+#[test]
+fn memory_is_written_as_the_spec_writes_it() {
+    let spec = |value: &str| {
+        yaml::from_str(&format!(
+            "{{maxReplicas: 10, metrics: [{{type: Resource, resource: {{name: memory, target: {{type: AverageValue, \
+             averageValue: {value}}}}}}}]}}"
+        ))
+        .unwrap()
+    };
+    let text = |value| {
+        let state = "now: 0\nreplicas: 1\npods: [{name: a}]\nmetrics: [{pods: {a: 42467328}}]\n";
+        let explanation = explain(&state::read(state, &spec(value), 0).unwrap()).unwrap();
+        Text { explanation: &explanation, instants: &() }.to_string()
+    };
+    let binary = text("40Mi");
+    for words in ["memory: 40.5Mi per pod of 40Mi", "counted: a 40.5Mi", "passes 44Mi"] {
+        assert!(binary.contains(words), "{words}: {binary}");
+    }
+    let decimal = text("40M");
+    for words in ["memory: 42,467,328 per pod of 40M", "counted: a 42,467,328", "passes 44,000,000"] {
+        assert!(decimal.contains(words), "{words}: {decimal}");
+    }
+}
+
+#[test]
 fn the_text_explains_the_decision() {
     struct Clock;
     impl Instants for Clock {

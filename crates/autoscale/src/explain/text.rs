@@ -4,10 +4,10 @@ use std::fmt;
 
 use super::{Because, Counterfactual, Explanation, MetricExplanation};
 use crate::{
+    amount::Unit,
     calculator::{PodUse, Proposal, Verdict},
     settings::Tolerances,
     stabilize::{Direction, Stabilization},
-    words::Milli,
 };
 
 /// How instants are printed: the engine only knows differences, the caller knows the calendar.
@@ -19,7 +19,7 @@ pub trait Instants {
 /// Instants as seconds of the caller's axis: `83.5 s`.
 impl Instants for () {
     fn instant(&self, at_ms: i64) -> String {
-        format!("{} s", Milli(at_ms))
+        format!("{} s", Unit::Decimal.amount(at_ms))
     }
 }
 
@@ -86,7 +86,7 @@ impl Text<'_> {
             let pods = metric.pods.iter().filter(|pod| pod.r#use == pod_use);
             let pods: Vec<String> = pods
                 .map(|pod| match pod.milli {
-                    Some(milli) => format!("{} {}", pod.name, Milli(milli)),
+                    Some(milli) => format!("{} {}", pod.name, metric.unit.amount(milli)),
                     None => pod.name.clone(),
                 })
                 .collect();
@@ -134,9 +134,10 @@ impl Text<'_> {
 
     fn counterfactual(&self, change: &Counterfactual) -> String {
         match change {
-            Counterfactual::Value { label, direction, edge, per_cent, beyond, to, at_once, .. } => {
+            Counterfactual::Value { metric, label, direction, edge, per_cent, beyond, to, at_once } => {
+                let unit = self.explanation.metrics.get(*metric).map_or(Unit::Decimal, |metric| metric.unit);
                 let value = |value: i64| {
-                    if *per_cent { format!("{value} %") } else { Milli(value).to_string() }
+                    if *per_cent { format!("{value} %") } else { unit.amount(value).to_string() }
                 };
                 let verb = if *at_once { "scales" } else { "asks to scale" };
                 let (stays, comes) = (value(*edge), value(edge.saturating_sub(1)));
