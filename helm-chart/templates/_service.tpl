@@ -43,6 +43,14 @@ spec:
 {{- include "policy" (merge (dict "ingress" (include "service.ingress" (merge (dict "protocol" $protocol) .)) "egress" (include "service.egress" .)) .) }}
 {{- end }}
 
+{{/* Whether the balancer sets the number of this service's replicas: "true", or nothing. */}}
+{{- define "service.isScaledByBalancer" }}
+{{- $balancer := .root.Values.balancer }}
+{{- if and $balancer.enabled (eq .name (include "balancer.service" .)) }}
+{{- include "balancer.scales" (dict "root" .root "values" $balancer) }}
+{{- end }}
+{{- end }}
+
 {{- define "service.deployment" }}
 ---
 apiVersion: apps/v1
@@ -50,7 +58,8 @@ kind: Deployment
 metadata:
   {{- include "metadata" . | nindent 2 }}
 spec:
-  {{- if not .values.autoscaling }}
+  {{- /* Another upgrade would take their number back from an autoscaler or the balancer. */}}
+  {{- if not (or .values.autoscaling (include "service.isScaledByBalancer" . | trim)) }}
   replicas: {{ if kindIs "invalid" .values.replicas }}1{{ else }}{{ .values.replicas }}{{ end }}
   {{- end }}
   revisionHistoryLimit: 5

@@ -19,7 +19,8 @@
 {{- if or (eq $policy "utilization") (and (eq $policy "auto") (not $balanced.autoscaling)) }}true{{ end }}
 {{- end }}
 
-{{/* Elects the acting balancer. Created here, so that it is deleted with the release, and nobody needs permission to create one. */}}
+{{/* Elects the acting balancer. Created here, so that it is deleted with the release. Argo CD passes Leases over; there the
+     balancer creates its own. */}}
 {{- define "balancer.turn" }}
 ---
 apiVersion: coordination.k8s.io/v1
@@ -51,6 +52,10 @@ rules:
     resources: [leases]
     resourceNames: [{{ include "balancer.lease" . }}]
     verbs: [get, update]
+  # A right to create cannot be limited to a name.
+  - apiGroups: [coordination.k8s.io]
+    resources: [leases]
+    verbs: [create]
   # Its decisions.
   - apiGroups: [events.k8s.io]
     resources: [events]

@@ -238,4 +238,13 @@ spec:
   groups:
     {{- get (.root.Files.Get "files/rules.yaml" | fromYaml) "groups" | toYaml | nindent 4 }}
     {{- get (.root.Files.Get "files/alerts.yaml" | fromYaml) "groups" | toYaml | nindent 4 }}
+---
+# For the Grafana beside the operator.
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "metadata" (merge (dict "object" (printf "%s-dashboard" .root.Release.Name) "labels" (dict "grafana_dashboard" "1")) .) | nindent 2 }}
+data:
+  playctl.json: |
+    {{- .root.Files.Get "files/dashboard.json" | nindent 4 }}
 {{- end }}
