@@ -41,7 +41,11 @@ impl Machine {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.lab.command(&["--target", "minikube"]);
+        self.command_for("minikube", arguments)
+    }
+
+    fn command_for(&self, target: &str, arguments: &[&str]) -> Command {
+        let mut command = self.lab.command(&["--target", target]);
         let path = format!("{}:/usr/bin:/bin", self.programs.path().display());
         command.args(arguments).env("PATH", path).env("KUBECONFIG", self.programs.path().join("kubeconfig"));
         command
@@ -76,10 +80,20 @@ fn without_minikube_every_command_says_where_to_get_it() {
             "{arguments:?}: {said}"
         );
     }
-    let doctor = lossy(&machine.run(&["doctor"]).stdout);
+    let doctor = machine.run(&["doctor"]);
+    assert_eq!(doctor.status.code(), Some(1), "{}", both(&doctor));
+    for text in ["✗ minikube ", "✗ minikube driver ", "✗ helm ", "https://helm.sh/docs/intro/install"] {
+        assert!(lossy(&doctor.stdout).contains(text), "{text}: {}", both(&doctor));
+    }
+    let doctor_for = |target| machine.command_for(target, &["doctor"]).output().expect("playctl starts");
+    let doctor = lossy(&doctor_for("local").stdout);
+    assert!(doctor.contains("- minikube "), "{doctor}");
+    let doctor = doctor_for("cluster");
+    assert_eq!(doctor.status.code(), Some(1), "{}", both(&doctor));
     assert!(
-        doctor.contains("- minikube ") && doctor.contains("https://helm.sh/docs/intro/install"),
-        "{doctor}"
+        lossy(&doctor.stdout).contains("✗ cluster ") && !both(&doctor).contains("driver"),
+        "{}",
+        both(&doctor)
     );
 }
 

@@ -6,22 +6,33 @@ use platform::{
     exit,
 };
 
-use crate::{context::Context, printer::Printer, table::wrapped};
+use crate::{context::Context, options::TargetKind, platform_source, printer::Printer, table::wrapped};
 
 /// Check what this machine has, what is missing, and how to get it
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   playctl doctor
+  playctl doctor --target minikube       what a platform on minikube needs
+  playctl doctor --target cluster        whether the cluster answers, and helm is there
   playctl doctor --output json
 
-The exit status is 1 if anything is missing that the platform needs to start on
-this machine.")]
+The exit status is 1 if anything is missing that the platform needs to start.")]
 pub(crate) struct Args {}
 
 pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
-    let mut checks = of_this_machine();
-    checks.extend(minikube::checks(&Tools::default()));
+    let tools = minikube::checks(&Tools::default());
+    let checks = match context.global.target {
+        TargetKind::Local => of_this_machine().into_iter().chain(tools).collect(),
+        TargetKind::Minikube => tools.into_iter().map(required).collect(),
+        TargetKind::Cluster => {
+            let helm = tools.into_iter().filter(|check| check.name == "helm").map(required);
+            [cluster(context)].into_iter().chain(helm).collect::<Vec<_>>()
+        }
+    };
+    if context.interrupt.is_set() {
+        return exit::INTERRUPTED;
+    }
     for check in &checks {
         for line in in_words(check, &context.printer) {
             context.printer.painted(&line);
@@ -30,6 +41,22 @@ pub(crate) fn run(context: &Context, _args: &Args) -> u8 {
     context.printer.list(&checks);
     let failed = checks.iter().any(|check| check.ok == Verdict::Fail);
     if failed { exit::FAILED } else { exit::DONE }
+}
+
+/// Without it the platform of this target does not come up.
+fn required(check: Check) -> Check {
+    let ok = if check.ok == Verdict::Ok { Verdict::Ok } else { Verdict::Fail };
+    Check { ok, ..check }
+}
+
+/// Whether the cluster answers.
+fn cluster(context: &Context) -> Check {
+    match platform_source::cluster(context) {
+        Ok(target) => {
+            Check::new("cluster", Verdict::Ok, format!("Kubernetes {}: {}", target.version(), target.place()))
+        }
+        Err(failure) => Check::new("cluster", Verdict::Fail, failure.message),
+    }
 }
 
 #[cfg(feature = "local")]

@@ -21,6 +21,7 @@ mod key;
 mod lease;
 mod left;
 mod manifest;
+mod metrics_apis;
 mod namespaces;
 mod plan;
 pub(crate) mod prepare;

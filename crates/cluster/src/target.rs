@@ -100,6 +100,11 @@ impl ClusterTarget {
         &self.version
     }
 
+    /// Which cluster this is, in words for errors and reports.
+    pub fn place(&self) -> &str {
+        &self.cluster.place
+    }
+
     pub(crate) fn cluster(&self) -> &Cluster {
         &self.cluster
     }

@@ -161,7 +161,8 @@ metrics: [{pods: {a: 700m, b: 400m}}]
 fn edges_are_found_for_requests_of_a_few_milli_units() {
     let spec = yaml::from_str("{maxReplicas: 10}").unwrap();
     for (request, used, up) in [("50m", "40m", 88), ("7m", "5m", 85), ("33m", "20m", 87)] {
-        let pod = |name| format!("{{name: {name}, containers: [{{name: main, requests: {{cpu: {request}}}}}]}}");
+        let pod =
+            |name| format!("{{name: {name}, containers: [{{name: main, requests: {{cpu: {request}}}}}]}}");
         let text = format!("now: 0\nreplicas: 1\npods: [{}]\nmetrics: [{{pods: {{a: {used}}}}}]\n", pod("a"));
         let case = state::read(&text, &spec, 0).unwrap();
         let explanation = explain(&case).unwrap();
@@ -173,7 +174,11 @@ fn edges_are_found_for_requests_of_a_few_milli_units() {
         assert_eq!(*edge, up, "{request}");
         for (per_cent, expected) in [(*edge, None), (*edge + 1, Some(2))] {
             let observed = with_value(&engine(&case), &case.observed, *metric, per_cent).unwrap();
-            assert_eq!(engine(&case).reconcile(0, &observed).scaled_to, expected, "{request} at {per_cent} %");
+            assert_eq!(
+                engine(&case).reconcile(0, &observed).scaled_to,
+                expected,
+                "{request} at {per_cent} %"
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The kinds that the API server serves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{Request, header::ACCEPT};
 use kube::{
@@ -94,6 +94,8 @@ pub(super) struct Kind {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Catalog {
     kinds: BTreeMap<(String, String), Kind>,
+    /// All groups, even those without a kind: a metrics API may have no metrics yet.
+    groups: BTreeSet<String>,
 }
 
 impl Catalog {
@@ -115,6 +117,7 @@ impl Catalog {
     fn add(&mut self, found: Groups) {
         for Group { metadata, versions } in found.items {
             let group = metadata.name.unwrap_or_default();
+            self.groups.insert(group.clone());
             // The one that the API server prefers comes first.
             let Some(Version { version, resources }) = versions.into_iter().next() else { continue };
             for one in resources {
@@ -137,6 +140,10 @@ impl Catalog {
         self.kinds.get(&(group.to_owned(), kind.to_owned()))
     }
 
+    pub(super) fn serves(&self, group: &str) -> bool {
+        self.groups.contains(group)
+    }
+
     pub(super) fn kinds(&self) -> impl Iterator<Item = &Kind> {
         self.kinds.values()
     }
@@ -156,6 +163,13 @@ impl Catalog {
             }
             _ => Api::all_with(cluster.client.clone(), &resource),
         })
+    }
+}
+
+#[cfg(test)]
+impl Catalog {
+    pub(super) fn serving(groups: &[&str]) -> Self {
+        Self { groups: groups.iter().copied().map(str::to_owned).collect(), ..Self::default() }
     }
 }
 

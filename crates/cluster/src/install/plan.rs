@@ -22,6 +22,7 @@ use super::{
     helm::Helm,
     key::Key,
     manifest::{self, Object},
+    metrics_apis,
     namespaces::{self, State},
     release::{self, Revision},
     rights,
@@ -224,6 +225,9 @@ pub(super) async fn plan(
     }
     let (requests, nodes) = room(site, wanted, &objects, action, &mut problems, &mut notes).await;
     volumes(site, wanted, &objects, action, &mut problems, &mut notes).await;
+    if action.calls_helm() {
+        notes.extend(metrics_apis::missing(&catalog, &objects));
+    }
     let plan = Plan {
         release: site.release.clone(),
         namespace: site.namespace().to_owned(),
