@@ -117,14 +117,16 @@ fn in_words(snapshot: &Snapshot, now: Timestamp) -> String {
         .map(|service| {
             let ready =
                 service.replicas.iter().filter(|replica| replica.phase == ReplicaPhase::Ready).count();
-            let connections: u64 = service.replicas.iter().filter_map(|replica| replica.connections).sum();
-            let packets: f64 = service.replicas.iter().filter_map(|replica| replica.packets_per_second).sum();
-            let load = match (&service.endpoint, service.replicas.iter().any(|one| one.connections.is_some()))
-            {
-                (None, _) => String::new(),
-                (Some(_), true) if connections == 1 => " 1 connection,".to_owned(),
-                (Some(_), true) => format!(" {connections} connections,"),
-                (Some(_), false) => format!(" {packets:.0} packets/s,"),
+            let takes_clients = service.endpoint.is_some();
+            let replicas = || service.replicas.iter().filter(|_| takes_clients);
+            let connections = replicas().filter_map(|replica| replica.connections);
+            let packets = replicas().filter_map(|replica| replica.packets_per_second);
+            // A cluster's snapshot counts neither.
+            let load = match (connections.reduce(u64::saturating_add), packets.reduce(|sum, one| sum + one)) {
+                (Some(1), _) => " 1 connection,".to_owned(),
+                (Some(connections), _) => format!(" {connections} connections,"),
+                (None, Some(packets)) => format!(" {packets:.0} packets/s,"),
+                (None, None) => String::new(),
             };
             format!("{}{load} {ready} of {} ready", service.name, service.desired)
         })

@@ -86,7 +86,7 @@ impl Decision {
 }
 
 /// The deletion cost of a server that goes before all others.
-pub const GOES_FIRST: i32 = -100;
+pub(crate) const GOES_FIRST: i32 = -100;
 
 /// Orders that make a server take connections again and go no earlier than others.
 pub(crate) fn activate(server: &Server) -> Vec<Order> {

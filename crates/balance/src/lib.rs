@@ -32,8 +32,8 @@ mod reason;
 mod utilization;
 
 pub use excess::{Excess, ExcessRules};
-pub use fleet::{Decision, Fleet, GOES_FIRST, Order, Server, Traffic};
-pub use moving::AWAY_MAX_MS;
+pub(crate) use fleet::GOES_FIRST;
+pub use fleet::{Decision, Fleet, Order, Server, Traffic};
 pub use pace::{Pace, Portion};
 pub use platform::values::Policy;
 pub use reason::{Reason, Share, Wanted};

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::Fleet;
 
 /// A shed connection counts until it is back, but at most for this long.
-pub const AWAY_MAX_MS: u64 = 15_000;
+const AWAY_MAX_MS: u64 = 15_000;
 
 /// Counts connections as if all shed ones were back.
 ///

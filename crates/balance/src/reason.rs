@@ -11,7 +11,7 @@ pub struct Share {
 
 impl Share {
     /// Whether it is above `percent`. With a whole of 0 any part above 0 is above everything, and 0 is not.
-    pub fn is_above(self, percent: u64) -> bool {
+    pub(crate) fn is_above(self, percent: u64) -> bool {
         u128::from(self.part) * 100 > u128::from(self.whole) * u128::from(percent)
     }
 

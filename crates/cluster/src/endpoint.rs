@@ -1,6 +1,6 @@
 //! Where clients connect to a service, from outside the cluster and from inside.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use k8s_openapi::{
@@ -87,8 +87,15 @@ pub(crate) async fn fronts(
         let known = world.services().map(|(name, _)| name.clone()).collect();
         return Err(TargetError::UnknownService { service: service.to_owned(), known });
     }
-    let api: Api<Service> = Api::namespaced(cluster.client.clone(), &cluster.namespace);
-    let services = cluster.ask("the Services", api.list(&ListParams::default())).await?.items;
+    let services = cluster.ask("the Services", services(cluster).list(&ListParams::default())).await?.items;
+    Ok(fronts_among(services, world, service))
+}
+
+fn services(cluster: &Cluster) -> Api<Service> {
+    Api::namespaced(cluster.client.clone(), &cluster.namespace)
+}
+
+fn fronts_among(services: Vec<Service>, world: &World, service: &str) -> Vec<Front> {
     let selects = |labels: Selector| world.pods_of(service).any(|pod| labels.matches(&pod.labels));
     let mut fronts: Vec<Front> =
         services.into_iter().filter_map(|found| front(found, service, &selects)).collect();
@@ -96,7 +103,24 @@ pub(crate) async fn fronts(
         let rank = ["LoadBalancer", "NodePort"].iter().position(|kind_| *kind_ == kind(&front.service));
         (!is_gateway(&front.service), rank.unwrap_or(2), front.service.metadata.name.clone())
     });
-    Ok(fronts)
+    fronts
+}
+
+/// Where each service should be reached from outside; whether anything answers there is not tried. Empty for an account
+/// that may not list Services.
+pub(crate) async fn published(cluster: &Cluster, world: &World) -> BTreeMap<String, HostPort> {
+    let listed = cluster.try_ask(services(cluster).list(&ListParams::default())).await;
+    let services = listed.map(|list| list.items).unwrap_or_default();
+    let has_node_ports = services.iter().any(|service| kind(service) == "NodePort");
+    let nodes = if has_node_ports { node_addresses(cluster).await } else { Vec::new() };
+    let first = |name: &String| {
+        fronts_among(services.clone(), world, name).iter().find_map(|front| {
+            // A load balancer without an address has node ports as well, but clients are not meant to use them.
+            let nodes = if kind(&front.service) == "NodePort" { &nodes[..] } else { &[] };
+            outside(front, nodes).into_iter().next()
+        })
+    };
+    world.services().filter_map(|(name, _)| Some((name.clone(), first(name)?))).collect()
 }
 
 /// The gateway's ports have the names of the services behind them.

@@ -254,7 +254,13 @@ impl Target for ClusterTarget {
             let usage = usages.as_ref().map(Usage::of).unwrap_or_default();
             let mut observer = Observer::begin(&self.cluster, access, self.scope.clone()).await?;
             problems.append(&mut observer.refusals);
-            Ok(snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, clock::wall()))
+            let mut published = endpoint::published(&self.cluster, &observer.world).await;
+            let mut snapshot =
+                snapshot::snapshot(&self.cluster, &observer.world, &usage, problems, clock::wall());
+            for service in &mut snapshot.services {
+                service.endpoint = published.remove(&service.name);
+            }
+            Ok(snapshot)
         })
     }
 

@@ -214,12 +214,12 @@ type Value = fn(&Instance) -> Option<i64>;
 
 /// The metrics that are reported for every scrape.
 const SCRAPED: [(&str, Value); 6] = [
-    ("tcp_state_established", |one| one.series.connections().map(thousand)),
-    ("udp_packets_received", |one| {
+    (PodsMetric::Connections.name(), |one| one.series.connections().map(thousand)),
+    (PodsMetric::Packets.name(), |one| {
         one.series.packets_per_second().map(|packets| (packets * 1000.0).round() as i64)
     }),
-    ("ws_sessions", |one| of_sessions(one, PodsMetric::Sessions)),
-    ("users", |one| of_sessions(one, PodsMetric::Users)),
+    (PodsMetric::Sessions.name(), |one| of_sessions(one, PodsMetric::Sessions)),
+    (PodsMetric::Users.name(), |one| of_sessions(one, PodsMetric::Users)),
     ("cpu", |one| one.series.cpu_milli.map(|cpu| cpu.milli)),
     ("memory", |one| one.series.memory_bytes.map(thousand)),
 ];

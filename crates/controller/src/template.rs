@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use platform::{
     PartKind, ServiceKind,
+    services::Backend,
     values::{self, Probe, Protocol, Values},
 };
 
@@ -73,21 +74,14 @@ impl Backends {
     /// Without backends of other services, whose changes would otherwise replace this one.
     fn of_service(&self, kind: ServiceKind) -> Self {
         Self {
-            redis: self.redis.clone().filter(|_| uses_redis(kind)),
-            etcd: self.etcd.clone().filter(|_| kind == ServiceKind::Tcp),
-            cassandra: self.cassandra.clone().filter(|_| kind == ServiceKind::Profiles),
-            ws_port: self.ws_port.filter(|_| kind == ServiceKind::WsClient),
-            profiles_port: self
-                .profiles_port
-                .filter(|_| matches!(kind, ServiceKind::Directory | ServiceKind::Stream)),
+            redis: self.redis.clone().filter(|_| kind.connects_to(Backend::Redis)),
+            etcd: self.etcd.clone().filter(|_| kind.connects_to(Backend::Etcd)),
+            cassandra: self.cassandra.clone().filter(|_| kind.connects_to(Backend::Cassandra)),
+            ws_port: self.ws_port.filter(|_| kind.connects_to(Backend::Ws)),
+            profiles_port: self.profiles_port.filter(|_| kind.connects_to(Backend::Profiles)),
             ..self.clone()
         }
     }
-}
-
-fn uses_redis(kind: ServiceKind) -> bool {
-    use ServiceKind::{Balancer, Directory, Stream, Ws};
-    matches!(kind, Ws | Balancer | Directory | Stream)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

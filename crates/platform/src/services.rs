@@ -35,6 +35,22 @@ pub struct ServiceRow {
     pub has_clients: bool,
     /// The custom metric (`Pods`) by which it is autoscaled, and what is counted for it.
     pub metric: Option<PodsMetric>,
+    /// Whether its replicas obey orders to shed connections.
+    pub sheds: bool,
+    /// What it connects to besides Kafka, memcached and Elasticsearch.
+    pub backends: &'static [Backend],
+}
+
+/// A server or service that some services connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Backend {
+    Redis,
+    Etcd,
+    Cassandra,
+    /// `ws`, through the gateway.
+    Ws,
+    /// `profiles`, through the gateway.
+    Profiles,
 }
 
 /// A custom metric that autoscalers of this platform can use.
@@ -54,7 +70,7 @@ impl PodsMetric {
     pub const ALL: [Self; 4] = [Self::Connections, Self::Packets, Self::Sessions, Self::Users];
 
     /// As an HPA names it.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Connections => "tcp_state_established",
             Self::Packets => "udp_packets_received",
@@ -93,18 +109,87 @@ impl ServiceKind {
     ];
 
     pub fn row(self) -> ServiceRow {
-        let row = |name, transport, metric| ServiceRow { name, transport, has_clients: true, metric };
         match self {
-            Self::Tcp => row("tcp", Protocol::Tcp, Some(PodsMetric::Connections)),
-            Self::Udp => row("udp", Protocol::Udp, Some(PodsMetric::Packets)),
-            Self::Ws => row("ws", Protocol::Tcp, Some(PodsMetric::Sessions)),
-            Self::Stream => row("stream", Protocol::Tcp, Some(PodsMetric::Users)),
-            Self::Directory => row("directory", Protocol::Tcp, None),
-            Self::Logger => ServiceRow { has_clients: false, ..row("logger", Protocol::Tcp, None) },
-            Self::WsClient => row("ws-client", Protocol::Tcp, None),
-            Self::Balancer => row("balancer", Protocol::Tcp, None),
-            Self::Profiles => row("profiles", Protocol::Tcp, None),
-            Self::Page => row("page", Protocol::Tcp, None),
+            Self::Tcp => ServiceRow {
+                name: "tcp",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: Some(PodsMetric::Connections),
+                sheds: true,
+                backends: &[Backend::Etcd],
+            },
+            Self::Udp => ServiceRow {
+                name: "udp",
+                transport: Protocol::Udp,
+                has_clients: true,
+                metric: Some(PodsMetric::Packets),
+                sheds: false,
+                backends: &[],
+            },
+            Self::Ws => ServiceRow {
+                name: "ws",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: Some(PodsMetric::Sessions),
+                sheds: true,
+                backends: &[Backend::Redis],
+            },
+            Self::Stream => ServiceRow {
+                name: "stream",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: Some(PodsMetric::Users),
+                sheds: true,
+                backends: &[Backend::Redis, Backend::Profiles],
+            },
+            Self::Directory => ServiceRow {
+                name: "directory",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: None,
+                sheds: false,
+                backends: &[Backend::Redis, Backend::Profiles],
+            },
+            Self::Logger => ServiceRow {
+                name: "logger",
+                transport: Protocol::Tcp,
+                has_clients: false,
+                metric: None,
+                sheds: false,
+                backends: &[],
+            },
+            Self::WsClient => ServiceRow {
+                name: "ws-client",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: None,
+                sheds: false,
+                backends: &[Backend::Ws],
+            },
+            Self::Balancer => ServiceRow {
+                name: "balancer",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: None,
+                sheds: false,
+                backends: &[Backend::Redis],
+            },
+            Self::Profiles => ServiceRow {
+                name: "profiles",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: None,
+                sheds: false,
+                backends: &[Backend::Cassandra],
+            },
+            Self::Page => ServiceRow {
+                name: "page",
+                transport: Protocol::Tcp,
+                has_clients: true,
+                metric: None,
+                sheds: false,
+                backends: &[],
+            },
         }
     }
 
@@ -114,6 +199,10 @@ impl ServiceKind {
 
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub fn connects_to(self, backend: Backend) -> bool {
+        self.row().backends.contains(&backend)
     }
 }
 

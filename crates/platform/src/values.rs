@@ -38,7 +38,7 @@ pub use schema::schema;
 pub use service::{Probe, Service};
 pub use source::ValuesSource;
 
-use crate::services::ServiceKind;
+use crate::services::{Backend, ServiceKind};
 use reader::Reader;
 
 /// The variable that names what the balancer balances.
@@ -102,8 +102,9 @@ impl Values {
 
     /// Whether there is a Redis: enabling a service that keeps sessions or locks there also enables it.
     pub fn has_redis(&self) -> bool {
-        let users = [ServiceKind::Ws, ServiceKind::Stream, ServiceKind::Directory];
-        self.redis.enabled || users.iter().any(|kind| self.is_enabled(*kind))
+        // The balancer only reads the sessions of others.
+        let uses = |kind: ServiceKind| kind.connects_to(Backend::Redis) && kind != ServiceKind::Balancer;
+        self.redis.enabled || ServiceKind::ALL.into_iter().any(|kind| uses(kind) && self.is_enabled(kind))
     }
 
     /// Whether `profiles` runs without a database: the data are then in its replica's memory.

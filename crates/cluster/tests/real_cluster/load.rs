@@ -112,6 +112,9 @@ fn clients_are_led_to_where_somebody_listens() {
     assert!(why.contains("has no address yet") || why.contains("nothing answers from here"), "{why}");
     namespace.balancer("chat", &["127.0.0.2", "127.0.0.1"]);
     assert_eq!(address(&target), format!("127.0.0.1:{port}"), "nobody listens at the first");
+    let snapshot = target.snapshot().unwrap();
+    let published = snapshot.services.iter().find(|service| service.name == "chat").unwrap().endpoint.clone();
+    assert_eq!(published.unwrap().to_string(), format!("127.0.0.2:{port}"), "where clients should connect");
     drop(listener);
     assert!(address(&target).contains("nothing answers from here at 127.0.0.2"), "{}", address(&target));
 }

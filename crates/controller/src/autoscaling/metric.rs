@@ -79,7 +79,7 @@ pub fn average_target(metric: &MetricSpec) -> Option<i64> {
 }
 
 /// Whether the target is in per cent of the requests.
-pub fn is_utilization(metric: &MetricSpec) -> bool {
+fn is_utilization(metric: &MetricSpec) -> bool {
     target(metric).is_some_and(|target| target.average_utilization.is_some())
 }
 

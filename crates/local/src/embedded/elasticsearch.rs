@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// The same with another bound on each of the two files, in bytes.
-    pub fn with_disk(address: SocketAddr, file: PathBuf, segment_max: u64) -> io::Result<Self> {
+    fn with_disk(address: SocketAddr, file: PathBuf, segment_max: u64) -> io::Result<Self> {
         let router = router(Shared::new(Mutex::new(Store::create(file, segment_max)?)));
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).max_buf_size(HEAD_MAX);

@@ -14,7 +14,6 @@ use ::platform::{
 };
 use controller::{GatewayTemplate, Kafka, ServiceTemplate};
 
-use super::shedding;
 use crate::{child::PARENT_VARIABLE, control::RUN_VARIABLE, paths::PlatformPaths, slot::Addresses};
 
 /// Passed on from the supervisor's own environment.
@@ -91,7 +90,7 @@ pub(crate) fn of_replica(
         set("ELASTICSEARCH_ENDPOINT", url);
     }
     environment.extend(of_site(site));
-    if shedding::obeys(template.kind) {
+    if template.kind.row().sheds {
         environment.insert("SHED_TOKEN".to_owned(), shed_token.to_owned());
     }
     if template.kind == ServiceKind::Balancer {

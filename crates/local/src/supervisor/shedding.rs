@@ -4,11 +4,6 @@ use std::net::SocketAddr;
 
 use ::platform::{ServiceKind, TargetError, target::Snapshot};
 
-/// Whether replicas of this kind obey orders to shed.
-pub(crate) fn obeys(kind: ServiceKind) -> bool {
-    matches!(kind, ServiceKind::Tcp | ServiceKind::Ws | ServiceKind::Stream)
-}
-
 /// The admin port of a replica.
 pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Result<SocketAddr, TargetError> {
     let services = &snapshot.services;
@@ -16,9 +11,11 @@ pub(crate) fn address(snapshot: &Snapshot, service: &str, replica: &str) -> Resu
         service: service.to_owned(),
         known: services.iter().map(|one| one.name.clone()).collect(),
     })?;
-    if !ServiceKind::by_name(service).is_some_and(obeys) {
+    if !ServiceKind::by_name(service).is_some_and(|kind| kind.row().sheds) {
         let what = format!("shedding connections of {service}");
-        let why = "its replicas cannot shed connections; replicas of tcp and ws can".to_owned();
+        let able = ServiceKind::ALL.into_iter().filter(|kind| kind.row().sheds).map(ServiceKind::name);
+        let able = able.collect::<Vec<_>>().join(", ");
+        let why = format!("its replicas cannot shed connections; replicas of these can: {able}");
         return Err(TargetError::Unsupported { what, why });
     }
     let one = of.replicas.iter().find(|one| one.name == replica);
