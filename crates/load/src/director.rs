@@ -86,7 +86,12 @@ impl Director {
         !self.under_way.is_empty()
     }
 
-    /// The load has ended: restarts what was stopped. Returns what was never done, in words.
+    /// Once the load has closed: actions that can still happen, in words.
+    pub fn pending(&self) -> Vec<String> {
+        self.schedule.pending()
+    }
+
+    /// The run is over: restarts what was stopped. Returns what was never done, in words.
     pub fn end(&mut self) -> Vec<String> {
         for step in self.schedule.end() {
             self.take(step);

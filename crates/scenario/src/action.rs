@@ -101,6 +101,8 @@ const VERBS: [&str; 10] =
 /// The properties of a load that actions are checked against before a run.
 pub(crate) struct Place<'a> {
     pub(crate) length: Duration,
+    /// How long the run waits after the load's close.
+    pub(crate) wait: Duration,
     pub(crate) clients: u64,
     pub(crate) protocol: Protocol,
     pub(crate) service: &'a str,
@@ -131,6 +133,7 @@ impl Action {
     pub(crate) fn check(&self, place: &Place<'_>) -> Result<(), Wrong> {
         let (key, time) = match self.trigger {
             Trigger::At(at) => ("at", at),
+            Trigger::When { event: Happening::LoadClosed, after } => return self.check_closed(after, place),
             Trigger::When { after, .. } => ("after", after),
         };
         if time > place.length {
@@ -163,6 +166,23 @@ impl Action {
             }
         }
         self.check_users(place)
+    }
+
+    /// Of an action that follows the load's close.
+    fn check_closed(&self, after: Duration, place: &Place<'_>) -> Result<(), Wrong> {
+        if !self.verb.is_of_platform() {
+            let expected =
+                "an action on the platform: when the load has closed, its clients are gone".to_owned();
+            return Err(Wrong { key: "do", value: self.verb.name().into(), expected });
+        }
+        if after > place.wait {
+            let expected = format!(
+                "at most {}: the run waits no longer after its load (phases.wait.at-most)",
+                duration::format(place.wait)
+            );
+            return Err(Wrong { key: "after", value: duration::format(after), expected });
+        }
+        Ok(())
     }
 
     fn check_users(&self, place: &Place<'_>) -> Result<(), Wrong> {

@@ -115,11 +115,20 @@ fn every_part_of_our_own_can_be_stopped_and_started() {
 
 #[test]
 fn actions_that_cannot_happen_in_the_run_are_named() {
-    let place =
-        Place { length: Duration::from_mins(1), clients: 10, protocol: Protocol::Tcp, service: "tcp" };
+    let place = Place {
+        length: Duration::from_mins(1),
+        wait: Duration::from_secs(5),
+        clients: 10,
+        protocol: Protocol::Tcp,
+        service: "tcp",
+    };
     for (text, key) in [
         ("{ at: 61s, do: stop, what: kafka }", "at"),
         ("{ when: ramp done, after: 2m, do: stop, what: kafka }", "after"),
+        ("{ when: load closed, after: 6s, do: stop, what: kafka }", "after"),
+        ("{ when: load closed, do: send, from: 1, payload: x }", "do"),
+        ("{ when: load closed, do: join, users: 1 }", "do"),
+        ("{ when: load closed, do: leave, users: 1 }", "do"),
         ("{ at: 1s, do: send, from: 11, payload: x }", "from"),
         ("{ at: 1s, do: send, from: 0, payload: x }", "from"),
         ("{ at: 1s, do: leave, users: 1, of: ws/fullest }", "of"),
@@ -127,7 +136,11 @@ fn actions_that_cannot_happen_in_the_run_are_named() {
     ] {
         assert_eq!(read(text).unwrap().check(&place).err().map(|wrong| wrong.key), Some(key), "{text}");
     }
-    assert!(read("{ at: 60s, do: stop, what: kafka }").unwrap().check(&place).is_ok());
+    for text in
+        ["{ at: 60s, do: stop, what: kafka }", "{ when: load closed, after: 5s, do: stop, what: kafka }"]
+    {
+        assert!(read(text).unwrap().check(&place).is_ok(), "{text}");
+    }
     let datagrams = Place { protocol: Protocol::Udp, ..place };
     for text in [
         "{ at: 1s, do: send, from: 1, payload: x }",

@@ -295,6 +295,7 @@ impl Scenario {
     fn validate_actions(&self) -> Valid {
         let place = Place {
             length: self.length(),
+            wait: self.phases.wait.at_most,
             clients: self.phases.ramp.connections,
             protocol: self.protocol,
             service: &self.service,
