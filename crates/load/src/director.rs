@@ -99,12 +99,16 @@ impl Director {
         self.schedule.never_taken()
     }
 
+    /// The number of a broadcast among those of the scenario.
+    fn number_of(&self, verb: &Verb) -> Option<u16> {
+        let text = verb.broadcast()?;
+        let number = self.broadcasts.iter().position(|broadcast| broadcast == text)?;
+        u16::try_from(number).ok()
+    }
+
     fn take(&mut self, step: Step) {
-        if let Verb::Send { payload, .. } = &step.verb {
-            let text = payload.trim_end();
-            let number = self.broadcasts.iter().position(|broadcast| text.ends_with(broadcast.as_str()));
-            let is_broadcast = text.starts_with("brd:");
-            self.control.send(&step, number.filter(|_| is_broadcast).map(|number| number as u16));
+        if let Verb::Send { .. } = &step.verb {
+            self.control.send(&step, self.number_of(&step.verb));
         } else if !step.verb.is_of_platform() {
             self.control.change_users(&step);
         } else if let Some(steps) = &self.steps {

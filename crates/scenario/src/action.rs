@@ -116,14 +116,6 @@ pub(crate) struct Wrong {
 }
 
 impl Action {
-    /// The text of a broadcast to every client, if this sends one.
-    pub fn broadcast(&self) -> Option<&str> {
-        match &self.verb {
-            Verb::Send { payload, .. } => payload.strip_prefix(BROADCAST).map(str::trim_end),
-            _ => None,
-        }
-    }
-
     #[cfg(test)]
     pub(crate) fn broadcasting(at: Duration, from: u64, text: &str) -> Self {
         let verb = Verb::Send { from, payload: format!("{BROADCAST}{text}"), answer: None };
@@ -151,7 +143,7 @@ impl Action {
                 let expected = format!("a client from 1 to {}", place.clients);
                 return Err(Wrong { key: "from", value: from.to_string(), expected });
             }
-            if self.broadcast().is_some_and(str::is_empty) {
+            if self.verb.broadcast().is_some_and(str::is_empty) {
                 return Err(Wrong {
                     key: "payload",
                     value: BROADCAST.into(),
@@ -159,7 +151,7 @@ impl Action {
                 });
             }
             if let Some(answer) = answer
-                && (self.broadcast().is_some() || answer.is_empty() || answer.len() > ANSWER_BYTES_MAX)
+                && (self.verb.broadcast().is_some() || answer.is_empty() || answer.len() > ANSWER_BYTES_MAX)
             {
                 let expected = format!("a text of at most {ANSWER_BYTES_MAX} bytes, of no broadcast");
                 return Err(Wrong { key: "answer", value: format!("`{answer}`"), expected });
@@ -225,6 +217,14 @@ impl Verb {
     /// Whether it acts on a platform; if not, the load's clients do it.
     pub fn is_of_platform(&self) -> bool {
         !matches!(self, Self::Send { .. } | Self::Join { .. } | Self::Leave { .. })
+    }
+
+    /// The text of a broadcast to every client, if this sends one.
+    pub fn broadcast(&self) -> Option<&str> {
+        match self {
+            Self::Send { payload, .. } => payload.strip_prefix(BROADCAST).map(str::trim_end),
+            _ => None,
+        }
     }
 
     /// The service or part that it acts on, if any.

@@ -323,7 +323,7 @@ impl Scenario {
 
     /// The texts that actions broadcast, in the order of the actions.
     pub fn broadcasts(&self) -> impl Iterator<Item = &str> {
-        self.actions.iter().filter_map(Action::broadcast)
+        self.actions.iter().filter_map(|action| action.verb.broadcast())
     }
 
     /// Whether the run must count the services' log lines.

@@ -462,6 +462,37 @@ fn unsupported_actions_are_reported_with_the_reason() {
     assert_eq!((stage.director.next_due(), stage.calls().len()), (None, 0), "it is not started either");
 }
 
+/// What looks like a broadcast but for the token is none: it does not touch the receipts of the real one.
+#[test]
+fn a_wrong_token_makes_no_broadcast() {
+    let server = Server::start(|mut stream, number| {
+        let token = Uuid::from_u128(number as u128).to_string();
+        while let Some(request) = receive(&mut stream) {
+            let text = String::from_utf8(request).unwrap();
+            let answer = match text.strip_prefix("brd:").and_then(|rest| rest.split_once(':')) {
+                Some((used, value)) if used == token => value.to_owned(),
+                Some(_) => "whose token is that?".to_owned(),
+                None if text == "token" => token.clone(),
+                None => "12345".to_owned(),
+            };
+            send(&mut stream, answer.as_bytes());
+        }
+    });
+    let text = r#"name: x
+actions:
+  - { when: ramp done, do: send, from: 1, payload: "brd:bad:hello" }
+  - { when: ramp done, do: send, from: 1, payload: "brd:{token}:hello" }
+  - { when: ramp done, do: send, from: 1, payload: "brd:bad:hello" }"#;
+    let actions = Scenario::parse(text, "x").unwrap().actions;
+    let load = request(server.address(), 1).with(|scenario| scenario.actions = actions);
+    let (summary, events) = directed(load);
+    let said: Vec<&str> =
+        outcomes(&events).iter().map(|(outcome, _)| outcome.split_whitespace().next().unwrap()).collect();
+    assert_eq!(said, ["answered", "came", "answered"], "{:?}", outcomes(&events));
+    let totals = &summary.totals;
+    assert_eq!((totals.broadcasts_sent, totals.broadcasts_received, totals.broadcasts_missed), (1, 1, 0));
+}
+
 /// An order before a run starts reaches no client and does no harm.
 #[test]
 fn an_order_without_a_run_is_ignored() {
