@@ -28,6 +28,8 @@ pub struct Director {
     worker: Option<(thread::JoinHandle<()>, mpsc::Receiver<()>)>,
     /// Platform actions without an outcome yet, in words.
     under_way: Vec<String>,
+    /// Actions for clients of a load that was over, in words.
+    too_late: Vec<String>,
 }
 
 impl Director {
@@ -56,7 +58,7 @@ impl Director {
         }
         let broadcasts = scenario.broadcasts().map(str::to_owned).collect();
         let schedule = Schedule::new(&scenario.actions);
-        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: Vec::new() })
+        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: Vec::new(), too_late: Vec::new() })
     }
 
     /// Processes the next event of the run.
@@ -96,7 +98,7 @@ impl Director {
         for step in self.schedule.end() {
             self.take(step);
         }
-        self.schedule.never_taken()
+        [std::mem::take(&mut self.too_late), self.schedule.never_taken()].concat()
     }
 
     /// The number of a broadcast among those of the scenario.
@@ -107,10 +109,10 @@ impl Director {
     }
 
     fn take(&mut self, step: Step) {
-        if let Verb::Send { .. } = &step.verb {
-            self.control.send(&step, self.number_of(&step.verb));
-        } else if !step.verb.is_of_platform() {
-            self.control.change_users(&step);
+        if !step.verb.is_of_platform() {
+            if !self.control.order(&step, self.number_of(&step.verb)) {
+                self.too_late.push(format!("{}: {}", step.because, step.verb));
+            }
         } else if let Some(steps) = &self.steps {
             let action = step.verb.to_string();
             if steps.send(step).is_ok() {
