@@ -532,7 +532,7 @@ fn an_order_at_the_close_has_an_outcome() {
     assert_eq!((orders, outcomes(&events).len()), (2, 2), "{:?}", outcomes(&events));
 }
 
-/// What looks like a broadcast but for the token is none: it does not touch the receipts of the real one.
+/// What looks like a broadcast, with a wrong token, is none: it does not touch the receipts of the real one.
 #[test]
 fn a_wrong_token_makes_no_broadcast() {
     let server = Server::start(|mut stream, number| {
