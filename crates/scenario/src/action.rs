@@ -31,7 +31,7 @@ pub use self::{
     trigger::{Happening, PodState, Trigger},
     users::Users,
 };
-use crate::{Protocol, Rate};
+use crate::{Protocol, Rate, placeholders::unknown_placeholder};
 
 /// An action, which is done once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,13 +135,22 @@ impl Action {
             );
             return Err(Wrong { key, value: duration::format(time), expected });
         }
-        if let Verb::Send { from, answer, .. } = &self.verb {
+        if let Verb::Send { from, payload, answer } = &self.verb {
             if place.protocol != Protocol::Tcp {
                 return Err(Wrong { key: "do", value: "send".into(), expected: "protocol tcp".into() });
             }
             if !(1..=place.clients).contains(from) {
                 let expected = format!("a client from 1 to {}", place.clients);
                 return Err(Wrong { key: "from", value: from.to_string(), expected });
+            }
+            let in_braces = |placeholder: &'static str| placeholder.trim_matches(['{', '}']);
+            if let Some(expected) = unknown_placeholder(payload, &[in_braces(TOKEN)]) {
+                return Err(Wrong { key: "payload", value: format!("`{payload}`"), expected });
+            }
+            if let Some(answer) = answer
+                && let Some(expected) = unknown_placeholder(answer, &[in_braces(CONNECTIONS)])
+            {
+                return Err(Wrong { key: "answer", value: format!("`{answer}`"), expected });
             }
             if self.verb.broadcast().is_some_and(str::is_empty) {
                 return Err(Wrong {
