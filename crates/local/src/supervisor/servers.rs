@@ -104,6 +104,11 @@ fn place(kind: PartKind) -> (Program, u8, u16) {
     }
 }
 
+/// The program of a real part.
+pub(crate) fn program(kind: PartKind) -> Program {
+    place(kind).0
+}
+
 impl Spec {
     pub(crate) fn of(
         template: &PartTemplate,
