@@ -426,6 +426,10 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 struct Nowhere;
 
 impl Places for Nowhere {
+    fn target(&self) -> &'static str {
+        "simulated"
+    }
+
     fn endpoint(&self, _: ServiceKind) -> Option<HostPort> {
         None
     }

@@ -24,6 +24,10 @@ use crate::{
 };
 
 impl Places for Host {
+    fn target(&self) -> &'static str {
+        "local"
+    }
+
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort> {
         self.ground.as_ref()?.endpoint(service).map(HostPort::from)
     }
