@@ -125,7 +125,9 @@ impl Control {
     pub(crate) fn attach(&self, commanders: Commanders) -> Attached<'_> {
         let mut run = self.shared.run.lock();
         if let Run::Ahead(commands) = &*run {
-            commands.iter().for_each(|command| commanders.tell(command));
+            for command in commands {
+                commanders.tell(command);
+            }
         }
         if self.is_stopped() {
             commanders.tell(&Command::Stop);
