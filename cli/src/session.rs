@@ -139,7 +139,6 @@ impl<'a> Session<'a> {
         start_load(scenario.clone(), options, control.clone(), elapsed, sender.clone())?;
 
         let mut ended: Option<(Instant, LoadSummary)> = None;
-        // Since then nothing new begins: only what is stopped starts again.
         let mut over_since: Option<Instant> = None;
         let mut unwanted = false;
         let mut counting = None;
@@ -195,17 +194,10 @@ impl<'a> Session<'a> {
             }
             if over_since.is_none()
                 && let Some((at, _)) = &ended
+                && (unwanted || has_waited(*at, scenario, &pending, &director))
             {
-                let (waited, at_most) = (at.elapsed(), scenario.phases.wait.at_most);
-                // The outcome of an action can be what another one waits for.
-                let acts = director.is_acting() && waited < at_most.saturating_add(ACTIONS_PATIENCE);
-                if unwanted || (!acts && (pending.is_empty() || waited >= at_most)) {
-                    over_since = Some(clock::now());
-                    for action in director.end() {
-                        let (because, outcome) = (String::new(), "it never happened".to_owned());
-                        self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
-                    }
-                }
+                over_since = Some(clock::now());
+                self.end_actions(&mut director);
             }
             // Even an abandoned run leaves nothing stopped.
             if over_since.is_some_and(|at| !director.is_acting() || at.elapsed() >= ACTIONS_PATIENCE) {
@@ -220,6 +212,14 @@ impl<'a> Session<'a> {
             return Err(Failure::failed("the load generator ended without a result"));
         };
         Ok(self.finish(summary))
+    }
+
+    /// From now on nothing new begins: only what is stopped starts again.
+    fn end_actions(&mut self, director: &mut Director) {
+        for action in director.end() {
+            let (because, outcome) = (String::new(), "it never happened".to_owned());
+            self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
+        }
     }
 
     fn finish(mut self, mut summary: LoadSummary) -> Run {
@@ -274,6 +274,14 @@ impl<'a> Session<'a> {
             self.context.printer.progress().show(stage, &line);
         }
     }
+}
+
+/// Whether a run has waited long enough after its load, which ended then.
+fn has_waited(ended: Instant, scenario: &Scenario, pending: &[String], director: &Director) -> bool {
+    let (waited, at_most) = (ended.elapsed(), scenario.phases.wait.at_most);
+    // The outcome of an action can be what another one waits for.
+    let is_acting = director.is_acting() && waited < at_most.saturating_add(ACTIONS_PATIENCE);
+    !is_acting && (pending.is_empty() || waited >= at_most)
 }
 
 /// The messages for a session, with actions before their effects.

@@ -158,7 +158,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn a_dual_stack_listener_is_counted_by_its_ipv4_address() {
         let listener = match TcpListener::bind("[::]:0") {
             Ok(listener) => listener,
