@@ -476,7 +476,8 @@ fn orders_before_the_workers_listen_are_kept_and_orders_after_the_load_refused()
     assert!(control.order(&step("{ at: 1s, do: send, from: 1, payload: 'msg:12345' }"), None));
     assert!(control.order(&step(joining), None));
     let mut told = 0;
-    let (_, events) = run_under(&joined_by(server.address(), joining), &control, |event| {
+    let load = joined_by(server.address(), joining);
+    let (_, events) = run_under(&load, &control, |event| {
         told += usize::from(matches!(event, EventKind::ActionTaken { .. }));
         if told == 2 && !control.is_stopped() {
             control.stop();
@@ -486,6 +487,12 @@ fn orders_before_the_workers_listen_are_kept_and_orders_after_the_load_refused()
     assert_eq!(outcomes.len(), 2, "{outcomes:?}");
     assert!(outcomes.iter().all(|(_, failed)| !failed), "{outcomes:?}");
     assert!(!control.order(&step(joining), None), "the load is over");
+    // Its events may reach the director later.
+    let mut director = Director::new(&load.scenario, control, None, |_, _| {}).unwrap();
+    let started = EventKind::LoadStarted { plan: load.scenario.describe(String::new()) };
+    director.observe(&Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH).stamp(0, started));
+    director.act(1_000);
+    assert_eq!(director.end(), ["at 1s: 2 users join"]);
 }
 
 fn joined_by(address: SocketAddr, joining: &str) -> Load {
