@@ -35,7 +35,7 @@ use crate::{
 
 /// How often the wait for the next event checks the clock, and redraws the live line.
 const TICK: Duration = Duration::from_millis(250);
-/// How long to wait, after the load, for an action in progress.
+/// How long to wait, at the end of a run, for an action in progress.
 const ACTIONS_PATIENCE: Duration = Duration::from_mins(1);
 
 /// An action that takes no longer than this is reported before its effects; other events wait this long for it.
@@ -98,8 +98,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs the load to its end, then waits for pending expectations of the platform (such as a scale-down), as long as
-    /// the scenario allows. `left_out`: the omitted expectations, in words.
+    /// Runs the load to its end, then waits for pending expectations of the platform (such as a scale-down) and actions
+    /// on it, as long as the scenario allows. `left_out`: the omitted expectations, in words.
     pub(crate) fn run(
         mut self,
         scenario: &Scenario,
@@ -139,11 +139,14 @@ impl<'a> Session<'a> {
         start_load(scenario.clone(), options, control.clone(), elapsed, sender.clone())?;
 
         let mut ended: Option<(Instant, LoadSummary)> = None;
+        let mut over_since: Option<Instant> = None;
+        let mut unwanted = false;
         let mut counting = None;
         let mut inbox = Inbox { incoming, held: VecDeque::new(), acting_since: None };
         loop {
             let until_action = director
                 .next_due()
+                .filter(|_| !unwanted)
                 .map_or(TICK, |due_ms| Duration::from_millis(due_ms.saturating_sub(elapsed.ms())));
             match inbox.next(director.is_acting(), until_action.min(TICK)) {
                 Ok(Incoming::Platform(received_ms, Ok(event))) => {
@@ -169,10 +172,6 @@ impl<'a> Session<'a> {
                     let summary =
                         result.map_err(|error| Failure::new(error.exit_code(), error.to_string()))?;
                     ended = Some((clock::now(), summary));
-                    for action in director.end() {
-                        let (because, outcome) = (String::new(), "it never happened".to_owned());
-                        self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
-                    }
                     if let Some(target) = target.as_ref().filter(|_| scenario.counts_log_lines()) {
                         let sender = sender.clone();
                         counting = Some(log_lines::count(Arc::clone(target), move |kind| {
@@ -183,24 +182,28 @@ impl<'a> Session<'a> {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
             }
-            director.act(elapsed.ms());
-            let is_pending = ended.is_none() || !self.evaluator.pending().is_empty();
+            unwanted = self.context.interrupt.is_set() || self.context.printer.closed();
+            if !unwanted {
+                director.act(elapsed.ms());
+            }
+            let pending = [self.evaluator.pending(), director.pending()].concat();
+            let is_pending = ended.is_none() || !pending.is_empty();
             if is_pending && self.context.printer.closed() && !self.context.interrupt.is_set() {
                 self.is_unread = true;
                 control.stop();
             }
-            let is_over = |at: &Instant| {
-                let unwanted = self.context.interrupt.is_set() || self.context.printer.closed();
-                let nothing_pending = self.evaluator.pending().is_empty() || unwanted;
-                let waited = at.elapsed();
-                // Even an abandoned run leaves nothing stopped.
-                (nothing_pending || waited >= scenario.phases.wait.at_most)
-                    && (!director.is_acting() || waited >= ACTIONS_PATIENCE)
-            };
-            if ended.as_ref().is_some_and(|(at, _)| is_over(at)) {
+            if over_since.is_none()
+                && let Some((at, _)) = &ended
+                && (unwanted || has_waited(*at, scenario, &pending, &director))
+            {
+                over_since = Some(clock::now());
+                self.end_actions(&mut director);
+            }
+            // Even an abandoned run leaves nothing stopped.
+            if over_since.is_some_and(|at| !director.is_acting() || at.elapsed() >= ACTIONS_PATIENCE) {
                 break;
             }
-            self.show_waiting(elapsed.ms());
+            self.show_waiting(elapsed.ms(), &pending);
         }
         drop(counting);
         drop(director);
@@ -209,6 +212,14 @@ impl<'a> Session<'a> {
             return Err(Failure::failed("the load generator ended without a result"));
         };
         Ok(self.finish(summary))
+    }
+
+    /// From now on nothing new begins: only what is stopped starts again.
+    fn end_actions(&mut self, director: &mut Director) {
+        for action in director.end() {
+            let (because, outcome) = (String::new(), "it never happened".to_owned());
+            self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
+        }
     }
 
     fn finish(mut self, mut summary: LoadSummary) -> Run {
@@ -258,11 +269,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn show_waiting(&self, now_ms: u64) {
-        if let Some((stage, line)) = self.waiting.line(now_ms, &self.evaluator.pending()) {
+    fn show_waiting(&self, now_ms: u64, pending: &[String]) {
+        if let Some((stage, line)) = self.waiting.line(now_ms, pending) {
             self.context.printer.progress().show(stage, &line);
         }
     }
+}
+
+/// Whether a run has waited long enough after its load, which ended then.
+fn has_waited(ended: Instant, scenario: &Scenario, pending: &[String], director: &Director) -> bool {
+    let (waited, at_most) = (ended.elapsed(), scenario.phases.wait.at_most);
+    // The outcome of an action can be what another one waits for.
+    let is_acting = director.is_acting() && waited < at_most.saturating_add(ACTIONS_PATIENCE);
+    !is_acting && (pending.is_empty() || waited >= at_most)
 }
 
 /// The messages for a session, with actions before their effects.

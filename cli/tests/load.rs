@@ -422,6 +422,19 @@ expectations: [connected >= 20, stayed-away = 0";
     assert!(of_type(&events, "ActionTaken").iter().all(|event| event["failed"] == false), "{actions:?}");
     assert_eq!(of_type(&events, "PodCrashed").len(), 1);
     assert!(summary(&events)["totals"]["lost"].as_u64() > Some(0), "a kill without notice loses connections");
+    // The platform is acted on after the load, too.
+    let text = "name: afterwards
+phases: { ramp: { connections: 1 }, hold: { for: 1s }, wait: { at-most: 5m } }
+actions:
+  - { when: load closed, after: 1s, do: scale, what: tcp, to: 2 }
+  - { when: tcp/any gone, do: scale, what: tcp, to: 3 }";
+    fs::write(&file, text).expect("written");
+    let output = lab.run(&["load", file.to_str().expect("UTF-8"), "--output", "jsonl"]);
+    assert_eq!(output.status.code(), Some(0), "{}", both(&output));
+    let events = self::events(&output.stdout);
+    let outcomes: Vec<&str> =
+        of_type(&events, "ActionTaken").iter().filter_map(|event| event["outcome"].as_str()).collect();
+    assert_eq!(outcomes, ["tcp 3 → 2", "tcp 2 → 3"]);
     // For an event that never happens, the waiting action is named, and the run fails.
     let text = "name: never
 phases: { ramp: { connections: 1 }, hold: { for: 1s } }

@@ -209,7 +209,7 @@ impl Controller {
             .collect();
         EventKind::PlatformStarted {
             platform: self.platform.clone(),
-            target: self.target.clone(),
+            target: self.location.clone(),
             nodes,
             gateway: GatewayInfo {
                 kind: values.gateway.kind.as_str().to_owned(),

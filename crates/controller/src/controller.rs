@@ -45,8 +45,8 @@ pub struct Capacity {
 #[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct Controller {
     pub(crate) platform: String,
-    /// The kind of target, for events.
-    pub(crate) target: String,
+    /// Where it runs, in words, for the time line's heading: `this machine`.
+    pub(crate) location: String,
     /// Wall-clock time at [`Time::ZERO`].
     pub(crate) began: Timestamp,
     pub(crate) capacity: Capacity,
@@ -95,11 +95,11 @@ pub(crate) struct Pending {
 }
 
 impl Controller {
-    /// `target`: in words, as in the time line's heading (`this machine`). `began`: wall-clock time at [`Time::ZERO`].
-    pub fn new(platform: &str, target: &str, began: Timestamp, capacity: Capacity) -> Self {
+    /// `location`: in words, as in the time line's heading (`this machine`). `began`: wall-clock time at [`Time::ZERO`].
+    pub fn new(platform: &str, location: &str, began: Timestamp, capacity: Capacity) -> Self {
         Self {
             platform: platform.to_owned(),
-            target: target.to_owned(),
+            location: location.to_owned(),
             began,
             capacity,
             spec: None,

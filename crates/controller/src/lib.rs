@@ -48,6 +48,7 @@ pub use facts::{Fact, Trouble, Warning};
 pub use input::{
     Apply, Exit, Input, MetricAnswer, ProbeFailure, Probed, Request, RequestId, RunId, Sample, Started, Usage,
 };
+pub use names::node_name;
 pub use pipeline::Counts;
 pub use platform::PartKind;
 pub use recording::{Difference, Header, Recorded, Recording};

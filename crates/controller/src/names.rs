@@ -1,6 +1,6 @@
 //! Names of instances.
 
 /// A node's name; the values only count nodes.
-pub(crate) fn node_name(node: u32) -> String {
+pub fn node_name(node: u32) -> String {
     format!("node-{node}")
 }

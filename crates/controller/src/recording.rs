@@ -13,6 +13,7 @@ use crate::{Capacity, Controller, Effect, Input, Time};
 #[serde(deny_unknown_fields)]
 pub struct Header {
     pub platform: String,
+    /// Where it ran, in words.
     pub target: String,
     pub began: Timestamp,
     pub capacity: Capacity,

@@ -23,6 +23,8 @@ use crate::{
 
 /// Locations, which only the caller knows because it starts the processes.
 pub trait Places {
+    /// The kind of target, as in [`Snapshot::target`]: `local`, `simulated`.
+    fn target(&self) -> &'static str;
     /// The address for clients of a service, if it is exposed.
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort>;
     /// The address of a service behind another one's port, and its path there.
@@ -61,7 +63,7 @@ impl Controller {
         parts.extend(places.others());
         Some(Snapshot {
             platform: self.platform.clone(),
-            target: "local".to_owned(),
+            target: places.target().to_owned(),
             since: Some(self.began),
             nodes: spec.nodes,
             node_list: (0..spec.nodes).map(|node| node_snapshot(node_name(node))).collect(),

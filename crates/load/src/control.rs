@@ -26,9 +26,27 @@ pub struct Control {
 #[derive(Default)]
 struct Shared {
     stopped: AtomicBool,
-    run: Mutex<Option<Commanders>>,
-    /// Orders to clients: the steps, by the orders' numbers.
-    orders: Mutex<Vec<Step>>,
+    run: Mutex<Run>,
+    /// Orders to clients, by their numbers.
+    orders: Mutex<Vec<Ordered>>,
+}
+
+enum Run {
+    /// Its workers do not listen yet; what they will be told.
+    Ahead(Vec<Command>),
+    Running(Commanders),
+    Over,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        Self::Ahead(Vec::new())
+    }
+}
+
+struct Ordered {
+    step: Step,
+    has_outcome: bool,
 }
 
 impl Control {
@@ -42,39 +60,60 @@ impl Control {
         // Under the lock, so that a run that is just attaching sees either the mark or the call.
         let run = self.shared.run.lock();
         let stopped_before = self.shared.stopped.swap(true, Ordering::AcqRel);
-        if let Some(run) = run.as_ref() {
-            run.tell(&if stopped_before { Command::StopAtOnce } else { Command::Stop });
+        if let Run::Running(commanders) = &*run {
+            commanders.tell(&if stopped_before { Command::StopAtOnce } else { Command::Stop });
         }
     }
 
-    /// Lets a client send what a step of a scenario says. `broadcast`: the number of the scenario's broadcast. The
-    /// result is an event of the run.
-    pub fn send(&self, step: &Step, broadcast: Option<u16>) {
-        let Verb::Send { from, payload, answer } = &step.verb else { return };
+    /// Lets a client send what a step of a scenario says, or users join or leave. `broadcast`: the number of the
+    /// scenario's broadcast. The result is an event of the run, which may be about to begin; false: the run is over, and
+    /// nobody does it.
+    #[must_use]
+    pub fn order(&self, step: &Step, broadcast: Option<u16>) -> bool {
+        // Always locked first.
+        let mut run = self.shared.run.lock();
         let mut orders = self.shared.orders.lock();
         let id = orders.len() as u32;
-        orders.push(step.clone());
-        if let Some(run) = self.shared.run.lock().as_ref() {
-            let client = from.saturating_sub(1);
-            let (payload, answer) = (payload.clone(), answer.clone());
-            run.tell(&Command::Task(Task::Send(Order { id, client, payload, answer, broadcast })));
+        let task = match &step.verb {
+            Verb::Send { from, payload, answer } => {
+                let client = from.saturating_sub(1);
+                let (payload, answer) = (payload.clone(), answer.clone());
+                Task::Send(Order { id, client, payload, answer, broadcast })
+            }
+            // Which users are where, and so who leaves, is known once all workers have reported.
+            _ => Task::Muster(id),
+        };
+        match &mut *run {
+            Run::Ahead(commands) => commands.push(Command::Task(task)),
+            Run::Running(commanders) => commanders.tell(&Command::Task(task)),
+            Run::Over => return false,
         }
-    }
-
-    /// Lets users join or leave, as a step of a scenario says. The result is an event of the run.
-    pub fn change_users(&self, step: &Step) {
-        let mut orders = self.shared.orders.lock();
-        let id = orders.len() as u32;
-        orders.push(step.clone());
-        // Which users are where, and so who leaves, is known once all workers have reported.
-        if let Some(run) = self.shared.run.lock().as_ref() {
-            run.tell(&Command::Task(Task::Muster(id)));
-        }
+        orders.push(Ordered { step: step.clone(), has_outcome: false });
+        true
     }
 
     /// The step of an order.
     pub(crate) fn ordered(&self, id: u32) -> Option<Step> {
-        self.shared.orders.lock().get(id as usize).cloned()
+        self.shared.orders.lock().get(id as usize).map(|ordered| ordered.step.clone())
+    }
+
+    /// The step of an order that has its outcome now; `None`: it had one.
+    pub(crate) fn decided(&self, id: u32) -> Option<Step> {
+        let mut orders = self.shared.orders.lock();
+        let ordered = orders.get_mut(id as usize).filter(|ordered| !ordered.has_outcome)?;
+        ordered.has_outcome = true;
+        Some(ordered.step.clone())
+    }
+
+    /// Once the run is over: the steps that will have no other outcome.
+    pub(crate) fn undecided(&self) -> Vec<Step> {
+        let mut orders = self.shared.orders.lock();
+        let left = orders.iter_mut().filter(|ordered| !ordered.has_outcome);
+        let decide = |ordered: &mut Ordered| {
+            ordered.has_outcome = true;
+            ordered.step.clone()
+        };
+        left.map(decide).collect()
     }
 
     /// Whether [`stop`](Self::stop) was called.
@@ -82,13 +121,18 @@ impl Control {
         self.shared.stopped.load(Ordering::Acquire)
     }
 
-    /// From now on, calls reach the workers of a run; an earlier stop does so at once.
-    pub(crate) fn attach(&self, run: Commanders) -> Attached<'_> {
-        let mut slot = self.shared.run.lock();
-        if self.is_stopped() {
-            run.tell(&Command::Stop);
+    /// From now on, calls reach the workers of a run; earlier ones do so at once.
+    pub(crate) fn attach(&self, commanders: Commanders) -> Attached<'_> {
+        let mut run = self.shared.run.lock();
+        if let Run::Ahead(commands) = &*run {
+            for command in commands {
+                commanders.tell(command);
+            }
         }
-        *slot = Some(run);
+        if self.is_stopped() {
+            commanders.tell(&Command::Stop);
+        }
+        *run = Run::Running(commanders);
         Attached { control: self }
     }
 }
@@ -106,6 +150,6 @@ pub(crate) struct Attached<'a> {
 
 impl Drop for Attached<'_> {
     fn drop(&mut self) {
-        *self.control.shared.run.lock() = None;
+        *self.control.shared.run.lock() = Run::Over;
     }
 }

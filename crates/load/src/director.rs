@@ -28,6 +28,8 @@ pub struct Director {
     worker: Option<(thread::JoinHandle<()>, mpsc::Receiver<()>)>,
     /// Platform actions without an outcome yet, in words.
     under_way: Vec<String>,
+    /// Actions for clients of a load that was over, in words.
+    too_late: Vec<String>,
 }
 
 impl Director {
@@ -56,7 +58,7 @@ impl Director {
         }
         let broadcasts = scenario.broadcasts().map(str::to_owned).collect();
         let schedule = Schedule::new(&scenario.actions);
-        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: Vec::new() })
+        Ok(Self { schedule, broadcasts, control, steps, worker, under_way: Vec::new(), too_late: Vec::new() })
     }
 
     /// Processes the next event of the run.
@@ -86,22 +88,31 @@ impl Director {
         !self.under_way.is_empty()
     }
 
-    /// The load has ended: restarts what was stopped. Returns what was never done, in words.
+    /// Once the load has closed: actions that can still happen, in words.
+    pub fn pending(&self) -> Vec<String> {
+        self.schedule.pending()
+    }
+
+    /// The run is over: restarts what was stopped. Returns what was never done, in words.
     pub fn end(&mut self) -> Vec<String> {
         for step in self.schedule.end() {
             self.take(step);
         }
-        self.schedule.never_taken()
+        [std::mem::take(&mut self.too_late), self.schedule.never_taken()].concat()
+    }
+
+    /// The number of a broadcast among those of the scenario.
+    fn number_of(&self, verb: &Verb) -> Option<u16> {
+        let text = verb.broadcast()?;
+        let number = self.broadcasts.iter().position(|broadcast| broadcast == text)?;
+        u16::try_from(number).ok()
     }
 
     fn take(&mut self, step: Step) {
-        if let Verb::Send { payload, .. } = &step.verb {
-            let text = payload.trim_end();
-            let number = self.broadcasts.iter().position(|broadcast| text.ends_with(broadcast.as_str()));
-            let is_broadcast = text.starts_with("brd:");
-            self.control.send(&step, number.filter(|_| is_broadcast).map(|number| number as u16));
-        } else if !step.verb.is_of_platform() {
-            self.control.change_users(&step);
+        if !step.verb.is_of_platform() {
+            if !self.control.order(&step, self.number_of(&step.verb)) {
+                self.too_late.push(format!("{}: {}", step.because, step.verb));
+            }
         } else if let Some(steps) = &self.steps {
             let action = step.verb.to_string();
             if steps.send(step).is_ok() {

@@ -1,6 +1,7 @@
 //! The load's parsers of server output, for the fuzz targets.
 
 use crate::{
+    http_head::{HEAD_MAX, Refusal},
     sse::{
         body::{Body, Part},
         events::{Reader as Events, Said},
@@ -45,7 +46,7 @@ pub fn read_frames(pieces: &[&[u8]]) -> Read {
 /// Reads the answer to an upgrade whose key nobody knows.
 pub fn read_upgrade(head: &[u8]) {
     match upgrade::read(head, [7; 16], &[]) {
-        upgrade::Answer::Wrong(text) | upgrade::Answer::Refused { line: text, .. } => {
+        upgrade::Answer::Wrong(text) | upgrade::Answer::Refused(Refusal { line: text, .. }) => {
             assert!(!text.chars().any(char::is_control), "{text:?}");
         }
         upgrade::Answer::Accepted { length, .. } => assert!(length <= head.len()),
@@ -67,7 +68,7 @@ pub fn read_stream(pieces: &[&[u8]]) -> Stream {
             body
         } else {
             let before = begun.len();
-            let taken = rest.len().min(head::HEAD_MAX + 1 - before);
+            let taken = rest.len().min(HEAD_MAX + 1 - before);
             begun.extend_from_slice(&rest[..taken]);
             match head::read(&begun) {
                 head::Answer::Partial => continue,
@@ -75,7 +76,7 @@ pub fn read_stream(pieces: &[&[u8]]) -> Stream {
                     rest = &rest[length - before..];
                     body.insert(found)
                 }
-                head::Answer::Wrong(text) | head::Answer::Refused { line: text, .. } => {
+                head::Answer::Wrong(text) | head::Answer::Refused(Refusal { line: text, .. }) => {
                     assert!(!text.chars().any(char::is_control), "{text:?}");
                     return None;
                 }

@@ -69,6 +69,7 @@ mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod histogram;
+mod http_head;
 mod limits;
 mod probe;
 mod recognise;

@@ -14,7 +14,7 @@ use rand::random;
 use scenario::{LoadDuration, Protocol, Scenario};
 
 use self::{
-    groups::{Groups, outcome},
+    groups::{Groups, Outcome},
     merge::Merge,
 };
 use crate::{
@@ -135,7 +135,6 @@ pub fn run(
         limits::lay_out(scenario, &options.targets, workers, files_max, options.worker.is_some())?
     };
     let plan = scenario.describe(options.target());
-    sink(EventKind::LoadStarted { plan: plan.clone() });
     let identify = identify(scenario, options);
     let crew = if let Some(away) = away {
         Crew::elsewhere(&specify(scenario, options, &layout, false), away, identify, control)?
@@ -144,7 +143,9 @@ pub fn run(
         let spec = specify(scenario, options, &layout, identify.unwrap_or_else(asked));
         Crew::start(&spec, &layout, options.worker.as_ref())?
     };
-    let _attached = control.attach(crew.commanders().clone());
+    let attached = control.attach(crew.commanders().clone());
+    // The scenario's times count from here: getting the workers ready may have taken a minute.
+    sink(EventKind::LoadStarted { plan: plan.clone() });
     if let LoadDuration::FromFirstConnect(duration) = scenario.duration() {
         crew.commanders().tell(&Command::CloseAt(at_least_one_ms(duration)));
     }
@@ -175,7 +176,9 @@ pub fn run(
         conductor.on_report(worker, report, crew.commanders())?;
     }
     drop(crew);
-    conductor.give_up_groups();
+    // From here on, no order is accepted, so none stays without an outcome.
+    drop(attached);
+    conductor.give_up_orders();
     let Conductor { merge, closing, interrupted, first_error, first_wrong_answer, ended_early, .. } =
         conductor;
     sink(EventKind::LoadClosed { closed: merge.totals().closed.saturating_sub(closing.unwrap_or_default()) });
@@ -242,33 +245,21 @@ impl Conductor<'_> {
                 }
             }
             Report::Ordered { id, outcome, failed } => {
-                if let Some(step) = self.control.ordered(id) {
-                    let (action, because) = (step.verb.to_string(), step.because);
-                    (self.sink)(EventKind::ActionTaken { action, because, outcome, failed });
-                }
+                self.decide(id, Some(Outcome { words: outcome, failed }));
             }
             Report::Mustered { id } => {
                 let step = self.control.ordered(id);
-                if let Some(event) =
-                    step.and_then(|step| self.groups.mustered(id, step, &mut self.merge, commanders))
-                {
-                    (self.sink)(event);
-                }
+                let outcome =
+                    step.and_then(|step| self.groups.mustered(id, &step, &mut self.merge, commanders));
+                self.decide(id, outcome);
             }
             Report::Joined { id } => {
-                let open = self.merge.open();
-                if let Some(event) =
-                    self.control.ordered(id).and_then(|step| self.groups.joined(id, step, open))
-                {
-                    (self.sink)(event);
-                }
+                let outcome = self.groups.joined(id, self.merge.open());
+                self.decide(id, outcome);
             }
             Report::Left { id, left } => {
-                if let Some(event) =
-                    self.control.ordered(id).and_then(|step| self.groups.left(id, step, left))
-                {
-                    (self.sink)(event);
-                }
+                let outcome = self.groups.left(id, left);
+                self.decide(id, outcome);
             }
             Report::Done { at_ms, measured } => self.merge.done(worker, at_ms, *measured),
             // The rest would be a different load than requested. The measurements are reported.
@@ -281,10 +272,20 @@ impl Conductor<'_> {
         Ok(())
     }
 
+    /// Reports the outcome of an order, if it has one now.
+    fn decide(&mut self, id: u32, outcome: Option<Outcome>) {
+        if let Some(outcome) = outcome
+            && let Some(step) = self.control.decided(id)
+        {
+            (self.sink)(outcome.of(step));
+        }
+    }
+
     /// The load is over.
-    fn give_up_groups(&mut self) {
-        for step in self.groups.unfinished().filter_map(|id| self.control.ordered(id)) {
-            (self.sink)(outcome(step, "the load ended before".to_owned(), true));
+    fn give_up_orders(&mut self) {
+        for step in self.control.undecided() {
+            let outcome = Outcome { words: "the load ended before".to_owned(), failed: true };
+            (self.sink)(outcome.of(step));
         }
     }
 

@@ -31,7 +31,7 @@ pub use self::{
     trigger::{Happening, PodState, Trigger},
     users::Users,
 };
-use crate::{Protocol, Rate};
+use crate::{Protocol, Rate, placeholders::unknown_placeholder};
 
 /// An action, which is done once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +101,8 @@ const VERBS: [&str; 10] =
 /// The properties of a load that actions are checked against before a run.
 pub(crate) struct Place<'a> {
     pub(crate) length: Duration,
+    /// How long the run waits after the load's close.
+    pub(crate) wait: Duration,
     pub(crate) clients: u64,
     pub(crate) protocol: Protocol,
     pub(crate) service: &'a str,
@@ -114,14 +116,6 @@ pub(crate) struct Wrong {
 }
 
 impl Action {
-    /// The text of a broadcast to every client, if this sends one.
-    pub fn broadcast(&self) -> Option<&str> {
-        match &self.verb {
-            Verb::Send { payload, .. } => payload.strip_prefix(BROADCAST).map(str::trim_end),
-            _ => None,
-        }
-    }
-
     #[cfg(test)]
     pub(crate) fn broadcasting(at: Duration, from: u64, text: &str) -> Self {
         let verb = Verb::Send { from, payload: format!("{BROADCAST}{text}"), answer: None };
@@ -131,6 +125,7 @@ impl Action {
     pub(crate) fn check(&self, place: &Place<'_>) -> Result<(), Wrong> {
         let (key, time) = match self.trigger {
             Trigger::At(at) => ("at", at),
+            Trigger::When { event: Happening::LoadClosed, after } => return self.check_closed(after, place),
             Trigger::When { after, .. } => ("after", after),
         };
         if time > place.length {
@@ -140,7 +135,7 @@ impl Action {
             );
             return Err(Wrong { key, value: duration::format(time), expected });
         }
-        if let Verb::Send { from, answer, .. } = &self.verb {
+        if let Verb::Send { from, payload, answer } = &self.verb {
             if place.protocol != Protocol::Tcp {
                 return Err(Wrong { key: "do", value: "send".into(), expected: "protocol tcp".into() });
             }
@@ -148,7 +143,16 @@ impl Action {
                 let expected = format!("a client from 1 to {}", place.clients);
                 return Err(Wrong { key: "from", value: from.to_string(), expected });
             }
-            if self.broadcast().is_some_and(str::is_empty) {
+            let in_braces = |placeholder: &'static str| placeholder.trim_matches(['{', '}']);
+            if let Some(expected) = unknown_placeholder(payload, &[in_braces(TOKEN)]) {
+                return Err(Wrong { key: "payload", value: format!("`{payload}`"), expected });
+            }
+            if let Some(answer) = answer
+                && let Some(expected) = unknown_placeholder(answer, &[in_braces(CONNECTIONS)])
+            {
+                return Err(Wrong { key: "answer", value: format!("`{answer}`"), expected });
+            }
+            if self.verb.broadcast().is_some_and(str::is_empty) {
                 return Err(Wrong {
                     key: "payload",
                     value: BROADCAST.into(),
@@ -156,13 +160,30 @@ impl Action {
                 });
             }
             if let Some(answer) = answer
-                && (self.broadcast().is_some() || answer.is_empty() || answer.len() > ANSWER_BYTES_MAX)
+                && (self.verb.broadcast().is_some() || answer.is_empty() || answer.len() > ANSWER_BYTES_MAX)
             {
                 let expected = format!("a text of at most {ANSWER_BYTES_MAX} bytes, of no broadcast");
                 return Err(Wrong { key: "answer", value: format!("`{answer}`"), expected });
             }
         }
         self.check_users(place)
+    }
+
+    /// Of an action that follows the load's close.
+    fn check_closed(&self, after: Duration, place: &Place<'_>) -> Result<(), Wrong> {
+        if !self.verb.is_of_platform() {
+            let expected =
+                "an action on the platform: when the load has closed, its clients are gone".to_owned();
+            return Err(Wrong { key: "do", value: self.verb.name().into(), expected });
+        }
+        if after > place.wait {
+            let expected = format!(
+                "at most {}: the run waits no longer after its load (phases.wait.at-most)",
+                duration::format(place.wait)
+            );
+            return Err(Wrong { key: "after", value: duration::format(after), expected });
+        }
+        Ok(())
     }
 
     fn check_users(&self, place: &Place<'_>) -> Result<(), Wrong> {
@@ -205,6 +226,14 @@ impl Verb {
     /// Whether it acts on a platform; if not, the load's clients do it.
     pub fn is_of_platform(&self) -> bool {
         !matches!(self, Self::Send { .. } | Self::Join { .. } | Self::Leave { .. })
+    }
+
+    /// The text of a broadcast to every client, if this sends one.
+    pub fn broadcast(&self) -> Option<&str> {
+        match self {
+            Self::Send { payload, .. } => payload.strip_prefix(BROADCAST).map(str::trim_end),
+            _ => None,
+        }
     }
 
     /// The service or part that it acts on, if any.

@@ -14,6 +14,7 @@ mod file;
 pub mod fit;
 mod number;
 mod payload;
+mod placeholders;
 mod profile;
 mod protocol;
 mod rate;

@@ -98,7 +98,7 @@ pub struct Hold {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Wait {
-    /// How long to wait, after the close, for expectations that can still be met.
+    /// How long to wait, after the close, for expectations that can still be met and actions that can still happen.
     #[serde(with = "platform::duration::text")]
     pub at_most: Duration,
 }
@@ -323,7 +323,7 @@ impl Scenario {
 
     /// The texts that actions broadcast, in the order of the actions.
     pub fn broadcasts(&self) -> impl Iterator<Item = &str> {
-        self.actions.iter().filter_map(Action::broadcast)
+        self.actions.iter().filter_map(|action| action.verb.broadcast())
     }
 
     /// Whether the run must count the services' log lines.

@@ -8,7 +8,7 @@ use controller::{
 };
 use platform::{
     EventKind, HostPort, ServiceKind,
-    target::{PartSnapshot, ReplicaPhase, Snapshot, Traffic},
+    target::{Balanced, PartSnapshot, ReplicaPhase, Snapshot, Traffic},
 };
 
 type Verdict = Result<(), String>;
@@ -21,6 +21,9 @@ const PART_GRACE: Duration = Duration::from_secs(10);
 const TEARDOWN_WITHIN: Duration = Duration::from_secs(45 + 2 + 10 + 5);
 /// A change that takes longer has failed.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60 + 1);
+/// The limits of a balancer's decision.
+const ORDERS_MAX: usize = 64;
+const REASON_MAX: usize = 1024;
 /// More inputs than this within one second are an endless loop.
 const STEPS_PER_SECOND: u32 = 3_000;
 
@@ -44,6 +47,10 @@ pub(crate) struct Checks {
     marking: BTreeMap<RequestId, (String, Mark)>,
     /// Settings of existing replicas.
     marks: BTreeMap<String, (Traffic, Option<i32>)>,
+    /// A balancer's decisions that are being reported.
+    reporting: BTreeMap<RequestId, (String, Balanced)>,
+    /// The last one of each service.
+    decided: BTreeMap<String, Balanced>,
     stopping: Option<Time>,
     pub(crate) finished: bool,
     steps: u64,
@@ -95,6 +102,8 @@ impl Checks {
             bounds: BTreeMap::new(),
             marking: BTreeMap::new(),
             marks: BTreeMap::new(),
+            reporting: BTreeMap::new(),
+            decided: BTreeMap::new(),
             stopping: None,
             finished: false,
             steps: 0,
@@ -138,6 +147,9 @@ impl Checks {
                     Request::SetDeletionCost { replica, cost, .. } => {
                         self.marking.insert(*id, (replica.clone(), Mark::Cost(*cost)));
                     }
+                    Request::Balanced { service, balanced } => {
+                        self.reporting.insert(*id, (service.clone(), balanced.clone()));
+                    }
                     _ => {}
                 }
             }
@@ -171,6 +183,7 @@ impl Checks {
             if let Some(snapshot) = controller.snapshot(&Nowhere) {
                 surge(&snapshot)?;
                 self.marks_stick(&snapshot)?;
+                self.decisions_are_shown(&snapshot)?;
             }
         }
         Ok(())
@@ -224,6 +237,11 @@ impl Checks {
                         Mark::Traffic(traffic) => marks.0 = traffic,
                         Mark::Cost(cost) => marks.1 = Some(cost),
                     }
+                }
+                if let (Some((service, balanced)), Ok(Reply::Marked)) = (self.reporting.remove(id), reply) {
+                    let short = balanced.orders.len() <= ORDERS_MAX && balanced.reason.len() <= REASON_MAX;
+                    ensure(short, || format!("a decision without bounds is kept: {balanced:?}"))?;
+                    self.decided.insert(service, balanced);
                 }
                 let place = self.outstanding.iter().position(|(one, _)| one == id);
                 let place = place.ok_or_else(|| format!("{id:?} is answered, but nobody asked"))?;
@@ -314,6 +332,19 @@ impl Checks {
             let (traffic, cost) = self.marks.get(&one.name).copied().unwrap_or_default();
             let fits = one.traffic == traffic && one.deletion_cost == cost.unwrap_or(0);
             ensure(fits, || format!("{} is to be {traffic} at {cost:?}: {one:?}", one.name))?;
+        }
+        Ok(())
+    }
+
+    /// The last decision that was accepted, until the service is switched off.
+    fn decisions_are_shown(&self, snapshot: &Snapshot) -> Verdict {
+        for service in &snapshot.services {
+            let Some(shown) = &service.balanced else { continue };
+            let fits = self
+                .decided
+                .get(&service.name)
+                .is_some_and(|last| (&shown.orders, &shown.reason) == (&last.orders, &last.reason));
+            ensure(fits, || format!("{} shows the decision {shown:?}", service.name))?;
         }
         Ok(())
     }
@@ -414,6 +445,10 @@ fn surge(snapshot: &Snapshot) -> Verdict {
         let effective = if service.stopped { 0 } else { service.desired };
         let most = if effective == 0 { 0 } else { effective as usize + 1 };
         ensure(active <= most, || format!("{active} of {effective} replicas of {}", service.name))?;
+        let one_only = service.remark.is_some();
+        ensure(!one_only || service.desired <= 1, || {
+            format!("{} replicas of {}, whose data are in memory", service.desired, service.name)
+        })?;
     }
     Ok(())
 }
@@ -426,6 +461,10 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
 struct Nowhere;
 
 impl Places for Nowhere {
+    fn target(&self) -> &'static str {
+        "simulated"
+    }
+
     fn endpoint(&self, _: ServiceKind) -> Option<HostPort> {
         None
     }

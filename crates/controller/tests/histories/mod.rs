@@ -8,7 +8,7 @@ mod world;
 use std::{fmt, time::Duration};
 
 use controller::{Apply, Capacity, Controller, Effect, Header, Input, Request, RequestId, Time};
-use platform::target::{Pick, Subject, Traffic};
+use platform::target::{Balanced, Pick, Subject, Traffic};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_pcg::Pcg64Mcg;
 
@@ -20,6 +20,10 @@ use world::World;
 const INPUTS: u64 = 200;
 /// A history without failures for this long has settled: back-off ends after 5 min.
 const CALM: Duration = Duration::from_mins(7);
+const PARTS: [&str; 8] =
+    ["kafka", "memcached", "elasticsearch", "prometheus", "redis", "etcd01", "etcd02", "cassandra"];
+/// Some of the services, those with more rules more often.
+const SERVICES: [&str; 8] = ["tcp", "tcp", "tcp", "udp", "logger", "ws", "stream", "profiles"];
 /// One in this many histories settles before its end.
 const RESTS: u64 = 128;
 
@@ -185,9 +189,9 @@ impl<'a> Life<'a> {
     }
 
     fn act(&mut self) -> Result<(), String> {
-        let service = ["tcp", "tcp", "udp", "logger"][self.random.random_range(0..4)];
+        let service = SERVICES[self.random.random_range(0..SERVICES.len())];
         let loads = if self.random.random() { self.world.loads() } else { Vec::new() };
-        let request = match self.random.random_range(0..112) {
+        let request = match self.random.random_range(0..122) {
             0..20 => self.apply(true),
             20..40 => {
                 Request::Scale { service: service.to_owned(), replicas: self.random.random_range(0..6) }
@@ -217,6 +221,7 @@ impl<'a> Life<'a> {
                     cost,
                 }
             }
+            112..122 => Request::Balanced { service: service.to_owned(), balanced: self.decision(service) },
             97 if self.random.random() => Request::Teardown { grace: self.random.random() },
             98 if self.random.random() => return self.step(Input::Abandoned),
             99 if self.random.random() => return self.step(Input::Interrupted),
@@ -234,6 +239,19 @@ impl<'a> Life<'a> {
             programs: plans::programs(self.random.random_range(0..2)),
             obstacle: obstacle.then(|| "port 10000 is taken".to_owned()),
         }))
+    }
+
+    /// A balancer's decision, which sometimes is too long.
+    fn decision(&mut self, service: &str) -> Balanced {
+        let orders = if self.random.random_range(0..8) == 0 { 60..70 } else { 0..4 };
+        let orders = (0..self.random.random_range(orders))
+            .map(|_| match self.random.random_range(0..3) {
+                0 => format!("{} sheds 3", self.replica_of(service)),
+                _ => format!("{} → {}", self.random.random_range(0..6), self.random.random_range(0..6)),
+            })
+            .collect();
+        let reason = "7 ".repeat(self.random.random_range(0..600));
+        Balanced { orders, reason }
     }
 
     fn replica_of(&mut self, service: &str) -> String {
@@ -265,7 +283,7 @@ impl<'a> Life<'a> {
     }
 
     fn part(&mut self) -> &'static str {
-        ["kafka", "memcached", "elasticsearch", "prometheus"][self.random.random_range(0..4)]
+        PARTS[self.random.random_range(0..PARTS.len())]
     }
 
     /// Takes it down in one of several ways, and continues with requests and inputs after its end.

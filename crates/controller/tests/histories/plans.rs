@@ -16,6 +16,9 @@ const COMMON: &[&str] = &[
     "tcp.autoscaling.minReplicas=2,tcp.autoscaling.behavior.scaleDown.stabilizationWindowSeconds=4",
     "tcp.probes.readiness.periodSeconds=4,udp.probes.readiness.periodSeconds=6",
     "tcp.terminationGracePeriodSeconds=8,udp.terminationGracePeriodSeconds=3",
+    "ws.env.SIGTERM_TIMEOUT=2,ws.env.DRAIN_SPREAD=1,ws.terminationGracePeriodSeconds=10",
+    "stream.env.SIGTERM_TIMEOUT=1,stream.env.DRAIN_SPREAD=1,stream.terminationGracePeriodSeconds=9",
+    "profiles.env.SIGTERM_TIMEOUT=1,profiles.terminationGracePeriodSeconds=7",
 ];
 
 const PLANS: &[&[&str]] = &[
@@ -36,6 +39,13 @@ const PLANS: &[&[&str]] = &[
         "gateway.listeners[0].name=tcp,gateway.listeners[0].protocol=TCP,gateway.listeners[0].port=10005",
         "gateway.listeners[0].service=tcp",
     ],
+    &["ws.enabled=true,ws.autoscaling=null,ws.replicas=3,balancer.enabled=true"],
+    &["ws.enabled=true,ws.autoscaling.minReplicas=2,redis.real=true"],
+    &["redis.enabled=true,redis.address=given:6379,etcd.enabled=true"],
+    &["etcd.enabled=true,etcd.endpoints=http://given:2379"],
+    &["stream.enabled=true,stream.autoscaling=null,stream.replicas=2,profiles.enabled=true"],
+    &["stream.enabled=true,profiles.enabled=true,profiles.replicas=2,cassandra.enabled=true"],
+    &["profiles.enabled=true,profiles.replicas=3,cassandra.enabled=true,cassandra.contactPoints=given:9042"],
 ];
 
 impl Plans {
@@ -59,6 +69,16 @@ impl Plans {
 
 /// The found programs, in one of two versions.
 pub(crate) fn programs(version: u32) -> BTreeMap<String, String> {
-    let names = ["kafka", "memcached", "elasticsearch", "prometheus", "envoy", "haproxy"];
+    let names = [
+        "kafka",
+        "memcached",
+        "elasticsearch",
+        "prometheus",
+        "envoy",
+        "haproxy",
+        "redis",
+        "etcd",
+        "cassandra",
+    ];
     names.map(|name| (name.to_owned(), format!("/usr/bin/{name}, version {version}"))).into()
 }

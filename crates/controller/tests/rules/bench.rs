@@ -405,6 +405,10 @@ fn told(fact: &Fact) -> Option<String> {
 pub(crate) struct Nowhere;
 
 impl Places for Nowhere {
+    fn target(&self) -> &'static str {
+        "simulated"
+    }
+
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort> {
         (service == ServiceKind::Tcp).then(|| SocketAddr::from(([127, 0, 0, 1], 10_000)).into())
     }

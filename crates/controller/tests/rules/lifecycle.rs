@@ -14,6 +14,11 @@ fn milliseconds(milliseconds: u64) -> Duration {
 }
 
 #[test]
+fn the_caller_says_what_kind_of_target_it_is() {
+    assert_eq!(Bench::up(&[ONE]).snapshot().target, "simulated");
+}
+
+#[test]
 fn three_failures_in_a_row_remove_a_replica_and_one_success_brings_it_back() {
     let mut bench = Bench::up(&[ONE]);
     bench.sick.insert("tcp-0".to_owned());

@@ -183,9 +183,11 @@ fn a_worker_ended_by_its_platform_reports_its_result_and_counts_as_gone() {
 #[test]
 fn reasons_why_a_worker_cannot_start_are_reported() {
     let pods = Pods::new(2, &[], None);
-    let (result, _) = load(&pods, vec!["nobody.invalid:1".to_owned()], &Control::new());
+    let (result, events) = load(&pods, vec!["nobody.invalid:1".to_owned()], &Control::new());
     let error = result.unwrap_err().to_string();
     assert!(error.contains("pod ") && error.contains("nobody.invalid:1"), "{error}");
+    // The scenario's times count from the start, so there is none before all workers are ready.
+    assert!(!events.iter().any(|event| matches!(event, EventKind::LoadStarted { .. })), "{events:?}");
 
     let pods = Pods::new(1, &[], Some((0, 0)));
     let error = load(&pods, vec![server().to_string()], &Control::new()).0.unwrap_err().to_string();

@@ -42,6 +42,19 @@ enum Stage {
     },
 }
 
+/// What became of an order.
+pub(super) struct Outcome {
+    pub(super) words: String,
+    pub(super) failed: bool,
+}
+
+impl Outcome {
+    pub(super) fn of(self, step: Step) -> EventKind {
+        let (action, because) = (step.verb.to_string(), step.because);
+        EventKind::ActionTaken { action, because, outcome: self.words, failed: self.failed }
+    }
+}
+
 /// Users who can be sent away.
 pub(super) struct Holding {
     /// The replica, if it is one.
@@ -61,10 +74,10 @@ impl Groups {
     pub(super) fn mustered(
         &mut self,
         id: u32,
-        step: Step,
+        step: &Step,
         merge: &mut Merge,
         commanders: &Commanders,
-    ) -> Option<EventKind> {
+    ) -> Option<Outcome> {
         let group = self.pending.entry(id).or_default();
         if !group.answered(self.workers) {
             return None;
@@ -83,9 +96,9 @@ impl Groups {
                     group.stage = Stage::Leaving { wanted: *users, of, left: 0 };
                     Task::Leave(Leave { id, of: own, shares })
                 }
-                Err(why) => {
+                Err(words) => {
                     self.pending.remove(&id);
-                    return Some(outcome(step, why, true));
+                    return Some(Outcome { words, failed: true });
                 }
             },
             _ => return None,
@@ -95,16 +108,16 @@ impl Groups {
     }
 
     /// All of a worker's users of a group have arrived.
-    pub(super) fn joined(&mut self, id: u32, step: Step, open: u64) -> Option<EventKind> {
+    pub(super) fn joined(&mut self, id: u32, open: u64) -> Option<Outcome> {
         if !self.pending.get_mut(&id)?.answered(self.workers) {
             return None;
         }
         self.pending.remove(&id);
-        Some(outcome(step, format!("all of them tried; {open} connections are open"), false))
+        Some(Outcome { words: format!("all of them tried; {open} connections are open"), failed: false })
     }
 
     /// A worker has sent this many users away.
-    pub(super) fn left(&mut self, id: u32, step: Step, count: u64) -> Option<EventKind> {
+    pub(super) fn left(&mut self, id: u32, count: u64) -> Option<Outcome> {
         let group = self.pending.get_mut(&id)?;
         let all_answered = group.answered(self.workers);
         let Stage::Leaving { wanted, of, left } = &mut group.stage else { return None };
@@ -112,19 +125,14 @@ impl Groups {
         if !all_answered {
             return None;
         }
-        let (outcome_words, failed) = match *wanted {
+        let (words, failed) = match *wanted {
             Users::Number(wanted) if *left < wanted => {
                 (format!("only {left}{of} left; {wanted} were to leave"), true)
             }
             _ => (format!("{left}{of} left"), *left == 0),
         };
         self.pending.remove(&id);
-        Some(outcome(step, outcome_words, failed))
-    }
-
-    /// Orders that never finished.
-    pub(super) fn unfinished(&self) -> impl Iterator<Item = u32> {
-        self.pending.keys().copied()
+        Some(Outcome { words, failed })
     }
 }
 
@@ -138,10 +146,6 @@ impl Group {
         }
         is_last
     }
-}
-
-pub(super) fn outcome(step: Step, outcome: String, failed: bool) -> EventKind {
-    EventKind::ActionTaken { action: step.verb.to_string(), because: step.because, outcome, failed }
 }
 
 /// How many of each worker's users leave.

@@ -1,19 +1,10 @@
 //! The request for a stream, and the head of its answer.
 
-use std::time::Duration;
-
 use scenario::escape;
 
 use super::body::Body;
 use super::events::HOST_MAX;
-use crate::{recognise, websocket::close::HINT_MAX};
-
-/// A longer head is rejected.
-pub(crate) const HEAD_MAX: usize = 16 * 1024;
-const HEADERS_MAX: usize = 64;
-/// Maximum length of a line in a message.
-const SHOWN: usize = 120;
-const HTTP: &[u8] = b"HTTP/1.";
+use crate::http_head::{self, Parsed, Refusal, SHOWN};
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +13,8 @@ pub(crate) enum Answer {
     Partial,
     /// The stream follows after `length` bytes. `host`: who answers, escaped, if named.
     Stream { length: usize, body: Body, host: Option<String> },
-    /// With a status other than 200. `line` and the beginning of the body are escaped.
-    Refused { status: u16, line: String, body: Option<String>, retry: Option<Duration> },
+    /// With a status other than 200.
+    Refused(Refusal),
     /// Not a stream of events; says why.
     Wrong(String),
 }
@@ -46,34 +37,14 @@ pub(crate) fn request(host: &str, path: &str, headers: &str, last: Option<&[u8]>
 
 /// Parses an answer, as far as it has arrived.
 pub(crate) fn read(head: &[u8]) -> Answer {
-    let begun = head.len().min(HTTP.len());
-    if head[..begun] != HTTP[..begun] {
-        return Answer::Wrong(format!("the answer is not HTTP: {}", recognise::shown(first_line(head))));
-    }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(head) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return Answer::Partial,
-        Ok(httparse::Status::Partial) => {
-            return Answer::Wrong(format!("the answer has more than {HEAD_MAX} bytes of headers"));
-        }
-        Err(error) => return Answer::Wrong(format!("the answer cannot be read: {error}: {}", line(head))),
+    let head = match http_head::parse(head, "the answer") {
+        Parsed::Partial => return Answer::Partial,
+        Parsed::Wrong(why) => return Answer::Wrong(why),
+        Parsed::Whole(head) => head,
     };
-    let headers = &*response.headers;
-    let one = |name: &str| {
-        let named = headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        named.map(|header| header.value.trim_ascii())
-    };
-    let status = response.code.unwrap_or_default();
-    if status != 200 {
-        let retry = one("Retry-After").and_then(|value| {
-            let seconds = std::str::from_utf8(value).ok()?.parse().ok()?;
-            Some(Duration::from_secs(seconds)).filter(|after| *after <= HINT_MAX)
-        });
-        let is_chunked = one("Transfer-Encoding").is_some();
-        let body = recognise::reason(&head[length..]).filter(|_| !is_chunked);
-        return Answer::Refused { status, line: line(head), body, retry };
+    let (length, one) = (head.length, |name| head.one(name));
+    if head.status != 200 {
+        return Answer::Refused(head.refusal());
     }
     let kind = one("Content-Type").unwrap_or_default();
     let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
@@ -101,18 +72,10 @@ pub(crate) fn read(head: &[u8]) -> Answer {
     Answer::Stream { length, body, host }
 }
 
-fn first_line(head: &[u8]) -> &[u8] {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    &line[..line.len().min(SHOWN)]
-}
-
-/// The first line of an answer, escaped.
-fn line(head: &[u8]) -> String {
-    escape(first_line(head).trim_ascii_end())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -147,21 +110,18 @@ mod tests {
     #[test]
     fn refusals_and_wrong_answers_are_told_apart() {
         let refused = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\n\r\n";
-        let expected = Answer::Refused {
+        let expected = Refusal {
             status: 503,
-            line: "HTTP/1.1 503 Service Unavailable".to_owned(),
+            line: "HTTP/1.1 503 Service Unavailable, Retry-After: 3".to_owned(),
             body: None,
             retry: Some(Duration::from_secs(3)),
         };
-        assert_eq!(read(refused.as_bytes()), expected);
-        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "a".repeat(HEAD_MAX));
+        assert_eq!(read(refused.as_bytes()), Answer::Refused(expected));
         for (head, words) in [
             ("SSH-2.0-x\r\n", "is not HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
-            ("HTTP/1.1 abc\r\n\r\n", "cannot be read"),
             (&STREAM.replace("event-stream", "html"), "`text/html;charset=UTF-8` and not text/event-stream"),
             (&STREAM.replace("chunked", "gzip"), "coded as `gzip`"),
             (&STREAM.replace("transfer-encoding: chunked", "content-length: many"), "not a number"),
-            (&endless, "more than 16384 bytes"),
         ] {
             match read(head.as_bytes()) {
                 Answer::Wrong(why) => assert!(why.contains(words), "{why}"),
@@ -184,7 +144,7 @@ mod tests {
             bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
         ) {
             match read(bytes.as_bytes()) {
-                Answer::Wrong(text) | Answer::Refused { line: text, .. } => {
+                Answer::Wrong(text) | Answer::Refused(Refusal { line: text, .. }) => {
                     prop_assert!(!text.chars().any(char::is_control), "{}", text);
                 }
                 Answer::Stream { .. } | Answer::Partial => {}

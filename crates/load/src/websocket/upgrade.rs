@@ -1,26 +1,17 @@
 //! The handshake: an HTTP request and its answer.
 
-use std::time::Duration;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::digest;
 use scenario::escape;
 
-use super::close::HINT_MAX;
-use crate::recognise;
+use crate::http_head::{self, Parsed, Refusal};
 
 /// The subprotocol that asks the server to say in a close reason when to reconnect.
 const RETRY_HINT: &str = "retry-hint";
 /// The server proves with it that it understood the request, RFC 6455 section 1.3.
 const SALT: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/// A longer head is rejected.
-pub(crate) const HEAD_MAX: usize = 16 * 1024;
-const HEADERS_MAX: usize = 64;
-/// Maximum length of a line in a message.
-const SHOWN: usize = 120;
 /// A longer server name is ignored.
 const HOST_ID_MAX: usize = 128;
-const HTTP: &[u8] = b"HTTP/1.";
 
 /// The answer to an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,8 +20,8 @@ pub(crate) enum Answer {
     Partial,
     /// Frames follow after `length` bytes.
     Accepted { length: usize, host: Option<String> },
-    /// With a status other than 101. `line` and the beginning of the body are escaped.
-    Refused { status: u16, line: String, body: Option<String>, retry: Option<Duration> },
+    /// With a status other than 101.
+    Refused(Refusal),
     /// Not a WebSocket server, or not a correct one; says why.
     Wrong(String),
 }
@@ -67,50 +58,17 @@ fn accept(key: [u8; 16]) -> String {
 
 /// Parses an answer, as far as it has arrived. `subprotocols`: as in the request.
 pub(crate) fn read(head: &[u8], key: [u8; 16], subprotocols: &[String]) -> Answer {
-    let begun = head.len().min(HTTP.len());
-    if head[..begun] != HTTP[..begun] {
-        let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        return Answer::Wrong(format!(
-            "the answer to the upgrade is not HTTP: {}",
-            recognise::shown(&line[..line.len().min(SHOWN)])
-        ));
-    }
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut response = httparse::Response::new(&mut headers);
-    let length = match response.parse(head) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return Answer::Partial,
-        Ok(httparse::Status::Partial) => {
-            return Answer::Wrong(format!(
-                "the answer to the upgrade has more than {HEAD_MAX} bytes of headers"
-            ));
-        }
-        Err(error) => {
-            return Answer::Wrong(format!(
-                "the answer to the upgrade cannot be read: {error}: {}",
-                line(head)
-            ));
-        }
+    let head = match http_head::parse(head, "the answer to the upgrade") {
+        Parsed::Partial => return Answer::Partial,
+        Parsed::Wrong(why) => return Answer::Wrong(why),
+        Parsed::Whole(head) => head,
     };
-    let headers = &*response.headers;
-    let all = |name: &'static str| {
-        let named = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
-        named.map(|header| header.value.trim_ascii())
-    };
-    let one = |name| all(name).next();
-    let status = response.code.unwrap_or_default();
-    if status != 101 {
-        let retry = one("Retry-After").and_then(|value| {
-            let seconds = std::str::from_utf8(value).ok()?.parse().ok()?;
-            Some(Duration::from_secs(seconds)).filter(|after| *after <= HINT_MAX)
-        });
-        let after = one("Retry-After").map(|value| format!(", Retry-After: {}", escape(value)));
-        let is_chunked = one("Transfer-Encoding").is_some();
-        let body = recognise::reason(&head[length..]).filter(|_| !is_chunked);
-        return Answer::Refused { status, line: line(head) + &after.unwrap_or_default(), body, retry };
+    let (length, one) = (head.length, |name| head.one(name));
+    if head.status != 101 {
+        return Answer::Refused(head.refusal());
     }
     let has_token = |name, token: &str| {
-        let tokens = all(name).flat_map(|value| value.split(|byte| *byte == b','));
+        let tokens = head.all(name).flat_map(|value| value.split(|byte| *byte == b','));
         tokens.into_iter().any(|value| value.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
     };
     let wrong = |what: String| Answer::Wrong(format!("the answer to the upgrade is 101 but {what}"));
@@ -139,14 +97,10 @@ pub(crate) fn read(head: &[u8], key: [u8; 16], subprotocols: &[String]) -> Answe
     Answer::Accepted { length, host }
 }
 
-/// The first line of an answer, escaped.
-fn line(head: &[u8]) -> String {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
-    escape(&line[..line.len().min(SHOWN)])
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -181,16 +135,16 @@ mod tests {
     #[test]
     fn refusals_include_their_hint() {
         let head = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3\r\n\r\ntoo many";
-        let expected = Answer::Refused {
+        let expected = Refusal {
             status: 503,
             line: "HTTP/1.1 503 Service Unavailable, Retry-After: 3".to_owned(),
             body: Some("too many".to_owned()),
             retry: Some(Duration::from_secs(3)),
         };
-        assert_eq!(read(head.as_bytes(), KEY, &[]), expected);
+        assert_eq!(read(head.as_bytes(), KEY, &[]), Answer::Refused(expected));
         let head = "HTTP/1.1 404 \x1b[2J\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT\r\n\r\n";
         match read(head.as_bytes(), KEY, &[]) {
-            Answer::Refused { status: 404, line, retry: None, body: None } => {
+            Answer::Refused(Refusal { status: 404, line, retry: None, body: None }) => {
                 assert!(!line.contains('\x1b'), "{line}");
             }
             Answer::Wrong(why) => assert!(!why.contains('\x1b'), "{why}"),
@@ -214,9 +168,8 @@ mod tests {
     #[test]
     fn servers_without_websockets_are_recognised() {
         for (head, words) in [
-            ("SSH-2.0-x\r\n", "is not HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
-            ("GET / HTTP/1.1\r\n", "is not HTTP: `GET / HTTP/1.1"),
-            ("HTTP/1.1 abc\r\n\r\n", "cannot be read"),
+            ("SSH-2.0-x\r\n", "the answer to the upgrade is not HTTP: `SSH-2.0-x\\r`: this port speaks SSH"),
+            ("HTTP/1.1 abc\r\n\r\n", "the answer to the upgrade cannot be read"),
         ] {
             assert!(wrong(head).contains(words), "{}", wrong(head));
         }
@@ -230,8 +183,6 @@ mod tests {
             let head = ACCEPTED.replace(part, instead);
             assert!(wrong(&head).contains(words), "{}", wrong(&head));
         }
-        let endless = format!("HTTP/1.1 101 Yes\r\nX: {}", "a".repeat(HEAD_MAX));
-        assert!(wrong(&endless).contains("more than 16384 bytes"));
     }
 
     proptest! {
@@ -240,7 +191,7 @@ mod tests {
             bytes in prop_oneof!["HTTP/1\\.1 [0-9]{3} .{0,20}\r\n(.{0,10}: .{0,10}\r\n){0,3}\r\n", ".{0,60}"],
         ) {
             match read(bytes.as_bytes(), KEY, &[]) {
-                Answer::Wrong(text) | Answer::Refused { line: text, .. } => {
+                Answer::Wrong(text) | Answer::Refused(Refusal { line: text, .. }) => {
                     prop_assert!(!text.chars().any(char::is_control), "{}", text);
                 }
                 Answer::Accepted { .. } => prop_assert!(false, "nobody knows the key"),

@@ -205,23 +205,27 @@ impl Worker<Stream> {
         }
         let end = (self.transport.close_cursor + BATCH).min(reached);
         for at in self.transport.close_cursor..end {
-            let index = at as u32;
-            let connection = &mut self.transport.connections[at];
-            match connection.state {
-                State::Connecting | State::Upgrading => {
-                    self.tally.totals.connects_cut_off += 1;
-                    self.give_up_connecting(index);
-                }
-                State::Away => {
-                    connection.state = State::Absent;
-                    connection.wake_ms = NEVER;
-                }
-                State::Open | State::Identifying if at_once || connection.is_idle() => {
-                    self.end(index, End::Planned);
-                }
-                State::Open | State::Identifying | State::Absent => {}
-            }
+            self.close(at as u32, at_once);
         }
         self.transport.close_cursor = end;
+    }
+
+    /// Closes a connection, for good. One with an outstanding message is left, unless `at_once`.
+    pub(super) fn close(&mut self, index: u32, at_once: bool) {
+        let connection = &mut self.transport.connections[index as usize];
+        match connection.state {
+            State::Connecting | State::Upgrading => {
+                self.tally.totals.connects_cut_off += 1;
+                self.give_up_connecting(index);
+            }
+            State::Away => {
+                connection.state = State::Absent;
+                connection.wake_ms = NEVER;
+            }
+            State::Open | State::Identifying if at_once || connection.is_idle() => {
+                self.end(index, End::Planned);
+            }
+            State::Open | State::Identifying | State::Absent => {}
+        }
     }
 }

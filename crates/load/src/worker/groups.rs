@@ -1,9 +1,8 @@
 //! Users who join and leave in groups.
 
 use super::{
-    Join, Leave, NEVER, Report, Spec, Stream, Worker,
+    Join, Leave, Report, Spec, Stream, Worker,
     connection::{Connection, State},
-    ending::End,
 };
 
 /// This worker's groups, in order.
@@ -130,20 +129,8 @@ impl Worker<Stream> {
 
     /// Ends a connection for good, once its outstanding message is answered.
     fn send_away(&mut self, index: u32) {
-        let connection = &mut self.transport.connections[index as usize];
-        connection.leaving = true;
-        match connection.state {
-            State::Open | State::Identifying if connection.is_idle() => self.end(index, End::Planned),
-            State::Open | State::Identifying | State::Absent => {}
-            State::Connecting | State::Upgrading => {
-                self.tally.totals.connects_cut_off += 1;
-                self.give_up_connecting(index);
-            }
-            State::Away => {
-                connection.state = State::Absent;
-                connection.wake_ms = NEVER;
-            }
-        }
+        self.transport.connections[index as usize].leaving = true;
+        self.close(index, false);
     }
 }
 

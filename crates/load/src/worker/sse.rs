@@ -11,10 +11,11 @@ use rustix::{
 use super::{Held, Report, Spec, Stream, Worker, connection::State, ending::End, spec::Hint};
 use crate::{
     clock::MS,
+    http_head::{HEAD_MAX, Refusal},
     sse::{
         body::{Body, Part},
         events::{Reader, Said},
-        head::{self, HEAD_MAX},
+        head,
     },
 };
 
@@ -152,7 +153,7 @@ impl Worker<Stream> {
                 self.ready(index);
                 self.read_events(index, rest);
             }
-            head::Answer::Refused { status, line, body, retry } => {
+            head::Answer::Refused(Refusal { status, line, body, retry }) => {
                 self.tally.totals.refused += 1;
                 if let Some(after) = retry {
                     sse.hints.insert(index, Hint { after, is_for_all: true });

@@ -14,11 +14,12 @@ use rustix::{
 
 use super::{Spec, Stream, Worker, connection::State, ending::End, spec::Hint};
 use crate::{
+    http_head::{HEAD_MAX, Refusal},
     reply::Message,
     websocket::{
         close::{self, Close},
         frames::{self, CONTROL_MAX, Kind, Reader, Violation},
-        upgrade::{self, HEAD_MAX},
+        upgrade,
     },
 };
 
@@ -118,7 +119,7 @@ impl Worker<Stream> {
                 self.ready(index);
                 self.read_frames(index, &piece[length - before..]);
             }
-            upgrade::Answer::Refused { status, line, body, retry } => {
+            upgrade::Answer::Refused(Refusal { status, line, body, retry }) => {
                 self.tally.totals.refused += 1;
                 self.tally.totals.refused_without_hint += u64::from(retry.is_none());
                 if let Some(retry) = retry {

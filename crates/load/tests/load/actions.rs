@@ -20,7 +20,7 @@ use platform::{
         NodeRemoved, OnProgress, Scaled, Snapshot, Started, Stopped, Subject, Wanted,
     },
 };
-use scenario::{Scenario, Step, Verb};
+use scenario::{Scenario, Step};
 use uuid::Uuid;
 
 use crate::{
@@ -462,9 +462,110 @@ fn unsupported_actions_are_reported_with_the_reason() {
     assert_eq!((stage.director.next_due(), stage.calls().len()), (None, 0), "it is not started either");
 }
 
-/// An order before a run starts reaches no client and does no harm.
+fn step(action: &str) -> Step {
+    let text = format!("name: x\nactions: [{action}]");
+    let action = Scenario::parse(&text, "x").unwrap_or_else(|error| panic!("{error}")).actions.remove(0);
+    Step { because: action.trigger.to_string(), verb: action.verb }
+}
+
+/// The workers of a load take a while to get ready, and the platform's events do not wait for them.
 #[test]
-fn an_order_without_a_run_is_ignored() {
-    let verb = Verb::Send { from: 1, payload: "x".to_owned(), answer: None };
-    Control::new().send(&Step { verb, because: String::new() }, None);
+fn orders_before_the_workers_listen_are_kept_and_orders_after_the_load_refused() {
+    let server = server(Broadcasts::Once);
+    let (control, joining) = (Control::new(), "{ at: 1s, do: join, users: 2 }");
+    assert!(control.order(&step("{ at: 1s, do: send, from: 1, payload: 'msg:12345' }"), None));
+    assert!(control.order(&step(joining), None));
+    let mut told = 0;
+    let load = joined_by(server.address(), joining);
+    let (_, events) = run_under(&load, &control, |event| {
+        told += usize::from(matches!(event, EventKind::ActionTaken { .. }));
+        if told == 2 && !control.is_stopped() {
+            control.stop();
+        }
+    });
+    let outcomes = outcomes(&events);
+    assert_eq!(outcomes.len(), 2, "{outcomes:?}");
+    assert!(outcomes.iter().all(|(_, failed)| !failed), "{outcomes:?}");
+    assert!(!control.order(&step(joining), None), "the load is over");
+    // Its events may reach the director later.
+    let mut director = Director::new(&load.scenario, control, None, |_, _| {}).unwrap();
+    let started = EventKind::LoadStarted { plan: load.scenario.describe(String::new()) };
+    director.observe(&Stamper::new(Uuid::nil(), Source::Load, Timestamp::UNIX_EPOCH).stamp(0, started));
+    director.act(1_000);
+    assert_eq!(director.end(), ["at 1s: 2 users join"]);
+}
+
+fn joined_by(address: SocketAddr, joining: &str) -> Load {
+    let text = format!("name: x\nactions: [{joining}]");
+    let actions = Scenario::parse(&text, "x").unwrap().actions;
+    request(address, 1).with(|scenario| {
+        (scenario.actions, scenario.phases.hold) = (actions, in_all(Duration::from_mins(1)));
+    })
+}
+
+/// With workers in processes, too, which take a while to start.
+#[test]
+fn users_can_join_from_the_first_moment() {
+    for workers in [None, Some(2)] {
+        let server = server(Broadcasts::Once);
+        let load = joined_by(server.address(), "{ at: 0s, do: join, users: 2 }").options(|options| {
+            options.workers = workers;
+            options.worker = workers.map(|_| process(worker_program()));
+        });
+        let (summary, events) = directed(load);
+        let [(outcome, failed)] = outcomes(&events)[..] else { panic!("{:?}", outcomes(&events)) };
+        assert!(outcome.starts_with("all of them tried") && !failed, "{outcome}");
+        assert_eq!(summary.totals.connected_first, 3);
+    }
+}
+
+/// The workers end while the coordinator still accepts orders: nobody carries those out.
+#[test]
+fn an_order_at_the_close_has_an_outcome() {
+    let server = server(Broadcasts::Once);
+    let load = joined_by(server.address(), "{ at: 0s, do: join, users: 1 }")
+        .with(|scenario| scenario.phases.hold = in_all(Duration::from_millis(300)));
+    let (control, mut orders) = (Control::new(), 0);
+    let (_, events) = run_under(&load, &control, |event| {
+        if matches!(event, EventKind::PhaseStarted { phase, .. } if phase == "close") {
+            for action in
+                ["{ at: 1s, do: send, from: 1, payload: 'msg:12345' }", "{ at: 1s, do: leave, users: 1 }"]
+            {
+                assert!(control.order(&step(action), None));
+                orders += 1;
+            }
+        }
+    });
+    assert_eq!((orders, outcomes(&events).len()), (2, 2), "{:?}", outcomes(&events));
+}
+
+/// What looks like a broadcast, with a wrong token, is none: it does not touch the receipts of the real one.
+#[test]
+fn a_wrong_token_makes_no_broadcast() {
+    let server = Server::start(|mut stream, number| {
+        let token = Uuid::from_u128(number as u128).to_string();
+        while let Some(request) = receive(&mut stream) {
+            let text = String::from_utf8(request).unwrap();
+            let answer = match text.strip_prefix("brd:").and_then(|rest| rest.split_once(':')) {
+                Some((used, value)) if used == token => value.to_owned(),
+                Some(_) => "whose token is that?".to_owned(),
+                None if text == "token" => token.clone(),
+                None => "12345".to_owned(),
+            };
+            send(&mut stream, answer.as_bytes());
+        }
+    });
+    let text = r#"name: x
+actions:
+  - { when: ramp done, do: send, from: 1, payload: "brd:bad:hello" }
+  - { when: ramp done, do: send, from: 1, payload: "brd:{token}:hello" }
+  - { when: ramp done, do: send, from: 1, payload: "brd:bad:hello" }"#;
+    let actions = Scenario::parse(text, "x").unwrap().actions;
+    let load = request(server.address(), 1).with(|scenario| scenario.actions = actions);
+    let (summary, events) = directed(load);
+    let said: Vec<&str> =
+        outcomes(&events).iter().map(|(outcome, _)| outcome.split_whitespace().next().unwrap()).collect();
+    assert_eq!(said, ["answered", "came", "answered"], "{:?}", outcomes(&events));
+    let totals = &summary.totals;
+    assert_eq!((totals.broadcasts_sent, totals.broadcasts_received, totals.broadcasts_missed), (1, 1, 0));
 }

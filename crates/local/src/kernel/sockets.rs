@@ -159,8 +159,13 @@ mod tests {
 
     #[test]
     fn a_dual_stack_listener_is_counted_by_its_ipv4_address() {
-        let Ok(listener) = TcpListener::bind("[::]:0") else {
-            return; // No IPv6 on this machine: nothing to see.
+        let listener = match TcpListener::bind("[::]:0") {
+            Ok(listener) => listener,
+            Err(error) => {
+                assert!(std::env::var_os("CI").is_none(), "this machine has no IPv6: {error}");
+                eprintln!("SKIPPED: this machine has no IPv6: {error}");
+                return;
+            }
         };
         let address = SocketAddr::from(([127, 76, 2, 1], listener.local_addr().unwrap().port()));
         let _client = TcpStream::connect(address).unwrap();

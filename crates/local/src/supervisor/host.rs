@@ -17,7 +17,7 @@ use ::platform::{
 };
 use controller::{
     Cluster, Controller, Effect, Exit, Failure, GatewayTemplate, Input, Launch, PartTemplate, Reply,
-    RequestId, RunId, ServiceTemplate, Source, Started, Time,
+    RequestId, RunId, ServiceTemplate, Source, Started, Time, node_name,
 };
 use service::handover;
 use tokio::sync::mpsc;
@@ -558,10 +558,6 @@ impl Farewell {
             drop(answer.send(reply));
         }
     }
-}
-
-fn node_name(node: u32) -> String {
-    format!("node-{node}")
 }
 
 /// Distinguishes installations of a program, for the controller.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ::platform::{
-    HostPort, ServiceKind,
+    HostPort, PartKind, ServiceKind,
     target::{PartOrigin, PartSnapshot},
     values::Protocol,
 };
@@ -16,13 +16,18 @@ use super::{
     ground::Ground,
     host::Host,
     runs::{Run, What},
+    servers,
 };
 use crate::{
-    programs::Program,
+    programs::Programs,
     prometheus::targets::{Target, Targets},
 };
 
 impl Places for Host {
+    fn target(&self) -> &'static str {
+        "local"
+    }
+
     fn endpoint(&self, service: ServiceKind) -> Option<HostPort> {
         self.ground.as_ref()?.endpoint(service).map(HostPort::from)
     }
@@ -57,11 +62,7 @@ impl Places for Host {
     fn part(&self, template: &PartTemplate, run: Option<RunId>) -> PartPlace {
         let version = match template.source {
             Source::Embedded => Some(embedded::version(template.kind)),
-            Source::Server { .. } => Program::ALL
-                .into_iter()
-                .find(|program| program.name() == template.kind.name())
-                .and_then(|program| self.programs.get(&program))
-                .map(|found| found.version.clone()),
+            Source::Server { .. } => version(template.kind, &self.programs),
         };
         PartPlace { version, address: None, pid: self.pid(run), connects_from: None }
     }
@@ -87,6 +88,11 @@ impl Places for Host {
         let unwritten = unwritten.map(|why| format!("Prometheus does not know what to scrape: {why}"));
         self.losses().into_iter().chain(unwritten).collect()
     }
+}
+
+/// The version of a real part.
+fn version(kind: PartKind, programs: &Programs) -> Option<String> {
+    programs.get(&servers::program(kind)).map(|found| found.version.clone())
 }
 
 impl Host {
@@ -137,5 +143,23 @@ impl Host {
             targets.supervisor.push(Target::new(address, [("namespace", namespace)]));
         }
         targets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::programs::{Found, Program};
+
+    #[test]
+    fn every_real_part_has_the_version_of_its_program() {
+        let found = |program: Program| {
+            (program, Found { version: format!("{} 1.2", program.name()), ..Found::default() })
+        };
+        let programs = Program::ALL.map(found).into();
+        for kind in PartKind::ALL {
+            assert_eq!(version(kind, &programs), Some(format!("{} 1.2", kind.program())), "{}", kind.name());
+        }
+        assert_eq!(version(PartKind::Etcd01, &Programs::new()), None);
     }
 }

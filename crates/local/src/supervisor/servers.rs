@@ -104,6 +104,15 @@ fn place(kind: PartKind) -> (Program, u8, u16) {
     }
 }
 
+fn gateway() -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, "a gateway is no server")
+}
+
+/// The program of a real part.
+pub(crate) fn program(kind: PartKind) -> Program {
+    place(kind).0
+}
+
 impl Spec {
     pub(crate) fn of(
         template: &PartTemplate,
@@ -171,9 +180,7 @@ impl Spec {
             Program::Redis => redis::prepare(self, folder),
             Program::Etcd => Ok(etcd::launch(self, folder)),
             Program::Cassandra => cassandra::prepare(self, folder),
-            Program::Envoy | Program::Haproxy => {
-                Err(io::Error::new(io::ErrorKind::Unsupported, "a gateway is no server"))
-            }
+            Program::Envoy | Program::Haproxy => Err(gateway()),
         }
     }
 
@@ -200,7 +207,8 @@ impl Spec {
                 Program::Redis => redis::ask(self).await,
                 Program::Etcd => etcd::ask(self).await,
                 Program::Cassandra => cassandra::ask(self).await,
-                _ => prometheus::ask(self).await,
+                Program::Prometheus => prometheus::ask(self).await,
+                Program::Envoy | Program::Haproxy => Err(gateway().into()),
             }
         };
         let answered = timeout(patience, answer).await.unwrap_or(Err(NotServing::Late(patience)));

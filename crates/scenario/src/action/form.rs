@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use platform::target::Pick;
+use platform::target::{Pick, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::{Action, Happening, Trigger, Users, VERBS, Verb, known};
@@ -99,11 +99,42 @@ impl TryFrom<Form> for Action {
             ("rate", form.rate.is_some()),
             ("of", form.of.is_some()),
         ];
-        match left.iter().find(|(_, is_left)| *is_left) {
-            Some((key, _)) => Err(format!("do: {} takes no `{key}`", form.verb)),
-            None => Ok(Self { trigger, verb }),
+        if let Some((key, _)) = left.iter().find(|(_, is_left)| *is_left) {
+            return Err(format!("do: {} takes no `{key}`", form.verb));
         }
+        possible(&verb).map(|()| Self { trigger, verb })
     }
+}
+
+/// Rejects what no platform does, whatever its values are.
+fn possible(verb: &Verb) -> Result<(), String> {
+    let is_gateway = |what: &Subject| what.name == known::GATEWAY;
+    let (what, why) = match verb {
+        Verb::Stop { what, .. } if is_gateway(what) => {
+            (what, "clients come in through the gateways; kill and drain work on one of them")
+        }
+        Verb::Stop { what, .. } if what.replica != Pick::Unnamed => {
+            (what, "only a service or a part is stopped; drain one replica, or kill it with restart: false")
+        }
+        Verb::Start { what } if is_gateway(what) => (what, "a gateway always runs: nothing stops it"),
+        Verb::Start { what } if what.replica.is_by_load() => {
+            (what, "a replica that does not run has no load: start it by its name")
+        }
+        Verb::Kill { what, restart: false } if is_gateway(what) => {
+            (what, "it always starts again, as every node has a gateway; remove-node removes a node")
+        }
+        Verb::Kill { what, restart: false } if known::is_part(&what.name) => {
+            (what, "a part always starts again; stop ends it for good")
+        }
+        Verb::Drain { what } if known::is_part(&what.name) && !is_gateway(what) => {
+            (what, "only replicas and gateways drain; a part is stopped")
+        }
+        Verb::Scale { service, .. } => {
+            return known::service(service).map_err(|error| format!("what: {error}"));
+        }
+        _ => return Ok(()),
+    };
+    Err(format!("what: {} `{what}`: {why}", verb.name()))
 }
 
 impl From<Action> for Form {

@@ -8,7 +8,7 @@ use platform::{
 
 use crate::hint;
 
-const GATEWAY: &str = "gateway";
+pub(super) const GATEWAY: &str = "gateway";
 /// Any replica, in an event.
 pub(super) const ANY: &str = "any";
 const FULLEST: &str = "fullest";

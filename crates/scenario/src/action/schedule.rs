@@ -2,7 +2,7 @@
 
 use platform::{Event, EventKind, duration::whole_ms, target::Subject};
 
-use super::{Action, Verb};
+use super::{Action, Trigger, Verb};
 
 /// Something to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,28 @@ pub struct Schedule {
     actions: Vec<(Action, State)>,
     /// Parts that were stopped for a time, until when, and why.
     stopped: Vec<(Subject, u64, String)>,
-    closed: bool,
+    phase: Phase,
+}
+
+/// What can still be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Everything.
+    Load,
+    /// What an event brings about on the platform: the load's clients are gone, and its times are over.
+    Closed,
+    /// Starting what is stopped.
+    Over,
+}
+
+impl Phase {
+    fn allows(self, action: &Action) -> bool {
+        match self {
+            Self::Load => true,
+            Self::Closed => action.verb.is_of_platform() && matches!(action.trigger, Trigger::When { .. }),
+            Self::Over => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +53,7 @@ enum State {
 impl Schedule {
     pub fn new(actions: &[Action]) -> Self {
         let actions = actions.iter().map(|action| (action.clone(), State::Waiting)).collect();
-        Self { actions, stopped: Vec::new(), closed: false }
+        Self { actions, stopped: Vec::new(), phase: Phase::Load }
     }
 
     /// Processes the next event of the run.
@@ -43,7 +64,13 @@ impl Schedule {
             }
         }
         match &event.kind {
-            EventKind::LoadClosed { .. } => self.closed = true,
+            EventKind::LoadClosed { .. } => {
+                self.phase = Phase::Closed;
+                // They were stopped to disturb the load.
+                for (_, until, _) in &mut self.stopped {
+                    *until = event.t_ms.min(*until);
+                }
+            }
             // A part that could not be stopped need not be started again.
             EventKind::ActionTaken { action, failed: true, .. } => {
                 self.stopped.retain(|(what, ..)| !action.starts_with(&format!("stop {what} for ")));
@@ -54,25 +81,26 @@ impl Schedule {
 
     /// When the next step is due, ms of the run.
     pub fn next_due(&self) -> Option<u64> {
-        let actions = self.actions.iter().filter_map(|(_, state)| match state {
-            State::Due(at) if !self.closed => Some(*at),
+        let actions = self.actions.iter().filter_map(|(action, state)| match state {
+            State::Due(at) if self.phase.allows(action) => Some(*at),
             _ => None,
         });
         actions.chain(self.stopped.iter().map(|(_, until, _)| *until)).min()
     }
 
-    /// Everything due by now, by time. Once the load has closed, only stopped things are started again.
+    /// Everything due by now, by time. Once the load has closed, its clients do nothing more.
     pub fn take_due(&mut self, now_ms: u64) -> Vec<Step> {
         let mut due: Vec<(u64, Step)> = Vec::new();
         self.stopped.retain(|(what, until, because)| {
-            if *until <= now_ms || self.closed {
+            if *until <= now_ms || self.phase == Phase::Over {
                 let verb = Verb::Start { what: what.clone() };
                 due.push((*until, Step { verb, because: because.clone() }));
                 return false;
             }
             true
         });
-        for (action, state) in self.actions.iter_mut().filter(|_| !self.closed) {
+        let phase = self.phase;
+        for (action, state) in self.actions.iter_mut().filter(|(action, _)| phase.allows(action)) {
             let State::Due(at) = *state else { continue };
             if at > now_ms {
                 continue;
@@ -91,8 +119,21 @@ impl Schedule {
 
     /// The run is over, at its end or earlier: returns what to start again now.
     pub fn end(&mut self) -> Vec<Step> {
-        self.closed = true;
+        self.phase = Phase::Over;
         self.take_due(u64::MAX)
+    }
+
+    /// Once the load has closed: actions that can still happen, in words.
+    pub fn pending(&self) -> Vec<String> {
+        let can_happen = |(action, state): &&(Action, State)| {
+            let can_trigger = match (state, &action.trigger) {
+                (State::Due(_), _) => true,
+                (State::Waiting, Trigger::When { event, .. }) => event.service().is_some(),
+                _ => false,
+            };
+            can_trigger && self.phase.allows(action)
+        };
+        self.actions.iter().filter(can_happen).map(|(action, _)| action.to_string()).collect()
     }
 
     /// Actions that were never taken, in words.
@@ -193,6 +234,36 @@ mod tests {
             assert_eq!(schedule.next_due(), None, "no action after the end");
             assert_eq!(schedule.never_taken(), ["at 9s: kill tcp"]);
         }
+    }
+
+    #[test]
+    fn the_platform_is_acted_on_after_the_close_and_until_the_end() {
+        let mut schedule = schedule(
+            r#"[{ when: load closed, do: stop, what: kafka, for: 30s }, { when: "tcp 2 → 1", after: 2s, do: kill, what: tcp },
+                { when: "tcp 2 → 1", do: join, users: 1 }, { when: spread 1/0, do: kill, what: tcp },
+                { when: "udp 1 → 2", do: kill, what: udp }, { at: 9s, do: drain, what: tcp }]"#,
+        );
+        observe(&mut schedule, 0, started());
+        observe(&mut schedule, 5_000, EventKind::LoadClosed { closed: 1 });
+        assert_eq!(due(&mut schedule, 5_001), ["when load closed: stop kafka for 30s"]);
+        assert_eq!(schedule.next_due(), Some(35_001), "neither at 9s nor at once: the load is closed");
+        observe(&mut schedule, 9_000, changed(2, 1));
+        assert_eq!(schedule.next_due(), Some(11_000), "and nobody can join it");
+        assert_eq!(schedule.pending(), ["2s after tcp 2 → 1: kill tcp", "when udp 1 → 2: kill udp"]);
+        assert_eq!(due(&mut schedule, 11_000), ["2s after tcp 2 → 1: kill tcp"]);
+        let last: Vec<String> = schedule.end().iter().map(|step| step.verb.to_string()).collect();
+        assert_eq!(last, ["start kafka"]);
+        assert_eq!((schedule.next_due(), schedule.pending()), (None, vec![]));
+        let never = ["when tcp 2 → 1: 1 user joins", "when spread 1/0: kill tcp", "when udp 1 → 2: kill udp"];
+        assert_eq!(schedule.never_taken(), [&never[..], &["at 9s: drain tcp"]].concat());
+    }
+
+    #[test]
+    fn nothing_due_is_done_at_the_end() {
+        let mut schedule = schedule("[{ when: ramp done, after: 5s, do: kill, what: tcp }]");
+        observe(&mut schedule, 0, EventKind::RampDone { open: 1, refused: 0, lost: 0, after_ms: 1 });
+        assert_eq!((schedule.end(), schedule.next_due()), (vec![], None));
+        assert_eq!(schedule.never_taken().len(), 1);
     }
 
     #[test]

@@ -94,9 +94,39 @@ fn mistakes_are_named() {
         ("{ at: 1s, do: kill, what: gateway/fullest }", "as in gateway/node-0"),
         ("{ when: users joind, do: leave, users: 2 }", "did you mean `users joined`?"),
         ("{ at: 1s, do: drain, what: tcp, users: 2 }", "do: drain takes no `users`"),
+        ("{ at: 1s, do: stop, what: gateway }", "stop `gateway`: clients come in through the gateways"),
+        ("{ at: 1s, do: stop, what: gateway/node-0 }", "clients come in through the gateways"),
+        ("{ at: 1s, do: stop, what: tcp/tcp-0 }", "stop `tcp/tcp-0`: only a service or a part is stopped"),
+        ("{ at: 1s, do: stop, what: tcp/fullest }", "only a service or a part is stopped"),
+        ("{ at: 1s, do: start, what: gateway }", "a gateway always runs"),
+        ("{ at: 1s, do: start, what: tcp/fullest }", "start it by its name"),
+        ("{ at: 1s, do: kill, what: gateway, restart: false }", "every node has a gateway"),
+        ("{ at: 1s, do: kill, what: gateway/node-0, restart: false }", "every node has a gateway"),
+        ("{ at: 1s, do: kill, what: kafka, restart: false }", "a part always starts again; stop ends it"),
+        ("{ at: 1s, do: drain, what: kafka }", "drain `kafka`: only replicas and gateways drain"),
+        ("{ at: 1s, do: scale, what: kafka, to: 3 }", "what: `kafka` is a part of the platform"),
+        ("{ at: 1s, do: scale, what: gateway, to: 3 }", "what: `gateway` is a part of the platform"),
     ] {
         let error = read(text).expect_err(text);
         assert!(error.contains(reason), "{text}: {error}");
+    }
+}
+
+#[test]
+fn what_a_platform_does_is_accepted() {
+    for rest in [
+        "stop, what: tcp",
+        "start, what: tcp/tcp-0",
+        "start, what: kafka",
+        "kill, what: kafka",
+        "kill, what: tcp/fullest, restart: false",
+        "kill, what: gateway/node-0",
+        "drain, what: gateway/node-0",
+        "drain, what: gateway",
+        "scale, what: balancer, to: 2",
+    ] {
+        let text = format!("{{ at: 1s, do: {rest} }}");
+        read(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
     }
 }
 
@@ -115,19 +145,40 @@ fn every_part_of_our_own_can_be_stopped_and_started() {
 
 #[test]
 fn actions_that_cannot_happen_in_the_run_are_named() {
-    let place =
-        Place { length: Duration::from_mins(1), clients: 10, protocol: Protocol::Tcp, service: "tcp" };
+    let place = Place {
+        length: Duration::from_mins(1),
+        wait: Duration::from_secs(5),
+        clients: 10,
+        protocol: Protocol::Tcp,
+        service: "tcp",
+    };
     for (text, key) in [
         ("{ at: 61s, do: stop, what: kafka }", "at"),
         ("{ when: ramp done, after: 2m, do: stop, what: kafka }", "after"),
+        ("{ when: load closed, after: 6s, do: stop, what: kafka }", "after"),
+        ("{ when: load closed, do: send, from: 1, payload: x }", "do"),
+        ("{ when: load closed, do: join, users: 1 }", "do"),
+        ("{ when: load closed, do: leave, users: 1 }", "do"),
         ("{ at: 1s, do: send, from: 11, payload: x }", "from"),
         ("{ at: 1s, do: send, from: 0, payload: x }", "from"),
         ("{ at: 1s, do: leave, users: 1, of: ws/fullest }", "of"),
         (r#"{ at: 1s, do: send, from: 1, payload: "brd:{token}:" }"#, "payload"),
+        (r#"{ at: 1s, do: send, from: 1, payload: "brd:{tokn}:x" }"#, "payload"),
+        (r#"{ at: 1s, do: send, from: 1, payload: WHO, answer: "servers: {conections}" }"#, "answer"),
     ] {
         assert_eq!(read(text).unwrap().check(&place).err().map(|wrong| wrong.key), Some(key), "{text}");
     }
-    assert!(read("{ at: 60s, do: stop, what: kafka }").unwrap().check(&place).is_ok());
+    for text in
+        ["{ at: 60s, do: stop, what: kafka }", "{ when: load closed, after: 5s, do: stop, what: kafka }"]
+    {
+        assert!(read(text).unwrap().check(&place).is_ok(), "{text}");
+    }
+    let wrong = |text: &str| read(text).unwrap().check(&place).err().map(|wrong| wrong.expected);
+    let expected = wrong(r#"{ at: 1s, do: send, from: 1, payload: "brd:{tokn}:x" }"#);
+    assert_eq!(expected.as_deref(), Some("{token} instead of {tokn}; did you mean {token}?"));
+    let braces =
+        r#"{ at: 1s, do: send, from: 1, payload: '{"a": {}} \x7btokn}', answer: '{"n": {connections}}' }"#;
+    assert_eq!(wrong(braces), None);
     let datagrams = Place { protocol: Protocol::Udp, ..place };
     for text in [
         "{ at: 1s, do: send, from: 1, payload: x }",

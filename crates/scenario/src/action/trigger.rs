@@ -15,7 +15,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
-use platform::{Event, EventKind, duration, target::Subject};
+use platform::{
+    Event, EventKind, duration,
+    target::{Pick, Subject},
+};
 
 use super::{known, users};
 use crate::{changes, hint, name_of, named, spread};
@@ -130,9 +133,16 @@ impl Happening {
                 };
                 action.strip_prefix(&wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
             }
-            EventKind::PartReady { part, .. } => matches!(self, Self::Started(what)
+            EventKind::PartReady { part, .. } => match self {
+                Self::Started(Subject { name, replica: Pick::Named(replica) }) => {
+                    part == replica || *part == format!("{name}-{replica}")
+                }
                 // `gateway-node-0` is one of the gateways.
-                if part.strip_prefix(&what.name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))),
+                Self::Started(Subject { name, .. }) => {
+                    part.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                }
+                _ => false,
+            },
             _ => false,
         }
     }
@@ -356,7 +366,16 @@ mod tests {
         };
         assert!(!read("kafka started").is(&taken("start kafka", false)), "a broker takes seconds");
         assert!(read("kafka started").is(&ready("kafka")) && !read("kafka started").is(&ready("memcached")));
-        assert!(read("gateway started").is(&ready("gateway-node-1")));
+        for (text, happens) in [
+            ("gateway started", true),
+            ("gateway/node-1 started", true),
+            ("gateway/gateway-node-1 started", true),
+            ("gateway/node-0 started", false),
+            ("gateway/node-11 started", false),
+            ("gateway/1 started", false),
+        ] {
+            assert_eq!(read(text).is(&ready("gateway-node-1")), happens, "{text}");
+        }
         assert!(!read("kafka stopped").is(&taken("stop kafka", true)));
         assert!(!read("tcp stopped").is(&taken("stop tcp/tcp-0", false)));
     }

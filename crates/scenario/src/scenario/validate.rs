@@ -13,6 +13,7 @@ use crate::{
     action::{Place, Trigger, known},
     fit::is_plain,
     hint,
+    placeholders::unknown_placeholder,
 };
 
 const CONNECTIONS_MAX: u64 = 10_000_000;
@@ -32,16 +33,6 @@ type Valid = Result<(), ScenarioError>;
 
 fn value(what: &str, value: impl Into<String>, expected: impl Into<String>) -> Valid {
     Err(ScenarioError::Value { what: what.to_owned(), value: value.into(), expected: expected.into() })
-}
-
-/// The words in braces.
-fn placeholders(path: &str) -> impl Iterator<Item = &str> {
-    let is_word = |name: &&str| {
-        !name.is_empty()
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-    };
-    let braced = path.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
-    braced.map(|(name, _)| name).filter(is_word)
 }
 
 fn between(what: &str, given: Duration, low: Duration, high: Duration) -> Valid {
@@ -216,11 +207,7 @@ impl Scenario {
     fn unknown_placeholder(&self, text: &str) -> Option<String> {
         let known: &[&str] =
             if self.protocol == Protocol::Sse { &["user", "profile", "n"] } else { &["user", "n"] };
-        let unknown = placeholders(text).find(|name| !known.contains(name))?;
-        let all: Vec<String> = known.iter().map(|name| format!("{{{name}}}")).collect();
-        let nearest = yaml::nearest(unknown, known.iter().copied());
-        let hint = nearest.map(|name| format!("; did you mean {{{name}}}?")).unwrap_or_default();
-        Some(format!("{} instead of {{{unknown}}}{hint}", all.join(", ")))
+        unknown_placeholder(text, known)
     }
 
     /// Their values may be secrets, so no error shows one.
@@ -295,6 +282,7 @@ impl Scenario {
     fn validate_actions(&self) -> Valid {
         let place = Place {
             length: self.length(),
+            wait: self.phases.wait.at_most,
             clients: self.phases.ramp.connections,
             protocol: self.protocol,
             service: &self.service,
