@@ -14,7 +14,7 @@ use crate::{context::Context, options::TargetKind, platform_source, printer::Pri
 Examples:
   playctl doctor
   playctl doctor --target minikube       what a platform on minikube needs
-  playctl doctor --target cluster        whether the cluster answers, and helm is there
+  playctl doctor --target cluster        whether it answers, and helm is there
   playctl doctor --output json
 
 The exit status is 1 if anything is missing that the platform needs to start.")]
