@@ -11,12 +11,12 @@ use clap::{
 };
 
 #[cfg(not(feature = "local"))]
-use crate::commands::{absent as dashboard, absent as demo, absent as load, absent as serve};
+use crate::commands::{absent as dashboard, absent as demo, absent as serve};
 #[cfg(feature = "local")]
-use crate::commands::{dashboard, demo, load, load_worker, run_child, serve, supervisor};
+use crate::commands::{dashboard, demo, load_worker, run_child, serve, supervisor};
 use crate::{
     commands::{
-        argocd, completion, diagnose, doctor, down, explain, image, kill, logs, minikube, node, report,
+        argocd, completion, diagnose, doctor, down, explain, image, kill, load, logs, minikube, node, report,
         scale, status, stop, up, watch,
     },
     options::{Global, NAMES_A_PLATFORM, Output},
@@ -46,7 +46,6 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-#[cfg_attr(not(feature = "local"), expect(clippy::large_enum_variant, reason = "parsed once"))]
 pub(crate) enum Command {
     Demo(demo::Args),
     Up(up::Args),

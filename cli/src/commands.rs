@@ -14,7 +14,6 @@ pub(crate) mod down;
 pub(crate) mod explain;
 pub(crate) mod image;
 pub(crate) mod kill;
-#[cfg(feature = "local")]
 pub(crate) mod load;
 #[cfg(feature = "local")]
 pub(crate) mod load_worker;
@@ -109,13 +108,12 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
     let context = Context { global, printer, interrupt };
     let outcome = match command {
         #[cfg(not(feature = "local"))]
-        Command::Demo(_) | Command::Load(_) | Command::Dashboard(_) | Command::Serve(_) => absent::outcome(),
+        Command::Demo(_) | Command::Dashboard(_) | Command::Serve(_) => absent::outcome(),
         #[cfg(feature = "local")]
         Command::Demo(args) => demo::run(&context, args),
         Command::Up(args) => up::run(&context, &args),
         Command::Down(args) => down::run(&context, &args),
         Command::Status(args) => status::run(&context, &args),
-        #[cfg(feature = "local")]
         Command::Load(args) => load::run(&context, args),
         Command::Watch(args) => watch::run(&context, &args),
         Command::Report(args) => report::run(&context, &args),

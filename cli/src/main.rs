@@ -3,13 +3,11 @@
 mod args;
 mod commands;
 mod context;
-#[cfg(feature = "local")]
 mod failed_load;
 mod failure;
 mod hint;
 mod installing;
 mod interrupt;
-#[cfg(feature = "local")]
 mod log_lines;
 mod minikube_profile;
 mod options;
@@ -19,10 +17,8 @@ mod printer;
 mod progress;
 mod results;
 mod run_file;
-#[cfg(feature = "local")]
 mod session;
 mod table;
-#[cfg(feature = "local")]
 mod waiting;
 
 use std::process::ExitCode;

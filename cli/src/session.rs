@@ -9,7 +9,6 @@ use std::{
 
 use jiff::Timestamp;
 use load::{Control, Director, LoadError, Options};
-use local::Voice;
 use parking_lot::Mutex;
 use platform::{
     Event, EventKind, Source, Target, TargetError,
@@ -22,8 +21,11 @@ use report::{NotDone, Recording, Suite};
 use scenario::{Evaluator, Scenario};
 use uuid::Uuid;
 
+#[cfg(not(feature = "local"))]
+use crate::commands::absent as dashboard;
+#[cfg(feature = "local")]
+use crate::commands::dashboard;
 use crate::{
-    commands::dashboard::hearsay_key,
     context::Context,
     failed_load,
     failure::{Failure, Outcome},
@@ -49,6 +51,8 @@ pub(crate) struct Platform {
     pub events: EventStream,
 }
 
+type TellPages = Box<dyn FnMut(&Event)>;
+
 /// A load run with its readers.
 pub(crate) struct Session<'a> {
     context: &'a Context,
@@ -62,7 +66,7 @@ pub(crate) struct Session<'a> {
     not_done: Vec<NotDone>,
     is_unread: bool,
     /// Tells the platform's pages, if it is one of ours.
-    voice: Option<Voice>,
+    tell_pages: Option<TellPages>,
 }
 
 enum Incoming {
@@ -94,7 +98,7 @@ impl<'a> Session<'a> {
             waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
             not_done: Vec::new(),
             is_unread: false,
-            voice: None,
+            tell_pages: None,
         }
     }
 
@@ -114,7 +118,7 @@ impl<'a> Session<'a> {
         let elapsed = Elapsed(self.began);
         let mut target = None;
         if let Some(platform) = platform {
-            self.voice = Some(Voice::new(&hearsay_key(&self.context.global.selection())));
+            self.tell_pages = Some(Box::new(dashboard::teller(&self.context.global.selection())));
             if let Some(first) = platform.first {
                 let event = self.stamper.adopt(elapsed.ms(), first);
                 self.take(&event);
@@ -251,8 +255,8 @@ impl<'a> Session<'a> {
 
     fn take(&mut self, event: &Event) {
         // Pages get the platform's events from the platform.
-        if let Some(voice) = self.voice.as_mut().filter(|_| event.source == Source::Load) {
-            voice.tell(event);
+        if let Some(tell) = self.tell_pages.as_mut().filter(|_| event.source == Source::Load) {
+            tell(event);
         }
         self.evaluator.observe(event);
         self.waiting.observe(event);

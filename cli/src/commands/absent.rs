@@ -1,11 +1,15 @@
-//! Replaces the commands that are missing in a build without the feature `local`, which requires Linux.
+//! Replaces the commands that are missing in a build without the feature `local`, which requires Linux, and what other
+//! commands use of them.
 
 use std::ffi::OsString;
 
+use load::WorkerCommand;
+use platform::Event;
+
 use crate::failure::{Failure, Outcome};
 
-const WHY: &str = "this playctl was built without the feature `local`, which requires Linux: it cannot run services, \
-                   generate load, or run a platform on this machine";
+const WHY: &str = "this playctl was built without the feature `local`, which requires Linux: it cannot run services \
+                   or a platform on this machine, or load from it";
 
 pub(super) const INDEX: &str = "this playctl was built without the feature `local`, which requires Linux: it cannot read Elasticsearch; leave out \
      --from index";
@@ -28,5 +32,20 @@ pub(crate) fn failure() -> Failure {
 }
 
 pub(crate) fn outcome() -> Outcome {
+    Err(failure())
+}
+
+/// No page shows a load.
+pub(crate) fn teller(_selection: &str) -> impl FnMut(&Event) + use<> {
+    |_| {}
+}
+
+/// This build does not know the services' variables.
+pub(crate) fn misspelt(_service: &str, _variable: &str) -> Option<String> {
+    None
+}
+
+/// No process of this program can make a load.
+pub(crate) fn command() -> Result<WorkerCommand, Failure> {
     Err(failure())
 }

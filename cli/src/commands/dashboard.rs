@@ -14,7 +14,7 @@ use std::{
 };
 
 use dashboard::{Acting, Server, Stage};
-use platform::{Target, exit, target::EventsFrom};
+use platform::{Event, Target, exit, target::EventsFrom};
 use report::Story;
 use uuid::Uuid;
 
@@ -103,6 +103,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Outcome {
     while_wanted(context, || true);
     local::deafen(&hearsay_key(&context.global.selection()));
     context.ended()
+}
+
+/// Tells the pages of a platform what a load does. `selection`: the options that name the platform.
+pub(crate) fn teller(selection: &str) -> impl FnMut(&Event) + use<> {
+    let mut voice = local::Voice::new(&hearsay_key(selection));
+    move |event| voice.tell(event)
 }
 
 /// The process behind the page of a platform on this machine.

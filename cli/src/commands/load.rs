@@ -23,6 +23,10 @@ use scenario::{
     parse_count,
 };
 
+#[cfg(not(feature = "local"))]
+use super::{absent as load_worker, absent as serve};
+#[cfg(feature = "local")]
+use super::{load_worker, serve};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
@@ -36,6 +40,13 @@ const PAYLOAD_BYTES_MAX: u64 = 65_537;
 
 /// Load the platform, or any address, and print a time line
 #[derive(Debug, clap::Args)]
+#[cfg_attr(
+    not(feature = "local"),
+    command(
+        before_help = "This playctl was built without the feature `local`, which requires Linux: a load comes only from pods in a \
+                           cluster (--target cluster --in-cluster)."
+    )
+)]
 #[command(after_help = "\
 Examples:
   playctl load --conns 10k --rate 5ms     the platform; each connection sends
@@ -217,6 +228,7 @@ pub(crate) struct Shape {
 
 pub(crate) fn run(context: &Context, mut args: Args) -> Outcome {
     // A load started by a page ends with the page's server.
+    #[cfg(feature = "local")]
     local::child::bind_to_parent().map_err(Failure::failed)?;
     // A built-in scenario's name is not a file, or one that is not read.
     let inputs = args.what.iter().map(Path::new).chain(args.shape.payload_file.as_deref());
@@ -250,6 +262,7 @@ pub(crate) fn run(context: &Context, mut args: Args) -> Outcome {
         };
         return Err(Failure::usage(format!("{flag} needs {needs}")));
     }
+    check_engine(if is_cluster { in_cluster::FROM_PODS } else { "--target cluster --in-cluster" })?;
     let target = platform_source::target(context)?;
     if addresses.is_empty() {
         if !target.is_up()? {
@@ -278,6 +291,17 @@ pub(crate) fn run(context: &Context, mut args: Args) -> Outcome {
     carry_out(context, scenario, options, None, &args.outputs)
 }
 
+/// In some builds, a load comes only from pods in a cluster. `add`: the options that make it come from there.
+fn check_engine(add: &str) -> Result<(), Failure> {
+    if cfg!(feature = "local") {
+        return Ok(());
+    }
+    Err(Failure::failed(format!(
+        "this playctl was built without the feature `local`, which requires Linux: it cannot load from this machine, only from \
+         pods in a cluster; add {add}"
+    )))
+}
+
 /// Whether one of the platform's addresses is among the targets.
 fn leads_to(target: &dyn Target, typed: &[String], resolved: &[SocketAddr]) -> bool {
     let Ok(snapshot) = target.snapshot() else { return false };
@@ -290,6 +314,7 @@ fn leads_to(target: &dyn Target, typed: &[String], resolved: &[SocketAddr]) -> b
 }
 
 /// Runs a built-in scenario against one of our platforms; `shape` has the differences from the scenario.
+#[cfg(feature = "local")]
 pub(crate) fn scenario(
     context: &Context,
     target: &Arc<dyn Target>,
@@ -305,7 +330,7 @@ pub(crate) fn scenario(
 fn check_variables(scenario: &Scenario) -> Result<(), Failure> {
     for needed in &scenario.values {
         if let Requirement::Of { service, needed: Needed::Variable { name, .. } } = needed
-            && let Some(wrong) = super::serve::misspelt(service, name)
+            && let Some(wrong) = serve::misspelt(service, name)
         {
             return Err(Failure::usage(format!("{}: values: {needed}: {wrong}", scenario.name)));
         }
@@ -369,7 +394,9 @@ fn carry_out(
         _ => &[],
     });
     let left_out = scenario.drop_unreachable(services);
-    options.worker = Some(super::load_worker::command()?);
+    if options.away.is_none() {
+        options.worker = Some(load_worker::command()?);
+    }
     let run = match Session::new(context, &scenario, &options).run(&scenario, options, platform, left_out) {
         Ok(run) => run,
         Err(failure) => {
@@ -656,6 +683,7 @@ mod tests {
         );
     }
 
+    #[cfg(feature = "local")]
     #[test]
     fn a_misspelt_variable_of_a_scenario_is_an_error_and_none_of_ours_has_one() {
         let mut scenario = broadcast();

@@ -6,6 +6,7 @@
 //! the result.
 
 mod lines;
+#[cfg(feature = "engine")]
 mod serve;
 
 use std::{
@@ -23,11 +24,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::lines::{Decoder, Taken};
+#[cfg(feature = "engine")]
 pub use self::serve::{Stop, serve_away};
 use crate::{
+    commanders::{Commanders, Tell},
+    control::Control,
+    crew::{self, Crew, Place, REPORTS_QUEUED},
     error::LoadError,
     histogram::{Each, Sum},
-    worker::{Command, Measured, Report, Spec},
+    messages::{Command, Measured, Report, Spec},
 };
 
 /// Changes with every change of the messages: a worker may have another version.
@@ -122,21 +127,29 @@ struct SoFar {
     closing_ms: Option<u32>,
 }
 
+impl Place for Away {
+    fn workers(&self) -> u32 {
+        self.workers.count()
+    }
+
+    fn start(&self, spec: Spec, identify: Option<bool>, control: &Control) -> Result<Crew, LoadError> {
+        let (sender, reports) = mpsc::sync_channel(REPORTS_QUEUED);
+        let party = Party::start(self, &spec, identify, &|| control.is_stopped(), sender)?;
+        Ok(Crew::new(party, reports))
+    }
+}
+
 /// Sends orders to remote workers.
 #[derive(Clone)]
-pub(crate) struct Caller(Arc<dyn Workers>);
+struct Caller(Arc<dyn Workers>);
 
-impl fmt::Debug for Caller {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Caller")
+impl Tell for Caller {
+    fn tell(&self, command: &Command) {
+        self.say(&Told::Do(command.clone()));
     }
 }
 
 impl Caller {
-    pub(crate) fn tell(&self, command: &Command) {
-        self.say(&Told::Do(command.clone()));
-    }
-
     fn say(&self, told: &Told) {
         // Serializing our own type with text keys cannot fail.
         let Ok(line) = serde_json::to_string(told) else { return };
@@ -146,8 +159,8 @@ impl Caller {
     }
 }
 
-/// The workers of a run, and the thread that listens to them. Dropping it stops listening.
-pub(crate) struct Party {
+/// The workers of a run, and the thread that listens to them. Dropping it stops them, and listening.
+struct Party {
     caller: Caller,
     unwanted: Arc<AtomicBool>,
     listener: Option<thread::JoinHandle<()>>,
@@ -155,7 +168,7 @@ pub(crate) struct Party {
 
 impl Party {
     /// Gets all workers ready, and lets them start together. `identify`: `None` leaves it to the target's answer.
-    pub(crate) fn start(
+    fn start(
         away: &Away,
         spec: &Spec,
         identify: Option<bool>,
@@ -183,14 +196,17 @@ impl Party {
             .map_err(LoadError::Start)?;
         Ok(Self { caller, unwanted, listener: Some(listener) })
     }
+}
 
-    pub(crate) fn caller(&self) -> Caller {
-        self.caller.clone()
+impl crew::Workers for Party {
+    fn commanders(&self) -> Commanders {
+        Commanders::new(self.caller.clone())
     }
 }
 
 impl Drop for Party {
     fn drop(&mut self) {
+        self.caller.tell(&Command::StopAtOnce);
         self.unwanted.store(true, Ordering::Release);
         if let Some(listener) = self.listener.take() {
             let _ = listener.join();
@@ -357,4 +373,5 @@ impl Ear {
 }
 
 #[cfg(test)]
+#[cfg(feature = "engine")]
 mod tests;

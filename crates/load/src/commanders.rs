@@ -2,24 +2,23 @@
 
 use std::sync::Arc;
 
-use crate::{
-    away::Caller,
-    remote::Commander,
-    worker::{Command, Commands},
-};
+use crate::messages::Command;
 
-/// All workers; may be used from any thread.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Commanders {
-    pub(crate) threads: Vec<Arc<Commands>>,
-    pub(crate) processes: Vec<Commander>,
-    pub(crate) elsewhere: Option<Caller>,
+/// Takes commands to workers, from any thread.
+pub(crate) trait Tell: Send + Sync {
+    fn tell(&self, command: &Command);
 }
 
+/// All workers; may be used from any thread.
+#[derive(Clone)]
+pub(crate) struct Commanders(Arc<dyn Tell>);
+
 impl Commanders {
+    pub(crate) fn new(all: impl Tell + 'static) -> Self {
+        Self(Arc::new(all))
+    }
+
     pub(crate) fn tell(&self, command: &Command) {
-        self.threads.iter().for_each(|commands| commands.obey(command.clone()));
-        self.processes.iter().for_each(|commander| commander.tell(command));
-        self.elsewhere.iter().for_each(|caller| caller.tell(command));
+        self.0.tell(command);
     }
 }

@@ -14,7 +14,7 @@ use scenario::{Step, Verb};
 
 use crate::{
     commanders::Commanders,
-    worker::{Command, Order, Task},
+    messages::{Command, Order, Task},
 };
 
 /// A handle on a run. Clones share it.

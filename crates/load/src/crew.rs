@@ -1,73 +1,41 @@
-//! The workers of a run: threads, processes, or remote ones.
+//! The workers of a run, wherever they are.
 
-use std::{
-    sync::{Arc, mpsc},
-    thread,
-};
+use std::sync::mpsc;
 
 use crate::{
-    away::{Away, Party},
     commanders::Commanders,
     control::Control,
     error::LoadError,
-    limits::Layout,
-    remote::{Remote, WorkerCommand},
-    worker::{Command, Commands, Report, Spec},
-    worker_thread::{REPORTS_QUEUED, spawn_worker},
+    messages::{Report, Spec},
 };
 
-/// The running workers. Dropping it stops them at once and waits for them.
+/// Maximum number of queued reports. If nobody reads them, workers continue measuring and report later.
+pub(crate) const REPORTS_QUEUED: usize = 256;
+
+/// Where a load is made.
+pub(crate) trait Place {
+    /// The number of workers there.
+    fn workers(&self) -> u32;
+    /// Starts them. `spec`'s worker number is replaced. `identify`: `None` leaves it to the target's answer.
+    fn start(&self, spec: Spec, identify: Option<bool>, control: &Control) -> Result<Crew, LoadError>;
+}
+
+/// The workers of a run. Dropping them stops them at once and waits for them.
+pub(crate) trait Workers {
+    fn commanders(&self) -> Commanders;
+}
+
+/// The running workers, and what they report. Dropping it stops them at once and waits for them.
 pub(crate) struct Crew {
+    // Dropped first, so that no worker waits for room in a channel that nobody reads.
+    reports: mpsc::Receiver<(u32, Report)>,
+    _workers: Box<dyn Workers>,
     commanders: Commanders,
-    reports: Option<mpsc::Receiver<(u32, Report)>>,
-    threads: Vec<thread::JoinHandle<()>>,
-    processes: Vec<Remote>,
-    /// Remote workers.
-    party: Option<Party>,
 }
 
 impl Crew {
-    /// Starts a worker per share. `spec`'s worker number is replaced.
-    pub(crate) fn start(
-        spec: &Spec,
-        layout: &Layout,
-        process: Option<&WorkerCommand>,
-    ) -> Result<Self, LoadError> {
-        let (sender, reports) = mpsc::sync_channel(REPORTS_QUEUED);
-        let mut crew = Self {
-            commanders: Commanders::default(),
-            reports: Some(reports),
-            threads: Vec::new(),
-            processes: Vec::new(),
-            party: None,
-        };
-        for worker in 0..layout.workers {
-            let spec = Spec { worker, ..spec.clone() };
-            if let Some(command) = process.filter(|_| layout.processes) {
-                let remote = Remote::start(command, &spec, sender.clone()).map_err(LoadError::Start)?;
-                crew.commanders.processes.push(remote.commander());
-                crew.processes.push(remote);
-            } else {
-                let commands = Arc::new(Commands::new().map_err(LoadError::Start)?);
-                crew.commanders.threads.push(Arc::clone(&commands));
-                crew.threads.push(spawn_worker(spec, commands, sender.clone()).map_err(LoadError::Start)?);
-            }
-        }
-        Ok(crew)
-    }
-
-    /// Starts remote workers; `spec`'s worker number is replaced.
-    pub(crate) fn elsewhere(
-        spec: &Spec,
-        away: &Away,
-        identify: Option<bool>,
-        control: &Control,
-    ) -> Result<Self, LoadError> {
-        let (sender, reports) = mpsc::sync_channel(REPORTS_QUEUED);
-        let party = Party::start(away, spec, identify, &|| control.is_stopped(), sender)?;
-        let commanders = Commanders { elsewhere: Some(party.caller()), ..Commanders::default() };
-        let (threads, processes) = (Vec::new(), Vec::new());
-        Ok(Self { commanders, reports: Some(reports), threads, processes, party: Some(party) })
+    pub(crate) fn new(workers: impl Workers + 'static, reports: mpsc::Receiver<(u32, Report)>) -> Self {
+        Self { reports, commanders: workers.commanders(), _workers: Box::new(workers) }
     }
 
     pub(crate) fn commanders(&self) -> &Commanders {
@@ -76,19 +44,6 @@ impl Crew {
 
     /// The next report of any worker; `None`: all have ended.
     pub(crate) fn next_report(&self) -> Option<(u32, Report)> {
-        self.reports.as_ref()?.recv().ok()
-    }
-}
-
-impl Drop for Crew {
-    fn drop(&mut self) {
-        self.commanders.tell(&Command::StopAtOnce);
-        // So that no worker waits for room in a channel that nobody reads.
-        self.reports = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        self.processes.clear();
-        self.party = None;
+        self.reports.recv().ok()
     }
 }

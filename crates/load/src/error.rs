@@ -41,6 +41,9 @@ pub enum LoadError {
     /// It was stopped before it started.
     #[error("interrupted")]
     Interrupted,
+    /// This build has no engine of its own.
+    #[error("this build makes no load on this machine: it only directs workers elsewhere")]
+    NotHere,
     /// A worker process received an invalid specification.
     #[error("load worker: {0}")]
     Protocol(String),

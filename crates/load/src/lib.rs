@@ -54,42 +54,78 @@
 //! side's own sockets are counted separately. A duplicate that arrives after the time-out counts as overdue.
 //!
 //! # Limits
-//! Linux (epoll). One thread keeps the schedule of tens of thousands of connections; beyond the limit on
+//! One thread keeps the schedule of tens of thousands of connections; beyond the limit on
 //! open files they are spread over worker processes, and over source addresses where ports run out (loopback). Workers
 //! can also run remotely, as in pods ([`Away`]).
 //! Memory does not grow with time: only counters and histograms.
+//!
+//! Making a load requires Linux (epoll), and so does the feature `engine`, which is on by default. Without it, this crate
+//! directs remote workers and merges their reports, on any system.
+
+#[cfg(all(feature = "engine", not(target_os = "linux")))]
+compile_error!(
+    "making a load needs Linux: epoll, eventfd, /proc; remote workers do not need the feature `engine` here"
+);
 
 mod away;
-mod clock;
 mod commanders;
 mod control;
 mod crew;
 mod director;
 mod error;
+mod histogram;
+mod messages;
+mod pairs;
+mod recognise;
+mod run;
+mod target;
+
+// What makes a load, and so requires Linux.
+#[cfg(not(feature = "engine"))]
+mod absent;
+#[cfg(feature = "engine")]
+mod clock;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
-mod histogram;
+#[cfg(feature = "engine")]
+mod here;
+#[cfg(feature = "engine")]
 mod http_head;
+#[cfg(feature = "engine")]
 mod limits;
+#[cfg(feature = "engine")]
 mod probe;
-mod recognise;
+#[cfg(feature = "engine")]
 mod remote;
+#[cfg(feature = "engine")]
 mod reply;
-mod run;
+#[cfg(feature = "engine")]
 mod sse;
-mod target;
+#[cfg(feature = "engine")]
 mod watch;
+#[cfg(feature = "engine")]
 mod websocket;
+#[cfg(feature = "engine")]
 mod wheel;
+#[cfg(feature = "engine")]
 mod worker;
+#[cfg(feature = "engine")]
 mod worker_thread;
 
-pub use away::{Away, Heard, Stop, Workers, serve_away};
-pub use control::Control;
-pub use director::Director;
-pub use error::LoadError;
-pub use remote::{WorkerCommand, serve_worker};
-pub use reply::NOTICE;
-pub use run::{Identify, Options, ReplicaNames, run};
-pub use sse::pairs::bind as bind_pairs;
-pub use target::{protocol, resolve, split_path};
+#[cfg(not(feature = "engine"))]
+use self::absent as here;
+pub use self::{
+    away::{Away, Heard, Workers},
+    control::Control,
+    director::Director,
+    error::LoadError,
+    pairs::bind as bind_pairs,
+    run::{Identify, Options, ReplicaNames, WorkerCommand, run},
+    target::{protocol, resolve, split_path},
+};
+#[cfg(feature = "engine")]
+pub use self::{
+    away::{Stop, serve_away},
+    remote::serve_worker,
+    reply::NOTICE,
+};

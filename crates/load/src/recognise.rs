@@ -18,6 +18,7 @@ pub(crate) fn shown(answer: &[u8]) -> String {
 }
 
 /// The first line of a refusal's body, escaped, if it is text for people: a page in HTML says nothing in one line.
+#[cfg(feature = "engine")]
 pub(crate) fn reason(body: &[u8]) -> Option<String> {
     const SHOWN: usize = 120;
     let line = body.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).find(|line| !line.is_empty())?;
@@ -28,6 +29,7 @@ pub(crate) fn reason(body: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "engine")]
     #[test]
     fn the_reason_of_a_refusal_is_its_first_line_of_text() {
         for (body, expected) in [

@@ -5,10 +5,8 @@
 //! the worker at once.
 
 use std::{
-    ffi::OsString,
     io::{self, BufRead, BufReader, Write},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
     process::{Child, ChildStdin, Stdio},
     sync::{Arc, mpsc},
     thread,
@@ -18,18 +16,14 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::{
+    crew::REPORTS_QUEUED,
     error::LoadError,
     limits,
-    worker::{Command, Commands, Report, Spec},
-    worker_thread::{REPORTS_QUEUED, spawn_worker},
+    messages::{Command, Report, Spec},
+    run::WorkerCommand,
+    worker::Commands,
+    worker_thread::spawn_worker,
 };
-
-/// How to start a worker process: this program, in the role of a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkerCommand {
-    pub program: PathBuf,
-    pub args: Vec<OsString>,
-}
 
 /// The coordinator's handle to a worker process. Dropping it closes the worker's input, which ends the worker.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ mod groups;
 mod holdings;
 mod merge;
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use platform::{
     duration,
@@ -19,20 +19,15 @@ use self::{
 };
 use crate::{
     away::Away,
-    clock::{MS, monotonic_ns},
     commanders::Commanders,
     control::Control,
-    crew::Crew,
+    crew::Place,
     error::LoadError,
-    limits::{self, Layout},
-    probe, recognise,
-    remote::WorkerCommand,
-    worker::{Command, Report, Spec, at_least_one_ms},
+    here,
+    messages::{Command, Report, Spec, at_least_one_ms},
+    recognise,
 };
 
-/// Delay until the first connection is due: threads are ready at once, processes must start.
-const THREADS_LEAD_NS: u64 = 2 * MS;
-const PROCESSES_LEAD_NS: u64 = 400 * MS;
 const WORKERS_MAX: u32 = 256;
 /// After this many ticks without a connection, and this many failed attempts, nobody will connect.
 const TICKS_WITHOUT_SUCCESS: u32 = 3;
@@ -66,6 +61,13 @@ impl std::str::FromStr for Identify {
     }
 }
 
+/// How to start a worker process: this program, in the role of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerCommand {
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+}
+
 /// Options for running a scenario.
 #[derive(Clone, Default)]
 pub struct Options {
@@ -80,7 +82,7 @@ pub struct Options {
     pub replica_names: Option<ReplicaNames>,
     /// Without it, a load must fit into this process's limit on open files.
     pub worker: Option<WorkerCommand>,
-    /// If set, all workers and targets are these.
+    /// If set, all workers and targets are these. Required in a build without the feature `engine`.
     pub away: Option<Away>,
 }
 
@@ -127,22 +129,14 @@ pub fn run(
         let (what, value) = ("identify", "always".to_owned());
         return Err(LoadError::Value { what, value, expected: "never: datagrams have no replica to ask" });
     }
-    let layout = if away.is_some() {
+    let place: Box<dyn Place + '_> = match away {
         // They check themselves what their machines allow.
-        Layout { workers, processes: true, sources: Vec::new() }
-    } else {
-        let files_max = limits::raise_open_files();
-        limits::lay_out(scenario, &options.targets, workers, files_max, options.worker.is_some())?
+        Some(away) => Box::new(away.clone()),
+        None => here::prepare(scenario, options, workers)?,
     };
+    let workers = place.workers();
     let plan = scenario.describe(options.target());
-    let identify = identify(scenario, options);
-    let crew = if let Some(away) = away {
-        Crew::elsewhere(&specify(scenario, options, &layout, false), away, identify, control)?
-    } else {
-        let asked = || options.targets.first().is_some_and(|target| probe::says_where(*target));
-        let spec = specify(scenario, options, &layout, identify.unwrap_or_else(asked));
-        Crew::start(&spec, &layout, options.worker.as_ref())?
-    };
+    let crew = place.start(specify(scenario, options, workers), identify(scenario, options), control)?;
     let attached = control.attach(crew.commanders().clone());
     // The scenario's times count from here: getting the workers ready may have taken a minute.
     sink(EventKind::LoadStarted { plan: plan.clone() });
@@ -161,8 +155,8 @@ pub fn run(
     let mut conductor = Conductor {
         scenario,
         control,
-        merge: Merge::new(layout.workers, options.replica_names.clone()),
-        groups: Groups::new(layout.workers, connections),
+        merge: Merge::new(workers, options.replica_names.clone()),
+        groups: Groups::new(workers, connections),
         sink,
         closing: None,
         interrupted: false,
@@ -375,16 +369,16 @@ fn identify(scenario: &Scenario, options: &Options) -> Option<bool> {
     }
 }
 
-fn specify(scenario: &Scenario, options: &Options, layout: &Layout, identify: bool) -> Spec {
-    let lead_ns = if layout.processes { PROCESSES_LEAD_NS } else { THREADS_LEAD_NS };
+/// What all workers do. Where they run decides the rest: when they start, from which addresses, and whether they ask.
+fn specify(scenario: &Scenario, options: &Options, workers: u32) -> Spec {
     Spec {
-        origin_ns: monotonic_ns() + lead_ns,
+        origin_ns: 0,
         worker: 0,
-        workers: layout.workers,
+        workers,
         scenario: scenario.clone(),
         targets: options.targets.clone(),
-        sources: layout.sources.clone(),
-        identify,
+        sources: Vec::new(),
+        identify: false,
         trace: options.trace_connections,
         tick_ms: 1_000,
         seed: random(),

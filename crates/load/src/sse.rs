@@ -2,10 +2,8 @@
 //!
 //! * [`head`] is the request and the head of its answer.
 //! * [`body`] decodes the answer's chunks.
-//! * [`pairs`] creates the users and profiles that a load requests.
 //! * [`events`] finds the events in the rest, however it is split, and looks only at the beginning of each line.
 
 pub(crate) mod body;
 pub(crate) mod events;
 pub(crate) mod head;
-pub(crate) mod pairs;

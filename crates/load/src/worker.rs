@@ -30,12 +30,10 @@ use platform::event::EventKind;
 use rustix::event::{Timespec, epoll};
 
 pub(crate) use self::{
-    commands::{Command, Commands, Join, Leave, Order, Task},
+    commands::Commands,
     datagram::Datagram,
     opening::{IDENTITY_BYTES, WHERE, parse_identity},
-    report::{Held, Measured, Report},
     sending::Stream,
-    spec::{Spec, at_least_one_ms},
 };
 use self::{
     groups::Joining,
@@ -43,6 +41,7 @@ use self::{
 };
 use crate::{
     clock::{Clock, MS},
+    messages::{Held, Join, Leave, Order, Report, Spec, Task},
     wheel::{Entry, Wheel},
 };
 

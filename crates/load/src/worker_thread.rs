@@ -8,10 +8,10 @@ use std::{
 
 use scenario::Protocol;
 
-use crate::worker::{Commands, Datagram, Report, Spec, Stream, Worker};
-
-/// Maximum number of queued reports. If nobody reads them, workers continue measuring and report later.
-pub(crate) const REPORTS_QUEUED: usize = 256;
+use crate::{
+    messages::{Report, Spec},
+    worker::{Commands, Datagram, Stream, Worker},
+};
 
 /// Starts a worker on its own thread. Its last report says that it is done, or why it failed.
 pub(crate) fn spawn_worker(

@@ -8,7 +8,7 @@ use load::{Away, Heard, Identify, Options, Workers};
 use platform::{Target, TargetError, target::Endpoint};
 use scenario::{Protocol, Scenario};
 
-use super::{Inside, Outputs, carry_out, check_fit, resolve, watched};
+use super::{Inside, Outputs, carry_out, check_engine, check_fit, resolve, watched};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
@@ -21,6 +21,9 @@ const WORKERS: u32 = 4;
 const CONNECTIONS_OF_ONE: u32 = 20_000;
 /// Time that a load may take in addition to its own length: the joint start, outstanding answers, the results.
 const BEYOND: Duration = Duration::from_mins(3);
+
+/// Makes a load come from pods.
+pub(super) const FROM_PODS: &str = "--in-cluster";
 
 /// How clients reach their target.
 enum Way {
@@ -83,6 +86,7 @@ fn way(
     let service = &scenario.service;
     let why = match cluster.endpoint(service) {
         Ok(Endpoint::At(endpoint)) => {
+            check_engine(FROM_PODS)?;
             options.targets = vec![resolve(&endpoint.to_string(), scenario)?];
             return Ok(Way::Direct);
         }
@@ -97,6 +101,7 @@ fn way(
             "{connections} connections are too many for the API server, which carries {FORWARDED_MAX} at most"
         )
     } else {
+        check_engine(FROM_PODS)?;
         let forward = PortForward::start(cluster, service)?;
         options.targets = vec![forward.address()];
         return Ok(Way::Forwarded(forward));

@@ -14,12 +14,15 @@ use std::{
 use super::{PROTOCOL, SoFar, Told, Word, lines::Encoder};
 use crate::{
     clock::{MS, monotonic_ns},
+    crew::REPORTS_QUEUED,
     error::LoadError,
     histogram::{Each, Sum},
-    limits, probe,
+    limits,
+    messages::{Command, Report, Spec},
+    probe,
     target::resolve,
-    worker::{Command, Commands, Report, Spec},
-    worker_thread::{REPORTS_QUEUED, spawn_worker},
+    worker::Commands,
+    worker_thread::spawn_worker,
 };
 
 /// A worker without orders ends after this long.

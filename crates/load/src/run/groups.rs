@@ -11,7 +11,7 @@ use scenario::{Step, Verb, action::Users};
 use super::merge::Merge;
 use crate::{
     commanders::Commanders,
-    worker::{Command, Join, Leave, Task},
+    messages::{Command, Join, Leave, Task},
 };
 
 /// Started orders without an outcome, by number.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use scenario::Scenario;
 
-use crate::worker::Held;
+use crate::messages::Held;
 
 /// Number of the latest periods kept per pair. They are compared when they end, so each with those that ended during
 /// it, and these are the latest ones.

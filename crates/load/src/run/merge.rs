@@ -6,7 +6,7 @@ use platform::event::{Counters, Ending, EventKind, LoadPlan, LoadSummary, LoadTi
 use uuid::Uuid;
 
 use super::{ReplicaNames, holdings::Holdings};
-use crate::{histogram::Distributions, worker::Measured};
+use crate::{histogram::Distributions, messages::Measured};
 
 /// The name of replicas that do not identify themselves.
 const UNKNOWN: &str = "unknown";

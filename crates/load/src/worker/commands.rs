@@ -9,73 +9,11 @@ use std::{
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, eventfd};
-use scenario::Rate;
-use serde::{Deserialize, Serialize};
+
+use crate::messages::{Command, Task};
 
 /// Maximum number of pending tasks: more than there are actions.
 const TASKS_MAX: usize = 1024;
-
-/// Something that a client sends in addition to its messages.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Order {
-    /// Repeated in the report of its outcome.
-    pub(crate) id: u32,
-    /// The client's number in the run, from 0.
-    pub(crate) client: u64,
-    /// With `{token}` in it, and escapes.
-    pub(crate) payload: String,
-    /// What the answer must contain, with `{connections}` in it.
-    pub(crate) answer: Option<String>,
-    /// The number of the broadcast: every worker receives the order and watches for it.
-    pub(crate) broadcast: Option<u16>,
-}
-
-/// Users who join. Each worker handles those with its own numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Join {
-    /// Repeated in the report that all of them have arrived.
-    pub(crate) id: u32,
-    /// The first one's number in the run, from 0.
-    pub(crate) first: u64,
-    pub(crate) users: u64,
-    /// `None`: all at once.
-    pub(crate) rate: Option<Rate>,
-}
-
-/// Users who leave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Leave {
-    /// Repeated in the report of how many left.
-    pub(crate) id: u32,
-    /// Users of these replicas, by the replicas' own names; `None`: any users.
-    pub(crate) of: Option<Vec<String>>,
-    /// Maximum number from each worker.
-    pub(crate) shares: Vec<u64>,
-}
-
-/// A worker's part of an action, in the order received.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Task {
-    Send(Order),
-    /// Report the current state, and then that this was done. The next command relies on it.
-    Muster(u32),
-    Join(Join),
-    Leave(Leave),
-}
-
-/// Commands to a worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Command {
-    /// Close the connections at that time of the run, unless an earlier one was set.
-    CloseAt(u32),
-    Task(Task),
-    /// Close them now. Outstanding messages may still be answered.
-    Stop,
-    /// Close without waiting even for those.
-    StopAtOnce,
-}
 
 /// Set by the coordinator, read by the worker after each wake-up.
 #[derive(Debug)]

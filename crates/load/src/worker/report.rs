@@ -2,120 +2,18 @@
 
 use std::{collections::HashMap, sync::mpsc};
 
-use platform::event::{Counters, Ending, EventKind};
+use platform::event::{Counters, Ending};
 use scenario::{Protocol, Scenario};
-use serde::{Deserialize, Serialize};
 
-use crate::histogram::{Distributions, Each, Sparse};
+use crate::{
+    histogram::Distributions,
+    messages::{Broadcast, Held, Measured, Report},
+};
 
 /// Further replicas count as unknown, so that a target that invents one per connection costs no memory.
 const REPLICAS_MAX: usize = 4096;
 /// Further codes are not distinguished.
 const CODES_MAX: usize = 64;
-
-/// A message of a worker.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Report {
-    /// All of its connections were started and decided. `at_ms`: time of the run.
-    RampDone {
-        at_ms: u32,
-    },
-    /// The current state and the measurements since the last report. `regular`: the one per tick, not an extra one.
-    Progress {
-        regular: bool,
-        measured: Box<Measured>,
-    },
-    /// The next stage of the profile starts. Reported by one worker for all.
-    Stage {
-        index: usize,
-    },
-    /// It starts to close its connections.
-    Closing {
-        at_ms: u32,
-    },
-    Trace(Box<EventKind>),
-    Warning(String),
-    /// Why the first failed connect failed.
-    FirstError(String),
-    /// The start of the first unexpected answer.
-    FirstWrong(Vec<u8>),
-    /// The outcome of an [`Order`](super::Order).
-    Ordered {
-        id: u32,
-        outcome: String,
-        failed: bool,
-    },
-    /// The state was reported on request.
-    Mustered {
-        id: u32,
-    },
-    /// All of the worker's users of a group have arrived: each one's first attempt has ended.
-    Joined {
-        id: u32,
-    },
-    /// This many of the worker's users were sent away.
-    Left {
-        id: u32,
-        left: u64,
-    },
-    /// A worker's last report: everything is closed.
-    Done {
-        at_ms: u32,
-        measured: Box<Measured>,
-    },
-    /// It cannot go on.
-    Failed(String),
-}
-
-/// A worker's state and measurements.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Measured {
-    pub(crate) open: u64,
-    pub(crate) connecting: u64,
-    /// The maximum number open at once.
-    pub(crate) open_max: u64,
-    /// Since the start of the run.
-    pub(crate) totals: Counters,
-    /// Since the last report.
-    pub(crate) distributions: Each<Sparse>,
-    /// Open connections by replica; `None`: the target does not say.
-    pub(crate) replicas: Vec<(Option<String>, u64)>,
-    /// The most connections that each replica accepted in one second.
-    #[serde(default)]
-    pub(crate) busiest: Vec<(Option<String>, u64)>,
-    /// Since the start of the run, by code.
-    pub(crate) endings: Vec<Ending>,
-    /// By the broadcasts' numbers.
-    pub(crate) broadcasts: Vec<Broadcast>,
-    /// Since the last report: streams of contested pairs.
-    #[serde(default)]
-    pub(crate) held: Vec<Held>,
-}
-
-/// From the first event of a stream to its end: the moment when its client closed it, or, if the server did, its last
-/// event. Nobody else can have had the pair in this period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Held {
-    pub(crate) pair: u64,
-    /// The number of the connection.
-    pub(crate) client: u64,
-    /// Since the start of the run.
-    pub(crate) from_ms: u32,
-    pub(crate) to_ms: u32,
-}
-
-/// The fate of one broadcast at a worker's clients.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Broadcast {
-    /// A client of this worker sent it, and learned that it cannot be delivered.
-    pub(crate) sent: bool,
-    pub(crate) refused: bool,
-    /// Clients that were open when it was sent, and how many of them received it.
-    pub(crate) due: u64,
-    pub(crate) received: u64,
-    /// Receipts beyond the first.
-    pub(crate) doubled: u64,
-}
 
 /// The channel from a worker to the coordinator.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! A worker's share of a load, in the format sent to a worker process.
+//! A worker's share of a load.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -6,27 +6,9 @@ use std::{
 };
 
 use platform::duration::whole_ms;
-use scenario::{Plan, Protocol, Scenario};
-use serde::{Deserialize, Serialize};
+use scenario::{Plan, Protocol};
 
-/// The work of one worker. All workers of a run get the same, except for `worker`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Spec {
-    /// When the run's first connection is due, on the machine's monotonic clock.
-    pub(crate) origin_ns: u64,
-    pub(crate) worker: u32,
-    pub(crate) workers: u32,
-    pub(crate) scenario: Scenario,
-    pub(crate) targets: Vec<SocketAddr>,
-    /// Source addresses, used in turn; empty: the kernel's choice.
-    pub(crate) sources: Vec<IpAddr>,
-    /// Ask each connection which replica serves it.
-    pub(crate) identify: bool,
-    /// Report events of single connections.
-    pub(crate) trace: bool,
-    pub(crate) tick_ms: u32,
-    pub(crate) seed: u64,
-}
+use crate::messages::{Spec, at_least_one_ms};
 
 /// When a server asked a client to reconnect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,14 +154,9 @@ fn in_ms(duration: Duration) -> u32 {
     u32::try_from(whole_ms(duration)).unwrap_or(u32::MAX)
 }
 
-/// Whole milliseconds, at least one.
-pub(crate) fn at_least_one_ms(duration: Duration) -> u32 {
-    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX).max(1)
-}
-
 #[cfg(test)]
 mod tests {
-    use scenario::Every;
+    use scenario::{Every, Scenario};
 
     use super::*;
 
