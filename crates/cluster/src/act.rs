@@ -89,6 +89,8 @@ impl Actor<'_> {
     }
 
     pub(crate) async fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
+        let what = self.world.in_full(&Subject::whole(service));
+        let service = whole(&what)?;
         let (api, workload) = self.api(service).await?;
         let from = workload.replicas;
         self.set(&api, &workload.name, replicas).await?;
@@ -103,7 +105,7 @@ impl Actor<'_> {
                 "its workload replaces the pod; scale it down, or stop it",
             );
         }
-        let pod = self.pick(what).await?;
+        let pod = self.pick(&self.world.in_full(what)).await?;
         let draining = pod.deleting.is_some();
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         self.cluster.ask(format!("deleting pod {}", pod.name), self.pods().delete(&pod.name, &now)).await?;
@@ -114,7 +116,7 @@ impl Actor<'_> {
         if self.is_node(what) {
             return self.drain_node(&node_name(what)?).await;
         }
-        let picked = self.pick(what).await?;
+        let picked = self.pick(&self.world.in_full(what)).await?;
         let pod = self.cluster.ask(format!("pod {}", picked.name), self.pods().get(&picked.name)).await?;
         let deletion = async { self.pods().delete(&picked.name, &DeleteParams::default()).await };
         self.cluster.ask(format!("deleting pod {}", picked.name), deletion).await?;
@@ -127,14 +129,14 @@ impl Actor<'_> {
             let was_running = self.cordon(&name, true).await?;
             return Ok(Stopped { name: what.to_string(), was_running });
         }
-        let name = whole(what)?;
-        let (api, workload) = self.api(name).await?;
+        let full = self.world.in_full(what);
+        let (api, workload) = self.api(whole(&full)?).await?;
         if workload.replicas == 0 {
-            return Ok(Stopped { name: name.to_owned(), was_running: false });
+            return Ok(Stopped { name: what.name.clone(), was_running: false });
         }
         self.remember(&api, &workload.name, Some(workload.replicas)).await?;
         self.set(&api, &workload.name, 0).await?;
-        Ok(Stopped { name: name.to_owned(), was_running: true })
+        Ok(Stopped { name: what.name.clone(), was_running: true })
     }
 
     pub(crate) async fn start(&self, what: &Subject) -> Result<Started, TargetError> {
@@ -143,10 +145,11 @@ impl Actor<'_> {
             let was_stopped = self.cordon(&name, false).await?;
             return Ok(Started { name: what.to_string(), was_stopped });
         }
-        let name = whole(what)?;
+        let full = self.world.in_full(what);
+        let name = whole(&full)?;
         let (api, workload) = self.api(name).await?;
         if workload.replicas > 0 {
-            return Ok(Started { name: name.to_owned(), was_stopped: false });
+            return Ok(Started { name: what.name.clone(), was_stopped: false });
         }
         let object =
             self.cluster.ask(format!("{} {}", workload.kind, workload.name), api.get(&workload.name));
@@ -158,7 +161,7 @@ impl Actor<'_> {
         if before.is_some() {
             self.remember(&api, &workload.name, None).await?;
         }
-        Ok(Started { name: name.to_owned(), was_stopped: true })
+        Ok(Started { name: what.name.clone(), was_stopped: true })
     }
 
     async fn remember(
