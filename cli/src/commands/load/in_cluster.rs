@@ -42,7 +42,7 @@ pub(super) fn run(
     if addresses.is_empty() {
         check_service(&scenario, &*target)?;
         check_fit(&scenario, &*target)?;
-    } else if scenario.actions.iter().any(|action| action.verb.subject().is_some()) {
+    } else if scenario.names_workloads() {
         check_fit(&scenario, &*target)?;
     }
     if !addresses.is_empty() && options.identify == Identify::Auto {

@@ -365,7 +365,7 @@ fn the_fullest_pod_of_our_service_is_asked_for_without_an_autoscaler() {
     let namespace = Namespace::new("fullest");
     namespace.application_with("tcp", 2, 9102);
     let target = namespace.admin();
-    // There is nothing in these pods, so they are asked in vain.
+    // No process runs in these pods, so nobody answers.
     let error = target.drain(&"tcp/fullest".parse().unwrap()).unwrap_err().to_string();
     assert!(error.starts_with("the number of clients of tcp-"), "{error}");
     assert_eq!(namespace.pods("tcp").len(), 2, "none was drained");
