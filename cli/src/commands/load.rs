@@ -314,11 +314,13 @@ fn check_variables(scenario: &Scenario) -> Result<(), Failure> {
 }
 
 fn check_fit(scenario: &Scenario, target: &dyn Target) -> Result<(), Failure> {
-    scenario.check(&target.snapshot()?).map_err(|unfit| match &unfit {
-        Unfit::Values { .. } => {
-            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(scenario)))
-        }
-        _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
+    scenario.check(&target.snapshot()?).map_err(|unfit| unfit_failure(scenario, &unfit))
+}
+
+fn unfit_failure(scenario: &Scenario, unfit: &Unfit) -> Failure {
+    Failure::usage(match unfit {
+        Unfit::Values { .. } => format!("{unfit}; bring it up with: {}", up_command(scenario)),
+        _ => format!("{}: {unfit}", scenario.name),
     })
 }
 

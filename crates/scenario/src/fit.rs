@@ -63,12 +63,7 @@ impl Scenario {
     pub fn check(&self, platform: &Snapshot) -> Result<(), Unfit> {
         // Before the values: with all of them it would not be possible either.
         if platform.target == CLUSTER {
-            for (index, action) in self.actions.iter().enumerate() {
-                if let Some(reason) = never_in_a_cluster(&action.verb) {
-                    let (action, reason) = (action.to_string(), reason.to_owned());
-                    return Err(Unfit::Action { index, action, reason });
-                }
-            }
+            self.check_for_clusters()?;
         }
         let unmet = self.values.iter().filter(|needed| !needed.is_met(platform));
         if unmet.count() > 0 {
@@ -96,6 +91,17 @@ impl Scenario {
             {
                 let reason = no_service(platform, name);
                 return Err(Unfit::Expectation { index, expectation: expectation.to_string(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether any cluster can do its actions.
+    pub fn check_for_clusters(&self) -> Result<(), Unfit> {
+        for (index, action) in self.actions.iter().enumerate() {
+            if let Some(reason) = never_in_a_cluster(&action.verb) {
+                let (action, reason) = (action.to_string(), reason.to_owned());
+                return Err(Unfit::Action { index, action, reason });
             }
         }
         Ok(())
