@@ -651,6 +651,7 @@ mod tests {
         let up = |name: &str| up_command(&scenario::find(name).unwrap());
         assert_eq!(up("broadcast"), "playctl up --set tcp.autoscaling=null --set tcp.replicas=3");
         assert_eq!(up("ws-scale-out"), "playctl up -f balancer --nodes 1");
+        assert_eq!(up("kill-server"), "playctl up -f socketz --set etcd.enabled=true");
         assert_eq!(
             up("stream-churn"),
             "playctl up -f streams --set stream.autoscaling=null --set stream.replicas=2 --set stream.env.LOCK_TTL=6 \
