@@ -9,7 +9,7 @@ use std::{
 };
 
 use platform::{
-    EventKind, Target,
+    EventKind, ServiceKind, Target,
     target::{ReplicaSnapshot, ServiceSnapshot},
 };
 
@@ -35,9 +35,15 @@ pub(crate) fn count(
     let (stop, stopped) = mpsc::channel();
     spawn("log-lines", move || {
         let mut counter = Counter::default();
+        let page = |replica: &ReplicaSnapshot| {
+            let page = target.metrics_page(replica).map_err(|error| format!("{}: {error}", replica.name));
+            page?.map_or_else(|| directly(replica), Ok)
+        };
         loop {
-            let services = target.snapshot().map(|snapshot| snapshot.services).unwrap_or_default();
-            let wanted = counter.look(&services).into_iter().all(&tell);
+            let mut services = target.snapshot().map(|snapshot| snapshot.services).unwrap_or_default();
+            // A cluster also has workloads that count no lines: parts such as Kafka, and other people's.
+            services.retain(|service| ServiceKind::by_name(&service.name).is_some());
+            let wanted = counter.look(&services, &page).into_iter().all(&tell);
             if !wanted || stopped.recv_timeout(INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
                 break;
             }
@@ -45,6 +51,9 @@ pub(crate) fn count(
     })?;
     Ok(Counting { _stop: stop })
 }
+
+/// Fetches a replica's page of metrics.
+type Page<'a> = &'a dyn Fn(&ReplicaSnapshot) -> Result<String, String>;
 
 /// Services that could not be counted, and how often in a row.
 #[derive(Default)]
@@ -55,12 +64,12 @@ struct Counter {
 impl Counter {
     /// Counts all replicas once. Leaves out a service with a replica that does not answer, since its count is
     /// incomplete.
-    fn look(&mut self, services: &[ServiceSnapshot]) -> Vec<EventKind> {
-        services.iter().filter_map(|service| self.look_at(service)).collect()
+    fn look(&mut self, services: &[ServiceSnapshot], page: Page<'_>) -> Vec<EventKind> {
+        services.iter().filter_map(|service| self.look_at(service, page)).collect()
     }
 
-    fn look_at(&mut self, service: &ServiceSnapshot) -> Option<EventKind> {
-        match sums(service) {
+    fn look_at(&mut self, service: &ServiceSnapshot, page: Page<'_>) -> Option<EventKind> {
+        match sums(service, page) {
             Ok([written, shipped, dropped]) => {
                 self.failures.remove(&service.name);
                 Some(EventKind::LogLinesCounted { service: service.name.clone(), written, shipped, dropped })
@@ -77,11 +86,11 @@ impl Counter {
 }
 
 /// Lines written, shipped and dropped by all replicas of a service.
-fn sums(service: &ServiceSnapshot) -> Result<[u64; 3], String> {
+fn sums(service: &ServiceSnapshot, page: Page<'_>) -> Result<[u64; 3], String> {
     let mut sums = [0; 3];
     let prefix = service.name.replace('-', "_");
     for replica in &service.replicas {
-        let page = metrics(replica)?;
+        let page = parse(&page(replica)?);
         for (sum, kind) in sums.iter_mut().zip(["", "_shipped", "_dropped"]) {
             let name = format!("{prefix}_log_lines{kind}_total");
             *sum += value(&page, &name).ok_or_else(|| format!("{} has no metric {name}", replica.name))?;
@@ -90,18 +99,17 @@ fn sums(service: &ServiceSnapshot) -> Result<[u64; 3], String> {
     Ok(sums)
 }
 
-fn metrics(replica: &ReplicaSnapshot) -> Result<BTreeMap<String, f64>, String> {
+/// From its own address.
+fn directly(replica: &ReplicaSnapshot) -> Result<String, String> {
     let port = replica
         .admin_port
         .ok_or_else(|| format!("the platform does not report the metrics port of {}", replica.name))?;
     let address = replica.socket().ok_or_else(|| format!("{} has no address yet", replica.name))?;
     let address = SocketAddr::new(address.ip(), port);
-    page(address)
-        .map(|page| parse(&page))
-        .map_err(|error| format!("http://{address}/metrics of {}: {error}", replica.name))
+    page_at(address).map_err(|error| format!("http://{address}/metrics of {}: {error}", replica.name))
 }
 
-fn page(address: SocketAddr) -> io::Result<String> {
+fn page_at(address: SocketAddr) -> io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
@@ -178,7 +186,8 @@ mod tests {
             "ws_client_log_lines_total 4\nws_client_log_lines_shipped_total 4\nws_client_log_lines_dropped_total 0\n",
         );
         let services = [("tcp", tcp), ("udp", udp), ("ws-client", users)];
-        let told = Counter::default().look(&services.map(|(name, admin)| service(name, Some(admin))));
+        let services = services.map(|(name, admin)| service(name, Some(admin)));
+        let told = Counter::default().look(&services, &directly);
         let counted = |name: &str, written, shipped, dropped| EventKind::LogLinesCounted {
             service: name.to_owned(),
             written,
@@ -197,7 +206,7 @@ mod tests {
         ] {
             let mut counter = Counter::default();
             let told: Vec<EventKind> = (0..3 * LOOKS_WITHOUT_COUNT)
-                .flat_map(|_| counter.look(std::slice::from_ref(&service)))
+                .flat_map(|_| counter.look(std::slice::from_ref(&service), &directly))
                 .collect();
             let message = format!("the log lines of tcp cannot be counted: {expected}");
             assert_eq!(told, [EventKind::Warning { message }]);

@@ -66,6 +66,11 @@ fn wrong_arguments_are_usage_errors() {
         (&["status", "-n", "chat"], "--namespace needs --target cluster"),
         (&["load", "--in-cluster", "127.0.0.1:1"], "--in-cluster needs --target cluster"),
         (&["load", "--image", "playctl:1"], "--image needs --target cluster"),
+        (&["load", "kill-server", "--target", "cluster"], "for good: a cluster replaces a killed pod"),
+        (
+            &["load", "ws-storm", "--target", "cluster", "--in-cluster"],
+            "for good: a cluster replaces a killed pod",
+        ),
         (&["status", "--target", "cluster", "--kubeconfig", "/nowhere/config"], "/nowhere/config"),
         (&["explain", "--hpa", "hpa.yaml"], "--print-state"),
         (&["explain", "--state", "state.yaml"], "--hpa FILE"),

@@ -339,11 +339,13 @@ fn check_variables(scenario: &Scenario) -> Result<(), Failure> {
 }
 
 fn check_fit(scenario: &Scenario, target: &dyn Target) -> Result<(), Failure> {
-    scenario.check(&target.snapshot()?).map_err(|unfit| match &unfit {
-        Unfit::Values { .. } => {
-            Failure::usage(format!("{unfit}; bring it up with: {}", up_command(scenario)))
-        }
-        _ => Failure::usage(format!("{}: {unfit}", scenario.name)),
+    scenario.check(&target.snapshot()?).map_err(|unfit| unfit_failure(scenario, &unfit))
+}
+
+fn unfit_failure(scenario: &Scenario, unfit: &Unfit) -> Failure {
+    Failure::usage(match unfit {
+        Unfit::Values { .. } => format!("{unfit}; bring it up with: {}", up_command(scenario)),
+        _ => format!("{}: {unfit}", scenario.name),
     })
 }
 
@@ -676,6 +678,7 @@ mod tests {
         let up = |name: &str| up_command(&scenario::find(name).unwrap());
         assert_eq!(up("broadcast"), "playctl up --set tcp.autoscaling=null --set tcp.replicas=3");
         assert_eq!(up("ws-scale-out"), "playctl up -f balancer --nodes 1");
+        assert_eq!(up("kill-server"), "playctl up -f socketz --set etcd.enabled=true");
         assert_eq!(
             up("stream-churn"),
             "playctl up -f streams --set stream.autoscaling=null --set stream.replicas=2 --set stream.env.LOCK_TTL=6 \

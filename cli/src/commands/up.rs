@@ -60,7 +60,7 @@ pub(crate) struct Args {
 /// What is brought up.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct BringUp {
-    /// A values file, or one of the chart's presets such as minikube, merged over the chart's own; repeatable
+    /// A values file, or a preset of the chart (minikube) or of a scenario (stream-6), merged over the chart's own; repeatable
     #[arg(long = "values", short = 'f', value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Set a value: key=value, in Helm's syntax

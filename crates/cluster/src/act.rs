@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::{
     Api,
@@ -9,12 +10,16 @@ use kube::{
     core::{ApiResource, DynamicObject},
 };
 use platform::{
-    TargetError,
+    ServiceKind, TargetError,
     target::{Drained, Killed, Pick, Scaled, Started, Stopped, Subject},
 };
 use serde_json::json;
 
 use crate::{
+    balance::{
+        ASKED_AT_ONCE,
+        admin::{self, Way},
+    },
     connect::Cluster,
     facts::{Facts as _, Object, PodFacts, WorkloadFacts},
     kinds,
@@ -89,6 +94,8 @@ impl Actor<'_> {
     }
 
     pub(crate) async fn scale(&self, service: &str, replicas: u32) -> Result<Scaled, TargetError> {
+        let what = self.world.in_full(&Subject::whole(service));
+        let service = whole(&what)?;
         let (api, workload) = self.api(service).await?;
         let from = workload.replicas;
         self.set(&api, &workload.name, replicas).await?;
@@ -103,7 +110,7 @@ impl Actor<'_> {
                 "its workload replaces the pod; scale it down, or stop it",
             );
         }
-        let pod = self.pick(what).await?;
+        let pod = self.pick(&self.world.in_full(what)).await?;
         let draining = pod.deleting.is_some();
         let now = DeleteParams { grace_period_seconds: Some(0), ..DeleteParams::default() };
         self.cluster.ask(format!("deleting pod {}", pod.name), self.pods().delete(&pod.name, &now)).await?;
@@ -114,7 +121,7 @@ impl Actor<'_> {
         if self.is_node(what) {
             return self.drain_node(&node_name(what)?).await;
         }
-        let picked = self.pick(what).await?;
+        let picked = self.pick(&self.world.in_full(what)).await?;
         let pod = self.cluster.ask(format!("pod {}", picked.name), self.pods().get(&picked.name)).await?;
         let deletion = async { self.pods().delete(&picked.name, &DeleteParams::default()).await };
         self.cluster.ask(format!("deleting pod {}", picked.name), deletion).await?;
@@ -127,14 +134,14 @@ impl Actor<'_> {
             let was_running = self.cordon(&name, true).await?;
             return Ok(Stopped { name: what.to_string(), was_running });
         }
-        let name = whole(what)?;
-        let (api, workload) = self.api(name).await?;
+        let full = self.world.in_full(what);
+        let (api, workload) = self.api(whole(&full)?).await?;
         if workload.replicas == 0 {
-            return Ok(Stopped { name: name.to_owned(), was_running: false });
+            return Ok(Stopped { name: what.name.clone(), was_running: false });
         }
         self.remember(&api, &workload.name, Some(workload.replicas)).await?;
         self.set(&api, &workload.name, 0).await?;
-        Ok(Stopped { name: name.to_owned(), was_running: true })
+        Ok(Stopped { name: what.name.clone(), was_running: true })
     }
 
     pub(crate) async fn start(&self, what: &Subject) -> Result<Started, TargetError> {
@@ -143,10 +150,11 @@ impl Actor<'_> {
             let was_stopped = self.cordon(&name, false).await?;
             return Ok(Started { name: what.to_string(), was_stopped });
         }
-        let name = whole(what)?;
+        let full = self.world.in_full(what);
+        let name = whole(&full)?;
         let (api, workload) = self.api(name).await?;
         if workload.replicas > 0 {
-            return Ok(Started { name: name.to_owned(), was_stopped: false });
+            return Ok(Started { name: what.name.clone(), was_stopped: false });
         }
         let object =
             self.cluster.ask(format!("{} {}", workload.kind, workload.name), api.get(&workload.name));
@@ -158,7 +166,7 @@ impl Actor<'_> {
         if before.is_some() {
             self.remember(&api, &workload.name, None).await?;
         }
-        Ok(Started { name: name.to_owned(), was_stopped: true })
+        Ok(Started { name: what.name.clone(), was_stopped: true })
     }
 
     async fn remember(
@@ -207,21 +215,39 @@ impl Actor<'_> {
         Ok((*found).clone())
     }
 
-    /// The autoscaler's measurements of each pod, for the first metric that every pod has.
+    /// The autoscaler's measurements of each pod, for the first metric that every pod has; without one, the pods' own.
     async fn loads(&self, service: &str) -> Result<Vec<(String, i64)>, TargetError> {
         let hpa = self.service(service)?.hpa.as_ref().and_then(|hpa| self.world.hpa(hpa));
         let metrics = hpa.and_then(|hpa| hpa.spec.as_ref().ok()).into_iter().flat_map(|spec| &spec.metrics);
         let metric = metrics.filter_map(|metric| metric.pods.as_ref()).map(|pods| &pods.metric).next();
         let selector = self.workload(service)?.selector.clone();
         let (Some(metric), Some(selector)) = (metric, selector) else {
-            return unsupported(
-                format!("choosing the fullest or emptiest pod of {service}"),
-                "its autoscaler has no pod metric to go by; name the pod",
-            );
+            return self.own_loads(service).await;
         };
         let samples = Metrics::new(self.cluster.clone()).of_pods(metric, &selector).await;
         let samples = samples.map_err(|words| TargetError::other(format!("{}: {words}", metric.name)))?;
         Ok(samples.into_iter().map(|(pod, sample)| (pod, sample.milli)).collect())
+    }
+
+    /// The number of clients that each ready pod of one of our services says it has.
+    async fn own_loads(&self, service: &str) -> Result<Vec<(String, i64)>, TargetError> {
+        let Some(gauge) = ServiceKind::by_name(service).and_then(ServiceKind::gauge) else {
+            return unsupported(
+                format!("choosing the fullest or emptiest pod of {service}"),
+                "its autoscaler has no pod metric to go by, and its pods are not known to say how many clients they have; \
+                 name the pod",
+            );
+        };
+        let pods = self.world.pods_of(service).filter(|pod| pod.is_ready() && pod.deleting.is_none());
+        let asked = stream::iter(pods).map(|pod| async move {
+            let load = admin::gauge(self.cluster, Way::Outside, pod, gauge).await;
+            // Of the others alone, the fullest would be a guess.
+            let load = load.map_err(|why| {
+                TargetError::other(format!("the number of clients of {} is not known: {why}", pod.name))
+            })?;
+            Ok((pod.name.clone(), i64::try_from(load).unwrap_or(i64::MAX)))
+        });
+        asked.buffer_unordered(ASKED_AT_ONCE).try_collect().await
     }
 
     fn is_node(&self, what: &Subject) -> bool {

@@ -12,7 +12,7 @@
 //!
 //! Every change ends within [`ACT`], before another balancer can have taken over ([`crate::election`]).
 
-mod admin;
+pub(crate) mod admin;
 pub(crate) mod told;
 mod writes;
 
@@ -51,7 +51,7 @@ use writes::Writes;
 pub(crate) const ACT: Duration = Duration::from_secs(4);
 const KIND: &str = "Deployment";
 /// The maximum number of pods queried for their connections at the same time.
-const ASKED_AT_ONCE: usize = 16;
+pub(crate) const ASKED_AT_ONCE: usize = 16;
 
 /// A balancer's settings.
 #[derive(Clone, PartialEq, Eq)]

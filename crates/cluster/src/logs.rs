@@ -14,7 +14,7 @@ use kube::{
 };
 use platform::{
     TargetError,
-    target::{LogLine, LogQuery},
+    target::{LogLine, LogQuery, Pick, Subject},
 };
 use tokio::sync::mpsc;
 
@@ -43,6 +43,15 @@ pub(crate) struct Pods {
 
 impl Pods {
     pub(crate) fn of(world: &World, query: &LogQuery) -> Result<Self, TargetError> {
+        // A part is called by its name, a member of one is a pod.
+        let mut query = query.clone();
+        if let Some(service) = &query.service {
+            let what = world.in_full(&Subject::whole(service));
+            if let Pick::Named(pod) = what.replica {
+                query.replica = Some(pod);
+            }
+            query.service = Some(what.name);
+        }
         let known = || world.services().map(|(name, _)| name.clone()).collect();
         if let Some(service) = &query.service
             && world.service(service).is_none()
@@ -52,7 +61,7 @@ impl Pods {
         let wanted =
             world.services().filter(|(name, _)| query.service.as_ref().is_none_or(|one| one == *name));
         let selectors = wanted.filter_map(|(_, service)| world.workload(service)?.selector.clone()).collect();
-        Ok(Self { selectors, name: query.replica.clone() })
+        Ok(Self { selectors, name: query.replica })
     }
 
     async fn present(&self, cluster: &Cluster) -> Result<Vec<(String, String)>, TargetError> {

@@ -173,6 +173,7 @@ mod tests {
             selector: Selector::parse("app=room"),
             writer: Writer::Unknown,
             created: None,
+            part: None,
         };
         Scaled { wanted: 3, present: 2, selector: None }.apply_to(&mut workload);
         assert_eq!((workload.replicas, workload.present), (3, 2));

@@ -6,14 +6,17 @@ use jiff::Timestamp;
 use platform::{
     HostPort,
     address::Host,
-    target::{AutoscalerSnapshot, NodeSnapshot, ReplicaPhase, ReplicaSnapshot, ServiceSnapshot, Snapshot},
+    target::{
+        AutoscalerSnapshot, NodeSnapshot, PartOrigin, PartSnapshot, ReplicaPhase, ReplicaSnapshot,
+        ServiceSnapshot, Snapshot,
+    },
 };
 
 use crate::{
     connect::Cluster,
     facts::{HpaFacts, NodeFacts, PodFacts, Writer},
     metrics::Usages,
-    world::{Service, World, proposals, trouble},
+    world::{Part, Service, World, proposals, trouble},
 };
 
 /// The usage of pods, in cores and bytes.
@@ -58,9 +61,31 @@ pub(crate) fn snapshot(
         nodes: u32::try_from(world.nodes().count()).unwrap_or(u32::MAX),
         node_list: world.nodes().map(of_node).collect(),
         services,
-        parts: Vec::new(),
+        parts: world.parts().iter().map(of_part).collect(),
         next_sync: None,
         problems,
+    }
+}
+
+fn of_part(part: &Part) -> PartSnapshot {
+    let detail = if part.wanted == 0 && part.present == 0 {
+        format!("{}, stopped", part.place)
+    } else if part.pod.is_some() {
+        part.place.clone()
+    } else {
+        format!("{}, {} of {} ready", part.place, part.ready, part.wanted)
+    };
+    PartSnapshot {
+        name: part.name.clone(),
+        origin: PartOrigin::Installed,
+        version: None,
+        address: None,
+        detail,
+        healthy: part.is_ready(),
+        restarts: part.restarts,
+        pid: None,
+        connects_from: None,
+        connections: None,
     }
 }
 

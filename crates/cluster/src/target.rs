@@ -3,12 +3,13 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use autoscale::explain::Case;
+use http::{Request, StatusCode};
 use platform::{
     HostPort, Target, TargetError,
     target::{
         Applied, Balanced, Drained, Endpoint, EventStream, EventsFrom, Killed, LogQuery, LogStream,
-        NodeAdded, NodeRemoved, OnProgress, OnWait, Reported, Scaled, Shed, Snapshot, Started, Stopped,
-        Subject, Traffic, Wanted,
+        NodeAdded, NodeRemoved, OnProgress, OnWait, ReplicaSnapshot, Reported, Scaled, Shed, Snapshot,
+        Started, Stopped, Subject, Traffic, Wanted,
     },
 };
 use tokio::{runtime::Runtime, sync::mpsc};
@@ -28,7 +29,7 @@ use crate::{
         nodes::{self, Joined},
     },
     observe::Observer,
-    read,
+    pod_http, read,
     snapshot::{self, Usage},
     world::Scope,
 };
@@ -396,6 +397,20 @@ impl Target for ClusterTarget {
     fn shed(&self, service: &str, replica: &str, order: &Shed) -> Result<u64, TargetError> {
         let balancer = self.balancer_of(service);
         self.balances("an order to shed", balancer.shed(&self.cluster, replica, order))
+    }
+
+    fn metrics_page(&self, replica: &ReplicaSnapshot) -> Result<Option<String>, TargetError> {
+        let Some(port) = replica.admin_port else { return Ok(None) };
+        self.wait(async {
+            let request = Request::get("/metrics");
+            let asked = pod_http::forwarded(&self.cluster, &replica.name, port, request, String::new()).await;
+            let wrong = |why: String| TargetError::Other { message: format!("its page of metrics: {why}") };
+            let (status, page) = asked.map_err(wrong)?;
+            if status != StatusCode::OK {
+                return Err(wrong(format!("answered with {status}")));
+            }
+            Ok(Some(String::from_utf8_lossy(&page).into_owned()))
+        })
     }
 
     fn tell_balanced(&self, service: &str, balanced: &Balanced) -> Result<(), TargetError> {

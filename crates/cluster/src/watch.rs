@@ -328,6 +328,7 @@ mod tests {
             selector: None,
             writer: Writer::Unknown,
             created: None,
+            part: None,
         }))))
     }
 

@@ -8,6 +8,7 @@ mod autoscaling;
 mod desired;
 mod nodes;
 mod outbox;
+mod parts;
 mod pods;
 mod said;
 mod services;
@@ -22,6 +23,8 @@ use autoscaling::Watched;
 pub(crate) use autoscaling::{proposals, trouble};
 use desired::Desired;
 use outbox::Outbox;
+pub(crate) use parts::Part;
+use parts::PartState;
 use pods::PodState;
 use said::Said;
 
@@ -86,6 +89,8 @@ pub(crate) struct World {
     desired: BTreeMap<String, Desired>,
     /// Ready and draining pods by service, as last reported.
     endpoints: BTreeMap<String, (Vec<String>, Vec<String>)>,
+    /// Parts, as last reported.
+    part_states: BTreeMap<String, PartState>,
     said: Said,
     /// What balancers last ordered, by kind and name of the workload. Bounded as [`Said`] is.
     balanced: BTreeMap<(String, String), Decided>,
@@ -115,6 +120,7 @@ impl World {
             services: BTreeMap::new(),
             desired: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            part_states: BTreeMap::new(),
             said: Said::default(),
             balanced: BTreeMap::new(),
             listing: BTreeMap::new(),
@@ -214,6 +220,9 @@ impl World {
                 self.broken.insert(stream.clone());
             }
         }
+        if self.live && matches!(stream, Stream::Pods | Stream::Workloads(_)) {
+            self.look_at_parts(now);
+        }
     }
 
     /// All watches have been restored.
@@ -270,6 +279,8 @@ impl World {
     /// From now on changes are reported.
     pub(crate) fn go_live(&mut self, now: Now) {
         self.complete();
+        // What they are now is no news.
+        self.look_at_parts(now);
         self.live = true;
         for (name, service) in self.services.clone() {
             let scaled = service.hpa.and_then(|hpa| self.hpa(&hpa)?.last_scale);

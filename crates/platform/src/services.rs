@@ -197,6 +197,16 @@ impl ServiceKind {
         self.row().name
     }
 
+    /// The gauge of its clients on a replica's own `/metrics`, if it has one.
+    pub fn gauge(self) -> Option<&'static str> {
+        match self {
+            Self::Tcp => Some("tcp_connections"),
+            Self::Ws => PodsMetric::Sessions.series(),
+            Self::Stream => PodsMetric::Users.series(),
+            _ => None,
+        }
+    }
+
     pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }

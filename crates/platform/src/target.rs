@@ -90,6 +90,11 @@ pub trait Target: Send + Sync {
         let _ = (service, order);
         Err(balancing::unsupported(format_args!("shedding connections of {replica}")))
     }
+    /// A replica's page of metrics, if only the target reaches it; `None`: anyone can ask at its address.
+    fn metrics_page(&self, replica: &ReplicaSnapshot) -> Result<Option<String>, TargetError> {
+        let _ = replica;
+        Ok(None)
+    }
     /// Has a balancer's decision told among the platform's events, where it has any.
     fn tell_balanced(&self, service: &str, balanced: &Balanced) -> Result<(), TargetError> {
         let _ = (service, balanced);

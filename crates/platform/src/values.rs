@@ -32,7 +32,7 @@ pub use gateway::{Gateway, GatewayKind, Health, Http, Listener, Policy, Route, R
 pub use parts::{
     Cassandra, Elasticsearch, Etcd, Kafka, Memcached, Metrics, MetricsSource, Prometheus, Redis,
 };
-pub use presets::presets;
+pub use presets::{preset_of, presets};
 pub use resources::Resources;
 pub use schema::schema;
 pub use service::{Probe, Service};

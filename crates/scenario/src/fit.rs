@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use platform::{
+    PartKind,
     event::ServiceInfo,
     services::PodsMetric,
     target::{PartSnapshot, Pick, ServiceSnapshot, Snapshot},
@@ -16,6 +17,10 @@ use crate::{
 
 const BALANCER: &str = "balancer";
 const GATEWAY: &str = "gateway";
+/// The target of a snapshot of a cluster.
+const CLUSTER: &str = "cluster";
+/// In a cluster, `node/NAME` is a node.
+const NODE: &str = "node";
 /// Parts that a scenario can need, in addition to services.
 const PARTS: [&str; 1] = ["etcd"];
 
@@ -49,11 +54,17 @@ pub enum Unfit {
     Values { name: String, missing: Vec<String> },
     #[error("actions[{index}]: {action}: {reason}")]
     Action { index: usize, action: String, reason: String },
+    #[error("expectations[{index}]: `{expectation}`: {reason}")]
+    Expectation { index: usize, expectation: String, reason: String },
 }
 
 impl Scenario {
     /// Compares the needs and actions of this scenario with the platform.
     pub fn check(&self, platform: &Snapshot) -> Result<(), Unfit> {
+        // Before the values: with all of them it would not be possible either.
+        if platform.target == CLUSTER {
+            self.check_for_clusters()?;
+        }
         let unmet = self.values.iter().filter(|needed| !needed.is_met(platform));
         if unmet.count() > 0 {
             // All of them, because `up` resets omitted values to their defaults.
@@ -74,7 +85,40 @@ impl Scenario {
                 is_a_node(node, platform).map_err(unfit)?;
             }
         }
+        for (index, expectation) in self.expectations.iter().enumerate() {
+            if let Some(name) = self.foreign(expectation)
+                && service(platform, name).is_none()
+            {
+                let reason = no_service(platform, name);
+                return Err(Unfit::Expectation { index, expectation: expectation.to_string(), reason });
+            }
+        }
         Ok(())
+    }
+
+    /// Whether any cluster can do its actions.
+    pub fn check_for_clusters(&self) -> Result<(), Unfit> {
+        for (index, action) in self.actions.iter().enumerate() {
+            if let Some(reason) = never_in_a_cluster(&action.verb) {
+                let (action, reason) = (action.to_string(), reason.to_owned());
+                return Err(Unfit::Action { index, action, reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an action or expectation names something of a platform, apart from the load's own service.
+    pub fn names_workloads(&self) -> bool {
+        self.actions.iter().any(|action| action.verb.subject().is_some())
+            || self.expectations.iter().any(|expectation| self.foreign(expectation).is_some())
+    }
+
+    /// The service other than the load's own that an expectation is about.
+    fn foreign<'a>(&self, expectation: &'a Expectation) -> Option<&'a str> {
+        match expectation {
+            Expectation::Scale { service, .. } => Some(service.as_str()).filter(|name| *name != self.service),
+            _ => None,
+        }
     }
 
     /// Removes the changes of replicas that this load cannot cause, and says why for each. Without a platform it removes
@@ -122,8 +166,12 @@ fn service<'a>(platform: &'a Snapshot, name: &str) -> Option<&'a ServiceSnapshot
 }
 
 fn no_service(platform: &Snapshot, name: &str) -> String {
-    let all: Vec<&str> = platform.services.iter().map(|service| service.name.as_str()).collect();
-    format!("there is no {name} on this platform; it has: {}", all.join(", "))
+    let all = || platform.services.iter().map(|service| service.name.as_str());
+    let listed = all().collect::<Vec<_>>().join(", ");
+    match hint(name, all()) {
+        hint if hint.is_empty() => format!("there is no {name} on this platform; it has: {listed}"),
+        hint => format!("there is no {name} on this platform{hint} (it has: {listed})"),
+    }
 }
 
 fn can_happen(event: &Happening, platform: &Snapshot) -> Result<(), String> {
@@ -183,8 +231,35 @@ fn is_there(verb: &Verb, platform: &Snapshot) -> Result<(), String> {
     if platform.parts.iter().any(of_part) {
         return Ok(());
     }
+    if what.name == NODE
+        && platform.target == CLUSTER
+        && let Pick::Named(node) = &what.replica
+    {
+        return is_a_node(node, platform);
+    }
     let parts: Vec<&str> = platform.parts.iter().map(|part| part.name.as_str()).collect();
-    Err(format!("{}; and parts: {}", no_service(platform, &what.to_string()), parts.join(", ")))
+    let parts = if parts.is_empty() { String::new() } else { format!("; and parts: {}", parts.join(", ")) };
+    Err(format!("{}{parts}", no_service(platform, &what.to_string())))
+}
+
+/// Why no cluster does it: what belongs to a workload is replaced.
+fn never_in_a_cluster(verb: &Verb) -> Option<&'static str> {
+    match verb {
+        Verb::Kill { restart: false, .. } => Some(
+            "a cluster replaces a killed pod, so `restart: false` works only on a local platform; leave it out, or stop \
+             or scale the whole",
+        ),
+        Verb::Stop { what, .. } | Verb::Start { what } => {
+            let is_member =
+                PartKind::by_name(&what.name).is_some_and(|kind| PartKind::ETCD_MEMBERS.contains(&kind));
+            let is_pod = is_member || what.replica != Pick::Unnamed;
+            (is_pod && what.name != NODE).then_some(
+                "a cluster replaces a single pod, so it cannot be stopped and started; stop the whole, or kill or drain \
+                 the pod",
+            )
+        }
+        _ => None,
+    }
 }
 
 fn is_a_node(name: &str, platform: &Snapshot) -> Result<(), String> {
@@ -471,6 +546,71 @@ mod tests {
             "{ at: 1s, do: add-node }, { at: 2s, do: remove-node, node: node-2 }",
         ] {
             assert_eq!(action(text).check(&platform(1, true)), Ok(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_peoples_workloads_are_checked_against_the_platform() {
+        let mut cluster = platform(1, true);
+        cluster.target = CLUSTER.to_owned();
+        cluster.parts.clear();
+        cluster.services[0].name = "chat-server".to_owned();
+        let with = |lines: &str| scenario(&format!("service: chat-server\n{lines}"));
+        for lines in [
+            "actions: [{ at: 1s, do: drain, what: chat-server }]",
+            "actions: [{ when: \"chat-server 1 → 2\", do: kill, what: chat-server/fullest }]",
+            "actions: [{ at: 1s, do: stop, what: node/node-1 }]",
+            "expectations: [chat-server 1 → 2]",
+        ] {
+            assert_eq!(with(lines).check(&cluster), Ok(()), "{lines}");
+        }
+        for (lines, error) in [
+            (
+                "actions: [{ at: 1s, do: drain, what: chat-sever }]",
+                "actions[0]: at 1s: drain chat-sever: there is no chat-sever on this platform; did you mean \
+                 `chat-server`? (it has: chat-server)",
+            ),
+            (
+                "actions: [{ when: mail/any ready, do: drain, what: chat-server }]",
+                "actions[0]: when mail/any ready: drain chat-server: there is no mail on this platform; it has: chat-server",
+            ),
+            (
+                "actions: [{ at: 1s, do: stop, what: node/node-7 }]",
+                "actions[0]: at 1s: stop node/node-7: there is no node node-7; did you mean `node-1`? (there are: \
+                 node-0, node-1)",
+            ),
+            (
+                "expectations: [mail 1 → 2]",
+                "expectations[0]: `mail 1 → 2`: there is no mail on this platform; it has: chat-server",
+            ),
+        ] {
+            assert_eq!(with(lines).check(&cluster).unwrap_err().to_string(), error, "{lines}");
+            assert!(with(lines).check(&platform(1, true)).is_err(), "on this machine, too: {lines}");
+        }
+        assert!(with("expectations: [mail 1 → 2]").names_workloads());
+        assert!(!with("expectations: [chat-server 1 → 2, lost = 0]").names_workloads());
+    }
+
+    #[test]
+    fn what_no_cluster_does_is_said_before_what_the_platform_lacks() {
+        let cluster = Snapshot { target: "cluster".to_owned(), ..platform(1, true) };
+        for name in ["kill-server", "ws-storm"] {
+            let error = crate::find(name).unwrap().check(&cluster).unwrap_err();
+            assert!(matches!(error, Unfit::Action { .. }), "{error}");
+            assert!(error.to_string().contains("for good: a cluster replaces a killed pod"), "{error}");
+        }
+        let action = |text: &str| scenario(&format!("actions: [{text}]"));
+        for text in [
+            "{ at: 1s, do: kill, what: tcp/fullest, restart: false }",
+            "{ at: 1s, do: stop, what: tcp/tcp-1 }",
+            "{ at: 1s, do: stop, what: etcd02 }",
+        ] {
+            let error = action(text).check(&cluster).unwrap_err().to_string();
+            assert!(error.starts_with("actions[0]: ") && error.contains("a cluster replaces a"), "{error}");
+        }
+        for text in ["{ at: 1s, do: kill, what: tcp/fullest }", "{ at: 1s, do: stop, what: kafka, for: 3s }"]
+        {
+            assert_eq!(action(text).check(&cluster), Ok(()), "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use platform::values::{Values, ValuesSource};
+use platform::values::{Values, ValuesSource, preset_of};
 
 fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm-chart")
@@ -33,9 +33,8 @@ fn every_preset_is_valid() {
 
 #[test]
 fn every_scenario_has_a_preset_with_its_settings() {
-    // kill-server runs on the preset socketz, which sets more than the scenario needs; stream-churn on streams with its
-    // own values, which the command that brings up its platform sets.
-    for (name, _) in scenario::names().filter(|(name, _)| !["kill-server", "stream-churn"].contains(name)) {
+    // stream-churn runs on the preset streams with its own values, which the command that brings up its platform sets.
+    for (name, _) in scenario::names().filter(|(name, _)| *name != "stream-churn") {
         let scenario = scenario::find(name).expect("built in");
         let values = scenario.values.iter().filter(|needed| needed.is_value());
         let set = values.map(ToString::to_string).collect();
@@ -48,4 +47,15 @@ fn every_scenario_has_a_preset_with_its_settings() {
         assert_eq!(services(&preset), services(&wanted), "{name}");
         assert_eq!(preset.kafka, wanted.kafka, "{name}");
     }
+}
+
+#[test]
+fn the_name_of_a_scenario_stands_for_the_preset_that_it_names() {
+    for (name, _) in scenario::names() {
+        let preset = scenario::find(name).expect("built in").preset.unwrap_or_else(|| name.to_owned());
+        assert_eq!(preset_of(name), preset, "{name}");
+        let values = chart().join(format!("values-{preset}.yaml"));
+        assert_eq!(with_file(name.into()), with_file(values), "{name}");
+    }
+    assert_eq!(preset_of("minikube"), "minikube");
 }

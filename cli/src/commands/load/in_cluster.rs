@@ -8,7 +8,7 @@ use load::{Away, Heard, Identify, Options, Workers};
 use platform::{Target, TargetError, target::Endpoint};
 use scenario::{Protocol, Scenario};
 
-use super::{Inside, Outputs, carry_out, check_engine, check_fit, resolve, watched};
+use super::{Inside, Outputs, carry_out, check_engine, check_fit, pairs, resolve, unfit_failure, watched};
 use crate::{
     context::Context,
     failure::{Failure, Outcome},
@@ -40,12 +40,14 @@ pub(super) fn run(
     inside: &Inside,
     outputs: &Outputs,
 ) -> Outcome {
+    scenario.check_for_clusters().map_err(|unfit| unfit_failure(&scenario, &unfit))?;
     let cluster = platform_source::cluster(context)?;
     let target: Arc<dyn Target> = cluster.clone();
     if addresses.is_empty() {
         check_service(&scenario, &*target)?;
         check_fit(&scenario, &*target)?;
-    } else if scenario.actions.iter().any(|action| action.verb.subject().is_some()) {
+        pairs::make_inside(&cluster, &scenario, context.printer.progress())?;
+    } else if scenario.names_workloads() {
         check_fit(&scenario, &*target)?;
     }
     if !addresses.is_empty() && options.identify == Identify::Auto {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ::cluster::argocd::{self, ArgoCd, Follow, Register, Sync};
-use platform::{TargetError, exit};
+use platform::{TargetError, exit, values::preset_of};
 
 use super::{BringUp, cluster::ClusterUp};
 use crate::{
@@ -152,11 +152,11 @@ fn wanted(args: &ArgoUp, bring_up: &BringUp, cluster: &ClusterUp) -> Result<Regi
     })
 }
 
-/// `minikube` stands for `values-minikube.yaml` in the repository.
+/// `minikube` stands for `values-minikube.yaml` in the repository, a scenario for its preset.
 fn preset(file: &std::path::Path) -> Result<String, Failure> {
     let is_name = |name: &&str| name.chars().all(|one| one.is_ascii_alphanumeric() || one == '-');
     match file.to_str().filter(is_name) {
-        Some(name) => Ok(format!("values-{name}.yaml")),
+        Some(name) => Ok(format!("values-{}.yaml", preset_of(name))),
         None => Err(Failure::usage(format!(
             "--values {} cannot be used with --argocd, which takes values files from the repository; name a preset of its \
              helm-chart/, such as minikube, or push the file and name it with: playctl argocd register --presets",
@@ -191,10 +191,18 @@ mod tests {
 
     #[test]
     fn options_become_parameters() {
-        let wanted =
-            register(&["-f", "minikube", "-f", "drain", "--set", "tcp.replicas=2", "--image", "playctl:7"]);
+        let wanted = register(&[
+            "-f",
+            "minikube",
+            "-f",
+            "stream-6",
+            "--set",
+            "tcp.replicas=2",
+            "--image",
+            "playctl:7",
+        ]);
         let wanted = wanted.unwrap();
-        let files = ["values-minikube.yaml", "values-drain.yaml"].map(str::to_owned).to_vec();
+        let files = ["values-minikube.yaml", "values-streams.yaml"].map(str::to_owned).to_vec();
         assert_eq!(wanted.presets, Some(files));
         assert_eq!(wanted.set, [("tcp.replicas".to_owned(), "2".to_owned())]);
         assert!(wanted.set_string.contains(&("image.tag".to_owned(), "7".to_owned())));

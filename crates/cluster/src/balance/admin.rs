@@ -19,7 +19,7 @@ pub(super) const SHED_TOKEN: &str = "SHED_TOKEN";
 
 /// How pods are reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
+pub(crate) enum Way {
     /// At their addresses.
     Inside,
     /// Through the API server.
@@ -27,7 +27,7 @@ pub(super) enum Way {
 }
 
 /// The sum of a gauge's series.
-pub(super) async fn gauge(cluster: &Cluster, way: Way, pod: &PodFacts, name: &str) -> Result<u64, String> {
+pub(crate) async fn gauge(cluster: &Cluster, way: Way, pod: &PodFacts, name: &str) -> Result<u64, String> {
     let (status, body) = ask(cluster, way, pod, Request::get("/metrics"), String::new()).await?;
     if status != StatusCode::OK {
         return Err(format!("/metrics is answered with {status}"));

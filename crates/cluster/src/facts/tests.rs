@@ -3,6 +3,7 @@
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DynamicObject;
+use platform::PartKind;
 use serde_json::{Value, json};
 
 use super::*;
@@ -105,4 +106,18 @@ fn a_slice_and_a_node_say_who_takes_traffic_and_pods() {
     let node: Node = read(include_str!("../../tests/recorded/node.json"));
     let Object::Node(node) = node.facts() else { panic!("{node:?}") };
     assert_eq!((node.ready, node.schedulable, node.cpu_cores), (true, true, Some(8.0)));
+}
+
+#[test]
+fn only_our_charts_labels_make_a_workload_a_part() {
+    let part = |labels: Value| {
+        let mut object: Value = read(include_str!("../../tests/recorded/deployment-made.json"));
+        object["metadata"]["labels"] = labels;
+        workload(&object.to_string()).part
+    };
+    let (name, of) = ("app.kubernetes.io/name", "app.kubernetes.io/part-of");
+    assert_eq!(part(json!({(name): "kafka", (of): "playground"})), Some(PartKind::Kafka));
+    assert_eq!(part(json!({(name): "tcp", (of): "playground"})), None, "a service");
+    assert_eq!(part(json!({(name): "kafka", (of): "shop"})), None);
+    assert_eq!(part(json!({(name): "kafka"})), None);
 }

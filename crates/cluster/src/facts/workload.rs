@@ -1,6 +1,7 @@
 //! An autoscaler's target: anything with `spec.replicas`, such as a Deployment.
 
 use kube::core::DynamicObject;
+use platform::PartKind;
 use serde_json::Value;
 
 use super::{Facts, Object, Selector, name};
@@ -24,6 +25,8 @@ pub(crate) struct WorkloadFacts {
     pub(crate) selector: Option<Selector>,
     pub(crate) writer: Writer,
     pub(crate) created: Option<jiff::Timestamp>,
+    /// The part of our chart that it is.
+    pub(crate) part: Option<PartKind>,
 }
 
 /// Who last set `spec.replicas`.
@@ -54,8 +57,16 @@ impl Facts for DynamicObject {
             selector,
             writer: writer(self),
             created: super::time(self.metadata.creation_timestamp.as_ref()),
+            part: part(self),
         }))
     }
+}
+
+/// By the labels of our chart; other charts label their Kafka by the same names.
+fn part(object: &DynamicObject) -> Option<PartKind> {
+    let labels = object.metadata.labels.as_ref()?;
+    let is_ours = labels.get("app.kubernetes.io/part-of").is_some_and(|whole| whole == "playground");
+    PartKind::by_name(labels.get("app.kubernetes.io/name")?).filter(|_| is_ours)
 }
 
 /// The writer is the owner of the field: a change takes it from all others. There are several if they agree on the

@@ -27,6 +27,7 @@ fn deployment(replicas: u32, writer: Writer) -> Object {
         selector: Selector::parse("app=web"),
         writer,
         created: None,
+        part: None,
     }))
 }
 

@@ -323,6 +323,54 @@ fn pods_and_nodes_are_acted_upon_and_what_is_not_possible_says_why() {
     assert!(unknown.contains("chad") && unknown.contains("chat"), "{unknown}");
 }
 
+#[test]
+fn a_part_of_our_chart_is_stopped_and_started_by_its_name_and_tells_both() {
+    let namespace = Namespace::new("part");
+    let labels = json!({"app.kubernetes.io/name": "kafka", "app.kubernetes.io/part-of": "playground",
+        "app.kubernetes.io/instance": "playground"});
+    let container = json!({"name": "kafka", "image": "somebody/else:1"});
+    namespace.put(&json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": "playground-kafka", "labels": labels},
+        "spec": {"replicas": 1, "serviceName": "playground-kafka", "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}}}}));
+    let target = namespace.admin();
+    let kafka = || {
+        let parts = target.snapshot().unwrap().parts;
+        assert!(parts.len() == 1 && parts[0].name == "kafka", "{parts:?}");
+        (parts[0].healthy, parts[0].detail.clone())
+    };
+    let is = |healthy: bool, detail: &str| {
+        world::until(detail, || (kafka() == (healthy, detail.to_owned())).then_some(()));
+    };
+    is(true, "StatefulSet playground-kafka, 1 of 1 ready");
+    let watched = Watched::new(&target);
+    watched.until("its first event", |events| !events.is_empty());
+    let stopped = target.stop(&Subject::whole("kafka")).unwrap();
+    assert_eq!((stopped.name.as_str(), stopped.was_running), ("kafka", true));
+    watched.until("kafka stopped", |events| {
+        events.iter().any(|event| matches!(event, EventKind::PartStopped { part, .. } if part == "kafka"))
+    });
+    is(false, "StatefulSet playground-kafka, stopped");
+    assert!(target.start(&Subject::whole("kafka")).unwrap().was_stopped);
+    watched.until("kafka ready", |events| {
+        events.iter().any(|event| matches!(event, EventKind::PartReady { part, .. } if part == "kafka"))
+    });
+    is(true, "StatefulSet playground-kafka, 1 of 1 ready");
+    let killed = target.kill(&Subject::whole("kafka"), true).unwrap();
+    assert_eq!(killed.replica, "playground-kafka-0");
+}
+
+#[test]
+fn the_fullest_pod_of_our_service_is_asked_for_without_an_autoscaler() {
+    let namespace = Namespace::new("fullest");
+    namespace.application_with("tcp", 2, 9102);
+    let target = namespace.admin();
+    // No process runs in these pods, so nobody answers.
+    let error = target.drain(&"tcp/fullest".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("the number of clients of tcp-"), "{error}");
+    assert_eq!(namespace.pods("tcp").len(), 2, "none was drained");
+}
+
 fn node_is(events: &[EventKind], name: &str, is: NodeState) -> bool {
     events.iter().any(
         |event| matches!(event, EventKind::NodeChanged { node, state, .. } if node == name && *state == is),

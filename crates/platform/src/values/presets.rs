@@ -24,6 +24,23 @@ const PRESETS: [(&str, &str); 16] = [
     ("ws-storm", include_str!("../../../../helm-chart/values-ws-storm.yaml")),
 ];
 
+/// Scenarios whose files name a preset that is called otherwise, and that preset. `tests/presets.rs` of the crate scenario
+/// compares them with the files.
+const SCENARIOS: [(&str, &str); 7] = [
+    ("kill-server", "socketz"),
+    ("stream-6", "streams"),
+    ("stream-churn", "streams"),
+    ("ws-hard-limit", "balancer"),
+    ("ws-scale-in", "balancer"),
+    ("ws-scale-out", "balancer"),
+    ("ws-swiss-cheese", "balancer"),
+];
+
+/// The name of the preset that a scenario of this name runs on; any other name stays as it is.
+pub fn preset_of(name: &str) -> &str {
+    SCENARIOS.iter().find(|(scenario, _)| *scenario == name).map_or(name, |(_, preset)| preset)
+}
+
 /// The names of the built-in chart's presets.
 pub fn presets() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|(name, _)| *name)
@@ -36,11 +53,13 @@ pub(super) fn text(file: &Path, chart: Option<&Path>) -> Result<(String, String)
         return from_file(file);
     };
     if let Some(chart) = chart {
-        let preset = chart.join(format!("values-{name}.yaml"));
-        return from_file(if preset.exists() { &preset } else { file });
+        // Another chart may have a preset of the scenario's own name.
+        let preset = |name: &str| chart.join(format!("values-{name}.yaml"));
+        let mut presets = [preset(name), preset(preset_of(name))].into_iter();
+        return from_file(&presets.find(|preset| preset.exists()).unwrap_or_else(|| file.to_owned()));
     }
-    match PRESETS.iter().find(|(preset, _)| *preset == name) {
-        Some((_, text)) => Ok((format!("preset {name}"), (*text).to_owned())),
+    match PRESETS.iter().find(|(preset, _)| *preset == preset_of(name)) {
+        Some((preset, text)) => Ok((format!("preset {preset}"), (*text).to_owned())),
         None => from_file(file).map_err(|source| unknown(name, source)),
     }
 }
@@ -53,7 +72,8 @@ fn is_name(file: &Path) -> bool {
 fn unknown(name: &str, error: ChartError) -> ChartError {
     let ChartError::Read { path, source } = error else { return error };
     let all = || presets().collect::<Vec<_>>().join(", ");
-    let hint = yaml::nearest(name, presets()).map_or_else(all, |nearest| format!("did you mean {nearest}?"));
+    let known = presets().chain(SCENARIOS.iter().map(|(scenario, _)| *scenario));
+    let hint = yaml::nearest(name, known).map_or_else(all, |nearest| format!("did you mean {nearest}?"));
     let message = format!("{source}, and the chart has no preset of that name ({hint})");
     ChartError::Read { path, source: std::io::Error::new(source.kind(), message) }
 }
@@ -86,6 +106,23 @@ mod tests {
             let by_file = load(chart.join(format!("values-{name}.yaml")).to_str().unwrap()).unwrap();
             assert_eq!(load(&name).unwrap(), by_file, "{name}");
         }
+    }
+
+    #[test]
+    fn a_scenario_without_a_preset_of_its_name_has_the_one_that_it_names() {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../helm-chart");
+        for (scenario, preset) in SCENARIOS {
+            assert!(!presets().any(|known| known == scenario), "{scenario} has a preset of its own");
+            assert!(load(scenario).unwrap() == load(preset).unwrap(), "{scenario}");
+            let in_folder = |name: &str| {
+                let (chart_dir, files) = (Some(chart.clone()), vec![name.into()]);
+                Values::load(&ValuesSource { chart_dir, files, ..ValuesSource::default() }).unwrap()
+            };
+            assert!(in_folder(scenario) == in_folder(preset), "{scenario} of a chart's folder");
+        }
+        assert!(load("kill-server").unwrap() != load("stream-6").unwrap(), "presets differ");
+        let error = load("ws-swis-cheese").unwrap_err();
+        assert!(error.contains("did you mean ws-swiss-cheese?"), "{error}");
     }
 
     #[test]

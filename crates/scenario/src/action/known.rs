@@ -1,4 +1,7 @@
 //! Names that actions and events can use, as far as they are known without a platform.
+//!
+//! A cluster also has other people's workloads, so any name that Kubernetes takes may be one, unless it looks like a
+//! misspelling. Whether there is such a one is checked against the platform before the run ([`crate::fit`]).
 
 use platform::{
     PartKind,
@@ -13,6 +16,9 @@ pub(super) const GATEWAY: &str = "gateway";
 pub(super) const ANY: &str = "any";
 const FULLEST: &str = "fullest";
 const EMPTIEST: &str = "emptiest";
+/// A misspelling lacks this many letters at most.
+const LEFT_OUT_MAX: usize = 2;
+const OBJECT_NAME_BYTES_MAX: usize = 253;
 
 fn services() -> impl Iterator<Item = &'static str> {
     ServiceKind::ALL.into_iter().map(ServiceKind::name)
@@ -28,10 +34,31 @@ pub(super) fn is_part(name: &str) -> bool {
     parts().any(|known| known == name)
 }
 
-/// The name of a service or part that some platform has.
+/// Whether it is the name of one of our services or parts.
+pub(super) fn is_ours(name: &str) -> bool {
+    services().chain(parts()).any(|known| known == name)
+}
+
+/// Whether Kubernetes takes it as the name of a workload: a DNS subdomain.
+fn is_object_name(name: &str) -> bool {
+    let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let ends = label.as_bytes().first().into_iter().chain(label.as_bytes().last());
+        !label.is_empty()
+            && ends.copied().all(is_alphanumeric)
+            && label.bytes().all(|byte| is_alphanumeric(byte) || byte == b'-')
+    };
+    name.len() <= OBJECT_NAME_BYTES_MAX && name.split('.').all(is_label)
+}
+
+/// The name of a service or part that some platform may have.
 pub(super) fn named(name: &str) -> Result<(), String> {
     let names = || services().chain(parts());
-    if names().any(|known| known == name) {
+    // Neither a longer name (`redis-cache`, `kafka-1`) nor a much shorter one (`log`) is a misspelling.
+    let is_longer = names().any(|known| name.len() > known.len() && name.starts_with(known));
+    let meant = yaml::nearest(name, names()).filter(|meant| meant.len() <= name.len() + LEFT_OUT_MAX);
+    let is_other = is_object_name(name) && (is_longer || meant.is_none());
+    if is_ours(name) || is_other {
         return Ok(());
     }
     let all: Vec<&str> = names().collect();
@@ -41,10 +68,10 @@ pub(super) fn named(name: &str) -> Result<(), String> {
 /// The name of a service.
 pub(crate) fn service(name: &str) -> Result<(), String> {
     named(name)?;
-    if services().any(|known| known == name) {
-        return Ok(());
+    if is_part(name) {
+        return Err(format!("`{name}` is a part of the platform, and this is about a service"));
     }
-    Err(format!("`{name}` is a part of the platform, and this is about a service"))
+    Ok(())
 }
 
 /// The subject of an action.
@@ -87,8 +114,13 @@ pub(super) fn pod(service: &str, replica: &str) -> Result<Option<String>, String
     replica_of(service, replica, [ANY]).map(|()| Some(replica.to_owned()))
 }
 
-/// Replicas are named after their service on every platform. `others`: further valid names.
+/// Replicas are named after their service on every platform, other people's by their own rules. `others`: further valid
+/// names.
 fn replica_of<const N: usize>(service: &str, replica: &str, others: [&str; N]) -> Result<(), String> {
+    let is_misspelt = !hint(replica, others).is_empty() || [FULLEST, EMPTIEST].contains(&replica);
+    if !is_ours(service) && is_object_name(replica) && !is_misspelt {
+        return Ok(());
+    }
     if replica.strip_prefix(service).is_some_and(|rest| rest.len() > 1 && rest.starts_with('-')) {
         return Ok(());
     }

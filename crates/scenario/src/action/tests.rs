@@ -34,6 +34,15 @@ fn actions_are_read_and_described() {
             "1s after spread 7/6: all users of ws/ws-1 leave",
         ),
         ("{ at: 1s, do: leave, users: 1 }", "at 1s: 1 user leaves"),
+        // Somebody else's.
+        ("{ at: 1s, do: drain, what: chat-server }", "at 1s: drain chat-server"),
+        ("{ at: 1s, do: kill, what: kafka-1/fullest }", "at 1s: kill kafka-1/fullest"),
+        ("{ at: 1s, do: stop, what: log }", "at 1s: stop log"),
+        ("{ at: 1s, do: drain, what: node/worker-1 }", "at 1s: drain node/worker-1"),
+        (
+            r#"{ when: "chat-server 1 → 2", do: kill, what: chat-server/chat-server-7d9f-x2 }"#,
+            "when chat-server 1 → 2: kill chat-server/chat-server-7d9f-x2",
+        ),
         (
             r#"{ at: 10s, do: send, from: 1, payload: "brd:{token}:hello" }"#,
             "at 10s: client 1 sends brd:{token}:hello",
@@ -90,6 +99,9 @@ fn mistakes_are_named() {
             "{ at: 1s, do: drain, what: tcp/x }",
             "`tcp/x` is not a replica (there are: tcp/tcp-0 and so on, tcp/fullest, tcp/emptiest)",
         ),
+        ("{ at: 1s, do: drain, what: Chat }", "what: `Chat` is not a service or part (there are: tcp,"),
+        ("{ at: 1s, do: drain, what: chat- }", "what: `chat-` is not a service or part"),
+        ("{ at: 1s, do: drain, what: chat-server/fulest }", "did you mean `fullest`?"),
         ("{ at: 1s, do: stop, what: kafka/kafka-0 }", "kafka is a part and has no replicas"),
         ("{ at: 1s, do: kill, what: gateway/fullest }", "as in gateway/node-0"),
         ("{ when: users joind, do: leave, users: 2 }", "did you mean `users joined`?"),

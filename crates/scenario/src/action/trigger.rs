@@ -211,19 +211,25 @@ fn parse(text: &str) -> Result<Happening, String> {
         [name, "below", "target"] => Ok(Happening::Crossing { service: service(name)?, above: false }),
         [what, "stopped"] => Ok(Happening::Stopped(known::subject(what)?)),
         [what, "started"] => Ok(Happening::Started(known::subject(what)?)),
-        [first, ..] if known::named(first.split('/').next().unwrap_or_default()).is_err() => {
+        [first, ..]
+            if known::named(first.split('/').next().unwrap_or_default()).is_err()
+                || !hint(text, PHRASES).is_empty() =>
+        {
             Err(no_event(text, first))
         }
-        [what, state] => {
-            let Some(state) = named(&PodState::NAMES, state) else {
+        [what, word] => {
+            let Some(state) = named(&PodState::NAMES, word) else {
                 let states = PodState::NAMES.map(|(name, _)| name).into_iter().chain(["stopped", "started"]);
-                return Err(format!("`{state}` is not one of its states{}", hint(state, states)));
+                let hint = hint(word, states);
+                let may_be_an_event = known::is_ours(what) || what.contains('/') || !hint.is_empty();
+                return Err(if may_be_an_event {
+                    format!("`{word}` is not one of its states{hint}")
+                } else {
+                    no_event(text, what)
+                });
             };
             let (name, pod) = what.split_once('/').ok_or_else(|| {
-                format!(
-                    "which replica? write {what}/{what}-0 {state}, or {what}/any {state}",
-                    state = words[1]
-                )
+                format!("which replica? write {what}/{what}-0 {word}, or {what}/any {word}")
             })?;
             Ok(Happening::Pod { service: service(name)?, pod: known::pod(name, pod)?, state })
         }
@@ -241,7 +247,7 @@ fn no_event(text: &str, first: &str) -> String {
     if !hint(name, [SPREAD]).is_empty() {
         return format!("is not an event of a run{}", hint(name, [SPREAD]));
     }
-    known::named(name).err().unwrap_or_default()
+    known::named(name).err().unwrap_or_else(|| "is not an event of a run".to_owned())
 }
 
 impl fmt::Display for Happening {
@@ -304,6 +310,11 @@ mod tests {
             "tcp/any crashed",
             "kafka stopped",
             "tcp/tcp-0 started",
+            "chat-server 1 → 2",
+            "chat.v2 above target",
+            "chat-server/chat-server-7d9f-x2 ready",
+            "chat-server/any gone",
+            "redis-cache started",
         ] {
             assert_eq!(read(text).to_string(), text);
         }
@@ -336,7 +347,13 @@ mod tests {
             ("spread 6/x", "`x` is not a whole number"),
             ("spread", "is not an event"),
             ("tcp ready", "write tcp/tcp-0 ready, or tcp/any ready"),
-            ("the end", "`the` is not a service or part"),
+            ("the end", "`the end`: is not an event of a run"),
+            ("The ready", "`The` is not a service or part"),
+            ("chat-server/any redy", "did you mean `ready`?"),
+            ("chat-server ready", "write chat-server/chat-server-0 ready, or chat-server/any ready"),
+            ("chat-server/fullest ready", "`chat-server/fullest` is not a replica"),
+            ("chat-server/ayn ready", "did you mean `any`?"),
+            ("chat_server 1 → 2", "`chat_server` is not a service"),
             ("tcp ended", "is not one of its states"),
             ("", "is not an event"),
         ] {
@@ -378,6 +395,7 @@ mod tests {
         }
         assert!(!read("kafka stopped").is(&taken("stop kafka", true)));
         assert!(!read("tcp stopped").is(&taken("stop tcp/tcp-0", false)));
+        assert!(read("chat-server started").is(&taken("start chat-server", false)));
     }
 
     #[test]
