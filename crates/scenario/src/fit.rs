@@ -6,23 +6,23 @@ use platform::{
     PartKind,
     event::ServiceInfo,
     services::PodsMetric,
-    target::{PartSnapshot, Pick, ServiceSnapshot, Snapshot},
+    target::{PartOrigin, PartSnapshot, Pick, ServiceSnapshot, Snapshot},
 };
 
 use crate::{
     Expectation, Protocol, Scenario,
-    action::{Happening, PodState, Trigger, Verb},
+    action::{
+        Happening, PodState, Trigger, Verb,
+        known::{GATEWAY, NODE},
+    },
     hint,
 };
 
 const BALANCER: &str = "balancer";
-const GATEWAY: &str = "gateway";
 /// The target of a snapshot of a cluster.
 const CLUSTER: &str = "cluster";
-/// In a cluster, `node/NAME` is a node.
-const NODE: &str = "node";
 /// Parts that a scenario can need, in addition to services.
-const PARTS: [&str; 1] = ["etcd"];
+const PARTS: [&str; 3] = ["etcd", "kafka", "memcached"];
 
 /// One of the values that a scenario needs, as for `--set`: `udp.enabled=true`, `tcp.replicas=3`,
 /// `tcp.autoscaling=null`, `tcp.autoscaling.maxReplicas=2`; and `nodes=1`, which is a flag of `up`. Only values that a
@@ -228,8 +228,15 @@ fn is_there(verb: &Verb, platform: &Snapshot) -> Result<(), String> {
             (None, _) => false,
         }
     };
-    if platform.parts.iter().any(of_part) {
-        return Ok(());
+    if let Some(part) = platform.parts.iter().find(|part| of_part(part)) {
+        return if part.origin == PartOrigin::Given {
+            Err(format!(
+                "{} was given by its address, so the platform neither stops nor starts it",
+                part.name
+            ))
+        } else {
+            Ok(())
+        };
     }
     if what.name == NODE
         && platform.target == CLUSTER
@@ -307,6 +314,10 @@ impl Requirement {
             Self::Of { service, needed } => (service, needed),
         };
         if PARTS.contains(&name.as_str()) {
+            // A cluster's snapshot does not list what was given by its address.
+            if platform.target == CLUSTER && name != "etcd" {
+                return true;
+            }
             // `etcd01` is one of its members.
             return platform.parts.iter().any(|part| part.name.starts_with(name));
         }
@@ -602,7 +613,7 @@ mod tests {
         let action = |text: &str| scenario(&format!("actions: [{text}]"));
         for text in [
             "{ at: 1s, do: kill, what: tcp/fullest, restart: false }",
-            "{ at: 1s, do: stop, what: tcp/tcp-1 }",
+            "{ at: 1s, do: start, what: tcp/tcp-1 }",
             "{ at: 1s, do: stop, what: etcd02 }",
         ] {
             let error = action(text).check(&cluster).unwrap_err().to_string();
@@ -612,6 +623,20 @@ mod tests {
         {
             assert_eq!(action(text).check(&cluster), Ok(()), "{text}");
         }
+    }
+
+    #[test]
+    fn a_part_that_was_given_by_its_address_is_not_stopped() {
+        let stop =
+            scenario("values: [kafka.enabled=true]\nactions: [{ at: 1s, do: stop, what: kafka, for: 1s }]");
+        let mut platform = platform(1, true);
+        assert_eq!(stop.check(&platform), Ok(()));
+        platform.parts[0].origin = PartOrigin::Given;
+        let error = stop.check(&platform).unwrap_err().to_string();
+        assert!(error.contains("kafka was given by its address"), "{error}");
+        platform.parts.remove(0);
+        let error = stop.check(&platform).unwrap_err().to_string();
+        assert_eq!(error, "x needs a platform with kafka.enabled=true");
     }
 
     #[test]

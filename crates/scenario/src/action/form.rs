@@ -113,7 +113,7 @@ fn possible(verb: &Verb) -> Result<(), String> {
         Verb::Stop { what, .. } if is_gateway(what) => {
             (what, "clients come in through the gateways; kill and drain work on one of them")
         }
-        Verb::Stop { what, .. } if what.replica != Pick::Unnamed => {
+        Verb::Stop { what, .. } if what.replica != Pick::Unnamed && what.name != known::NODE => {
             (what, "only a service or a part is stopped; drain one replica, or kill it with restart: false")
         }
         Verb::Start { what } if is_gateway(what) => (what, "a gateway always runs: nothing stops it"),

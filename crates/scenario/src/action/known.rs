@@ -11,7 +11,9 @@ use platform::{
 
 use crate::hint;
 
-pub(super) const GATEWAY: &str = "gateway";
+pub(crate) const GATEWAY: &str = "gateway";
+/// In a cluster, `node/NAME` is a node.
+pub(crate) const NODE: &str = "node";
 /// Any replica, in an event.
 pub(super) const ANY: &str = "any";
 const FULLEST: &str = "fullest";
