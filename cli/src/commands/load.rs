@@ -676,10 +676,7 @@ mod tests {
     #[test]
     fn a_platform_is_brought_up_by_the_preset_or_else_by_each_value() {
         let up = |name: &str| up_command(&scenario::find(name).unwrap());
-        assert_eq!(
-            up("broadcast"),
-            "playctl up --set tcp.autoscaling=null --set tcp.replicas=3 --set kafka.enabled=true --set memcached.enabled=true"
-        );
+        assert_eq!(up("broadcast"), "playctl up --set tcp.autoscaling=null --set tcp.replicas=3");
         assert_eq!(up("ws-scale-out"), "playctl up -f balancer --nodes 1");
         assert_eq!(up("kill-server"), "playctl up -f socketz --set etcd.enabled=true");
         assert_eq!(
