@@ -60,7 +60,7 @@ configure() {
     # Their networks have the same names and addresses.
     if other=$(others); then
         other=${other%%/nodes/n1/*}
-        fail "$BRING_UP_FAILED" "nodes: those of another testbed run on this machine; end them first: TESTBED_STATE=$other testbed down nodes"
+        fail "$BRING_UP_FAILED" "nodes: another testbed has nodes on this machine; end them first: TESTBED_STATE=$other testbed down nodes"
     fi
     grep -qs "$NETWORK.1" "$STATE/kubernetes/conf/admin.kubeconfig" ||
         fail "$BRING_UP_FAILED" 'nodes: Kubernetes was started without them, on loopback: testbed down kubernetes, then testbed up nodes'
