@@ -89,11 +89,22 @@ users:
 EOC
 }
 
+# other_nodes: the folder of another testbed whose API server has nodes, or still ends.
+other_nodes() {
+    pgrep -af "kube-apiserver .*--bind-address $NODES_NETWORK\.1 " | grep -vF -- " $STATE/kubernetes/" |
+        sed -E 's|.* --client-ca-file ([^ ]*)/kubernetes/.*|\1|'
+}
+
 configure() {
+    local other
     KEYS=$DIR/secrets API_ADDRESS=$ADDRESS
     mkdir -p "$KEYS"
     # Real nodes and their pods have their own network; no others are simulated beside them.
     if grep -qx nodes <<<"$WANTED" || [[ -d $STATE/nodes ]]; then
+        # Their networks have the same names and addresses.
+        if other=$(other_nodes); then
+            fail "$BRING_UP_FAILED" "nodes: another testbed has nodes on this machine; end them first: TESTBED_STATE=$other testbed down nodes kubernetes"
+        fi
         API_ADDRESS=$NODES_NETWORK.1
         ip link show testbed0 >/dev/null 2>&1 || ip link add testbed0 type bridge
         ip addr replace "$NODES_NETWORK.1/24" dev testbed0

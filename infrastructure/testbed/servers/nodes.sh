@@ -51,17 +51,9 @@ inside() {
 }
 kubectl() { timeout 30 "$CACHE/kubernetes-$VERSION/bin/kubectl" --kubeconfig "$STATE/kubernetes/conf/admin.kubeconfig" "$@"; }
 
-# others: containerd's configurations of other testbeds whose nodes run.
-others() { pgrep -af 'containerd --config [^ ]*/nodes/n1/containerd\.toml' | grep -vF -- " $DIR/" | sed 's/.*--config //'; }
-
 configure() {
-    local number other
+    local number
     [[ $COUNT =~ ^[1-9]$ ]] || fail "$USAGE" "TESTBED_NODES_COUNT=$COUNT: expected a number from 1 to 9"
-    # Their networks have the same names and addresses.
-    if other=$(others); then
-        other=${other%%/nodes/n1/*}
-        fail "$BRING_UP_FAILED" "nodes: another testbed has nodes on this machine; end them first: TESTBED_STATE=$other testbed down nodes"
-    fi
     grep -qs "$NETWORK.1" "$STATE/kubernetes/conf/admin.kubeconfig" ||
         fail "$BRING_UP_FAILED" 'nodes: Kubernetes was started without them, on loopback: testbed down kubernetes, then testbed up nodes'
     printf '%s' "${TESTBED_NODES_PREFIX:-n}" >"$DIR/prefix"
