@@ -417,7 +417,7 @@ fn up_survives_an_api_server_that_is_killed_in_the_middle() {
     let ran = up.end();
     // The testbed restarts it at once; helm may or may not outlast that.
     if ran.code != Some(0) {
-        ran.failed(4, &["API server does not answer", "playctl --target cluster"]);
+        ran.failed(4, &["API server no longer answers", "playctl --target cluster"]);
     }
     until("the API server", || (lab.kubectl(&["get", "--raw", "/readyz"]).code == Some(0)).then_some(()));
     lab.up(&[]).ok();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{catalog::Catalog, manifest::Object};
 
 const CUSTOM: &str = "custom.metrics.k8s.io";
+const RESOURCE: &str = "metrics.k8s.io";
 
 /// A line for each API that autoscalers read and that neither the cluster nor the chart has.
 pub(super) fn missing(catalog: &Catalog, objects: &[Object]) -> Vec<String> {
@@ -22,12 +23,12 @@ pub(super) fn missing(catalog: &Catalog, objects: &[Object]) -> Vec<String> {
     }
     let line = |(group, names): (&str, BTreeSet<&str>)| {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        let remedy = if group == CUSTOM {
-            "-f minikube or -f production brings Prometheus, its adapter and cAdvisor"
-        } else {
-            "install an adapter that serves it"
+        let remedy = match group {
+            CUSTOM => "-f minikube or -f production brings Prometheus, its adapter and cAdvisor",
+            RESOURCE => "metrics-server serves it",
+            _ => "install an adapter that serves it",
         };
-        format!("nothing serves {group}, so these autoscalers cannot scale: {names}; {remedy}")
+        format!("nothing serves {group}, which these autoscalers read: {names}; {remedy}")
     };
     readers.into_iter().map(line).collect()
 }
@@ -37,7 +38,7 @@ fn group(kind: &str) -> Option<&'static str> {
     match kind {
         "Pods" | "Object" => Some(CUSTOM),
         "External" => Some("external.metrics.k8s.io"),
-        "Resource" | "ContainerResource" => Some("metrics.k8s.io"),
+        "Resource" | "ContainerResource" => Some(RESOURCE),
         _ => None,
     }
 }
