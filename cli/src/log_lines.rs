@@ -35,9 +35,11 @@ pub(crate) fn count(
     let (stop, stopped) = mpsc::channel();
     spawn("log-lines", move || {
         let mut counter = Counter::default();
-        let page = |replica: &ReplicaSnapshot| {
-            let page = target.metrics_page(replica).map_err(|error| format!("{}: {error}", replica.name));
-            page?.map_or_else(|| directly(replica), Ok)
+        let page = |replica: &ReplicaSnapshot| match target.metrics_page(replica) {
+            Ok(Some(page)) => Ok(page),
+            Ok(None) => directly(replica),
+            // An account that may not forward ports may be in the cluster's network.
+            Err(error) => directly(replica).map_err(|own| format!("{}: {error}; {own}", replica.name)),
         };
         loop {
             let mut services = target.snapshot().map(|snapshot| snapshot.services).unwrap_or_default();

@@ -65,6 +65,8 @@ pub(crate) struct Session<'a> {
     /// Actions that failed, or were never done.
     not_done: Vec<NotDone>,
     is_unread: bool,
+    /// The user ended the wait after the load.
+    is_cut_short: bool,
     /// Tells the platform's pages, if it is one of ours.
     tell_pages: Option<TellPages>,
 }
@@ -98,6 +100,7 @@ impl<'a> Session<'a> {
             waiting: Waiting::new(scenario.describe(options.target()), scenario.phases.wait.at_most),
             not_done: Vec::new(),
             is_unread: false,
+            is_cut_short: false,
             tell_pages: None,
         }
     }
@@ -201,6 +204,7 @@ impl<'a> Session<'a> {
                 && (unwanted || has_waited(*at, scenario, &pending, &director))
             {
                 over_since = Some(clock::now());
+                self.is_cut_short = self.context.interrupt.is_set() && !pending.is_empty();
                 self.end_actions(&mut director);
             }
             // Even an abandoned run leaves nothing stopped.
@@ -230,6 +234,7 @@ impl<'a> Session<'a> {
         let delays = report::delays(self.recording.events());
         summary.scale_up = delays.up;
         summary.scale_down = delays.down;
+        summary.interrupted |= self.is_cut_short;
         summary.expectations = self.evaluator.results();
         for result in summary.expectations.clone() {
             self.stamp(EventKind::ExpectationChecked(result));

@@ -556,6 +556,25 @@ fn ctrl_c_ends_a_load_with_its_results_so_far() {
 }
 
 #[test]
+fn ctrl_c_ends_the_wait_after_a_load() {
+    let lab = Lab::new("ctrlcwait");
+    lab.up(&[]);
+    let file = lab.home().join("waits.yaml");
+    let text = "name: waits\nservice: tcp\n\
+                phases: { ramp: { connections: 2 }, hold: { for: 1s }, wait: { at-most: 10m } }\n\
+                actions: [{ when: \"tcp 1 → 2\", do: kill, what: tcp/fullest }]\n";
+    std::fs::write(&file, text).expect("written");
+    let load = lab.spawn(&["load", file.to_str().expect("UTF-8"), "--output", "jsonl"]);
+    let load = load.until_type("LoadClosed");
+    load.signal(Signal::INT);
+    let output = load.finish(SOON);
+    assert_eq!(output.status.code(), Some(130), "{}", both(&output));
+    let events = events(&output.stdout);
+    assert_eq!(summary(&events)["interrupted"], true);
+    assert_eq!(summary(&events)["totals"]["connected_first"], 2);
+}
+
+#[test]
 fn ctrl_c_or_a_closed_terminal_during_up_or_demo_leaves_nothing_behind() {
     for (arguments, signal) in
         [(&["up", "--output", "json"][..], Signal::INT), (&["demo"], Signal::INT), (&["demo"], Signal::HUP)]

@@ -12,7 +12,7 @@ use std::{
 
 use load::{Identify, Options};
 use platform::{
-    Event, EventKind, HostPort, Target, duration,
+    Event, EventKind, HostPort, ServiceKind, Target, duration,
     target::{Endpoint, EventsFrom},
     values::{Values, ValuesSource},
 };
@@ -305,8 +305,10 @@ fn check_engine(add: &str) -> Result<(), Failure> {
 /// Whether one of the platform's addresses is among the targets.
 fn leads_to(target: &dyn Target, typed: &[String], resolved: &[SocketAddr]) -> bool {
     let Ok(snapshot) = target.snapshot() else { return false };
-    let replicas = snapshot.services.iter().flat_map(|service| &service.replicas);
-    let endpoints = snapshot.services.iter().filter_map(|service| service.endpoint.as_ref());
+    // A cluster also has other people's services.
+    let ours = || snapshot.services.iter().filter(|service| ServiceKind::by_name(&service.name).is_some());
+    let replicas = ours().flat_map(|service| &service.replicas);
+    let endpoints = ours().filter_map(|service| service.endpoint.as_ref());
     let is_meant = |known: &HostPort| {
         known.socket().is_some_and(|known| resolved.contains(&known)) || typed.contains(&known.to_string())
     };

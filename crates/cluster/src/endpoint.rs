@@ -11,7 +11,11 @@ use kube::{Api, api::ListParams};
 use platform::{HostPort, TargetError, address::Host, target::Endpoint};
 use tokio::net::TcpStream;
 
-use crate::{connect::Cluster, facts::Selector, world::World};
+use crate::{
+    connect::Cluster,
+    facts::{PodFacts, Selector},
+    world::World,
+};
 
 /// How long to wait for a listener at an address.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -88,17 +92,18 @@ pub(crate) async fn fronts(
         return Err(TargetError::UnknownService { service: service.to_owned(), known });
     }
     let services = cluster.ask("the Services", services(cluster).list(&ListParams::default())).await?.items;
-    Ok(fronts_among(services, world, service))
+    Ok(fronts_among(&services, world, service))
 }
 
 fn services(cluster: &Cluster) -> Api<Service> {
     Api::namespaced(cluster.client.clone(), &cluster.namespace)
 }
 
-fn fronts_among(services: Vec<Service>, world: &World, service: &str) -> Vec<Front> {
-    let selects = |labels: Selector| world.pods_of(service).any(|pod| labels.matches(&pod.labels));
+fn fronts_among(services: &[Service], world: &World, service: &str) -> Vec<Front> {
+    let pods: Vec<&PodFacts> = world.pods_of(service).collect();
+    let selects = |labels: Selector| pods.iter().any(|pod| labels.matches(&pod.labels));
     let mut fronts: Vec<Front> =
-        services.into_iter().filter_map(|found| front(found, service, &selects)).collect();
+        services.iter().filter_map(|found| front(found, service, &selects)).collect();
     fronts.sort_by_key(|front| {
         let rank = ["LoadBalancer", "NodePort"].iter().position(|kind_| *kind_ == kind(&front.service));
         (!is_gateway(&front.service), rank.unwrap_or(2), front.service.metadata.name.clone())
@@ -114,7 +119,7 @@ pub(crate) async fn published(cluster: &Cluster, world: &World) -> BTreeMap<Stri
     let has_node_ports = services.iter().any(|service| kind(service) == "NodePort");
     let nodes = if has_node_ports { node_addresses(cluster).await } else { Vec::new() };
     let first = |name: &String| {
-        fronts_among(services.clone(), world, name).iter().find_map(|front| {
+        fronts_among(&services, world, name).iter().find_map(|front| {
             // A load balancer without an address has node ports as well, but clients are not meant to use them.
             let nodes = if kind(&front.service) == "NodePort" { &nodes[..] } else { &[] };
             outside(front, nodes).into_iter().next()
@@ -124,10 +129,10 @@ pub(crate) async fn published(cluster: &Cluster, world: &World) -> BTreeMap<Stri
 }
 
 /// The gateway's ports have the names of the services behind them.
-fn front(found: Service, service: &str, selects: &impl Fn(Selector) -> bool) -> Option<Front> {
+fn front(found: &Service, service: &str, selects: &impl Fn(Selector) -> bool) -> Option<Front> {
     let spec = found.spec.as_ref()?;
     let ports = spec.ports.as_deref().unwrap_or_default();
-    let port = if is_gateway(&found) {
+    let port = if is_gateway(found) {
         ports.iter().find(|port| port.name.as_deref() == Some(service))?
     } else {
         let labels = spec.selector.clone().filter(|labels| !labels.is_empty())?;
@@ -136,7 +141,7 @@ fn front(found: Service, service: &str, selects: &impl Fn(Selector) -> bool) -> 
         }
         ports.iter().find(|port| port.name.as_deref() == Some(service)).or_else(|| ports.first())?
     };
-    Some(Front { port: port.clone(), service: found })
+    Some(Front { port: port.clone(), service: found.clone() })
 }
 
 fn is_gateway(service: &Service) -> bool {
@@ -246,7 +251,7 @@ mod tests {
         let gateway = json!({"app.kubernetes.io/name": "gateway", "app.kubernetes.io/part-of": "playground"});
         let port_of = |labels: &Value, selected: bool, name: &str| {
             let spec = json!({"selector": {"a": "b"}, "ports": ports});
-            front(service(labels, &spec, &json!({})), name, &|_| selected).map(|front| front.port.port)
+            front(&service(labels, &spec, &json!({})), name, &|_| selected).map(|front| front.port.port)
         };
         assert_eq!(port_of(&gateway, false, "tcp"), Some(10_000));
         assert_eq!(port_of(&gateway, true, "logger"), None);

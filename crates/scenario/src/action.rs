@@ -128,11 +128,20 @@ impl Action {
             Trigger::When { event: Happening::LoadClosed, after } => return self.check_closed(after, place),
             Trigger::When { after, .. } => ("after", after),
         };
-        if time > place.length {
-            let expected = format!(
-                "a time before the load's end, {} after its first connect",
-                duration::format(place.length)
-            );
+        // The platform's events come, and cause actions on it, for as long as the run waits.
+        let is_after_close = self.verb.is_of_platform()
+            && matches!(&self.trigger, Trigger::When { event, .. } if event.service().is_some());
+        let wait = if is_after_close { place.wait } else { Duration::ZERO };
+        if time > place.length.saturating_add(wait) {
+            let length = duration::format(place.length);
+            let expected = if wait.is_zero() {
+                format!("a time before the load's end, {length} after its first connect")
+            } else {
+                format!(
+                    "at most {length}, the load's length, and {}, the wait after it",
+                    duration::format(wait)
+                )
+            };
             return Err(Wrong { key, value: duration::format(time), expected });
         }
         if let Verb::Send { from, payload, answer } = &self.verb {

@@ -46,7 +46,6 @@ pub(super) fn run(
     if addresses.is_empty() {
         check_service(&scenario, &*target)?;
         check_fit(&scenario, &*target)?;
-        pairs::make_inside(&cluster, &scenario, context.printer.progress())?;
     } else if scenario.names_workloads() {
         check_fit(&scenario, &*target)?;
     }
@@ -55,6 +54,12 @@ pub(super) fn run(
         options.identify = Identify::Never;
     }
     let way = if inside.in_cluster { Way::Inside } else { way(context, &cluster, &scenario, &mut options)? };
+    if addresses.is_empty() {
+        // Nothing of it needs cleaning up if the user ends it.
+        context
+            .interrupt
+            .ending_at_once(|| pairs::make_inside(&cluster, &scenario, context.printer.progress()))?;
+    }
     match &way {
         Way::Inside => return from_inside(context, &cluster, scenario, options, addresses, inside, outputs),
         Way::Forwarded(forward) => context

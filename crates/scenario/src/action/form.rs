@@ -114,7 +114,7 @@ fn possible(verb: &Verb) -> Result<(), String> {
             (what, "clients come in through the gateways; kill and drain work on one of them")
         }
         Verb::Stop { what, .. } if what.replica != Pick::Unnamed && what.name != known::NODE => {
-            (what, "only a service or a part is stopped; drain one replica, or kill it with restart: false")
+            (what, "only a service or a part is stopped; kill or drain one of its replicas")
         }
         Verb::Start { what } if is_gateway(what) => (what, "a gateway always runs: nothing stops it"),
         Verb::Start { what } if what.replica.is_by_load() => {

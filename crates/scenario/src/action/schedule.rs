@@ -2,7 +2,7 @@
 
 use platform::{Event, EventKind, duration::whole_ms, target::Subject};
 
-use super::{Action, Trigger, Verb};
+use super::{Action, Happening, Trigger, Verb, known};
 
 /// Something to do now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,12 +128,31 @@ impl Schedule {
         let can_happen = |(action, state): &&(Action, State)| {
             let can_trigger = match (state, &action.trigger) {
                 (State::Due(_), _) => true,
-                (State::Waiting, Trigger::When { event, .. }) => event.service().is_some(),
+                (State::Waiting, Trigger::When { event, .. }) => self.can_come(event),
                 _ => false,
             };
             can_trigger && self.phase.allows(action)
         };
         self.actions.iter().filter(can_happen).map(|(action, _)| action.to_string()).collect()
+    }
+
+    /// Whether an event can come after the load's close.
+    fn can_come(&self, event: &Happening) -> bool {
+        let by = |is_cause: &dyn Fn(&Verb) -> bool| {
+            let mut left = self.actions.iter().filter(|(_, state)| *state != State::Taken);
+            left.any(|(action, _)| self.phase.allows(action) && is_cause(&action.verb))
+        };
+        match event {
+            // Only this scenario stops anything, and starts it again; but parts also start by themselves.
+            Happening::Stopped(what) => {
+                by(&|verb| matches!(verb, Verb::Stop { what: one, .. } if one == what))
+            }
+            Happening::Started(what) if !known::is_part(&what.name) => {
+                self.stopped.iter().any(|(one, ..)| one == what)
+                    || by(&|verb| matches!(verb, Verb::Start { what: one } if one == what))
+            }
+            event => event.service().is_some(),
+        }
     }
 
     /// Actions that were never taken, in words.
@@ -256,6 +275,23 @@ mod tests {
         assert_eq!((schedule.next_due(), schedule.pending()), (None, vec![]));
         let never = ["when tcp 2 → 1: 1 user joins", "when spread 1/0: kill tcp", "when udp 1 → 2: kill udp"];
         assert_eq!(schedule.never_taken(), [&never[..], &["at 9s: drain tcp"]].concat());
+    }
+
+    #[test]
+    fn what_nothing_causes_any_more_is_not_waited_for() {
+        let mut schedule = schedule(
+            "[{ at: 9s, do: stop, what: memcached }, { when: memcached stopped, do: kill, what: tcp },
+              { when: load closed, do: stop, what: udp, for: 5s }, { when: udp stopped, do: drain, what: tcp },
+              { when: udp started, do: scale, what: udp, to: 2 }]",
+        );
+        observe(&mut schedule, 0, started());
+        observe(&mut schedule, 5_000, EventKind::LoadClosed { closed: 1 });
+        let of_udp = ["when udp stopped: drain tcp", "when udp started: scale udp to 2"];
+        assert_eq!(schedule.pending(), ["when load closed: stop udp for 5s", of_udp[0]]);
+        assert_eq!(due(&mut schedule, 5_000).len(), 1);
+        assert_eq!(schedule.pending(), [of_udp[1]], "it is about to start again");
+        assert_eq!(due(&mut schedule, 10_000).len(), 1);
+        assert_eq!(schedule.pending(), NOTHING);
     }
 
     #[test]

@@ -168,6 +168,8 @@ fn actions_that_cannot_happen_in_the_run_are_named() {
         ("{ at: 61s, do: stop, what: kafka }", "at"),
         ("{ when: ramp done, after: 2m, do: stop, what: kafka }", "after"),
         ("{ when: load closed, after: 6s, do: stop, what: kafka }", "after"),
+        (r#"{ when: "tcp 2 → 1", after: 66s, do: stop, what: kafka }"#, "after"),
+        (r#"{ when: "tcp 2 → 1", after: 61s, do: send, from: 1, payload: x }"#, "after"),
         ("{ when: load closed, do: send, from: 1, payload: x }", "do"),
         ("{ when: load closed, do: join, users: 1 }", "do"),
         ("{ when: load closed, do: leave, users: 1 }", "do"),
@@ -180,9 +182,11 @@ fn actions_that_cannot_happen_in_the_run_are_named() {
     ] {
         assert_eq!(read(text).unwrap().check(&place).err().map(|wrong| wrong.key), Some(key), "{text}");
     }
-    for text in
-        ["{ at: 60s, do: stop, what: kafka }", "{ when: load closed, after: 5s, do: stop, what: kafka }"]
-    {
+    for text in [
+        "{ at: 60s, do: stop, what: kafka }",
+        "{ when: load closed, after: 5s, do: stop, what: kafka }",
+        r#"{ when: "tcp 2 → 1", after: 65s, do: stop, what: kafka }"#,
+    ] {
         assert!(read(text).unwrap().check(&place).is_ok(), "{text}");
     }
     let wrong = |text: &str| read(text).unwrap().check(&place).err().map(|wrong| wrong.expected);
