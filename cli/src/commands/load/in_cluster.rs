@@ -55,7 +55,7 @@ pub(super) fn run(
     }
     let way = if inside.in_cluster { Way::Inside } else { way(context, &cluster, &scenario, &mut options)? };
     if addresses.is_empty() {
-        // Nothing of it needs cleaning up if the user ends it.
+        // There is nothing to clean up if the user ends it.
         context
             .interrupt
             .ending_at_once(|| pairs::make_inside(&cluster, &scenario, context.printer.progress()))?;
