@@ -204,8 +204,7 @@ impl<'a> Session<'a> {
                 && (unwanted || has_waited(*at, scenario, &pending, &director))
             {
                 over_since = Some(clock::now());
-                self.is_cut_short = self.context.interrupt.is_set() && !pending.is_empty();
-                self.end_actions(&mut director);
+                self.end_actions(&mut director, !pending.is_empty());
             }
             // Even an abandoned run leaves nothing stopped.
             if over_since.is_some_and(|at| !director.is_acting() || at.elapsed() >= ACTIONS_PATIENCE) {
@@ -222,8 +221,9 @@ impl<'a> Session<'a> {
         Ok(self.finish(summary))
     }
 
-    /// From now on nothing new begins: only what is stopped starts again.
-    fn end_actions(&mut self, director: &mut Director) {
+    /// From now on nothing new begins: only what is stopped starts again. `is_pending`: there was more to wait for.
+    fn end_actions(&mut self, director: &mut Director, is_pending: bool) {
+        self.is_cut_short = is_pending && self.context.interrupt.is_set();
         for action in director.end() {
             let (because, outcome) = (String::new(), "it never happened".to_owned());
             self.stamp(EventKind::ActionTaken { action, because, outcome, failed: true });
