@@ -563,7 +563,7 @@ fn ctrl_c_ends_the_wait_after_a_load() {
     let text = "name: waits\nservice: tcp\n\
                 phases: { ramp: { connections: 2 }, hold: { for: 1s }, wait: { at-most: 10m } }\n\
                 actions: [{ when: \"tcp 1 → 2\", do: kill, what: tcp/fullest }]\n";
-    std::fs::write(&file, text).expect("written");
+    fs::write(&file, text).expect("written");
     let load = lab.spawn(&["load", file.to_str().expect("UTF-8"), "--output", "jsonl"]);
     let load = load.until_type("LoadClosed");
     load.signal(Signal::INT);
