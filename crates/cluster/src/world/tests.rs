@@ -31,7 +31,7 @@ fn deployment(replicas: u32, writer: Writer) -> Object {
     }))
 }
 
-fn pod(name: &str, life: Life) -> PodFacts {
+pub(super) fn pod(name: &str, life: Life) -> PodFacts {
     PodFacts {
         name: name.to_owned(),
         uid: format!("{name}-uid"),
@@ -54,7 +54,7 @@ fn pod(name: &str, life: Life) -> PodFacts {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Life {
+pub(super) enum Life {
     Pending,
     Started,
     Ready,

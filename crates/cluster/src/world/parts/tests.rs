@@ -1,11 +1,12 @@
 use std::collections::BTreeMap;
 
-use platform::target::Traffic;
-
 use super::*;
 use crate::{
-    facts::{Object, Readiness, Selector, Writer},
-    world::{Change, Scope, Stream},
+    facts::{Object, Selector, Writer},
+    world::{
+        Change, Scope, Stream,
+        tests::{self, Life},
+    },
 };
 
 fn at(t_ms: u64) -> Now {
@@ -29,23 +30,8 @@ fn set(name: &str, part: Option<PartKind>, replicas: u32) -> Change {
 
 fn pod(of: &str, ordinal: u32, is_ready: bool) -> PodFacts {
     PodFacts {
-        name: format!("{of}-{ordinal}"),
-        uid: format!("{of}-{ordinal}-uid"),
         labels: BTreeMap::from([("app".to_owned(), of.to_owned())]),
-        node: Some("node-1".to_owned()),
-        ip: None,
-        port: None,
-        admin_port: None,
-        traffic: Traffic::Active,
-        deletion_cost: 0,
-        phase: "Running".to_owned(),
-        phase_reason: String::new(),
-        ready: Some(Readiness { is_ready, since: None, reason: String::new() }),
-        unschedulable: None,
-        created: None,
-        started: None,
-        deleting: None,
-        containers: Vec::new(),
+        ..tests::pod(&format!("{of}-{ordinal}"), if is_ready { Life::Ready } else { Life::Started })
     }
 }
 
